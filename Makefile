@@ -1,0 +1,39 @@
+# `make quickstart` and `make test` work on a fresh clone: each makes .venv and installs the pinned requirements.
+.DELETE_ON_ERROR:
+.PHONY: quickstart test soak check lint docs clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export OMP_NUM_THREADS = 1
+
+.venv/run: requirements/run.txt pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/run.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+.venv/dev: .venv/run requirements/dev.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	touch $@
+
+quickstart: .venv/run
+	.venv/bin/prunemark run quickstart --out quickstart-out
+
+test: .venv/dev
+	.venv/bin/pytest -n auto
+
+soak: .venv/dev
+	.venv/bin/pytest -m soak
+
+lint: .venv/dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/pyright
+
+docs: .venv/dev
+	.venv/bin/mkdocs build --strict --quiet --site-dir .venv/site
+
+check: lint test docs
+
+clean:
+	rm -rf .venv quickstart-out

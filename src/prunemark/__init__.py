@@ -1,0 +1,73 @@
+"""prunemark: does a way of pruning a neural network early in training hit the mark?
+
+Everything public is an attribute of this package and is imported on first use, so that `import prunemark`
+and the command line start without torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from prunemark.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from prunemark import methods as methods
+    from prunemark.ablations import Certificate, CertificateError, reinitialize, shuffle
+    from prunemark.datasets import Dataset, dataset
+    from prunemark.masks import Masks
+    from prunemark.networks import network
+    from prunemark.pruning import prune, score
+    from prunemark.selection import select
+    from prunemark.study.run import run
+    from prunemark.study.spec import Study
+    from prunemark.study.store import results
+
+
+_HOMES = {
+    "Certificate": "ablations",
+    "CertificateError": "ablations",
+    "Dataset": "datasets",
+    "Masks": "masks",
+    "Study": "study.spec",
+    "dataset": "datasets",
+    "network": "networks",
+    "prune": "pruning",
+    "reinitialize": "ablations",
+    "results": "study.store",
+    "run": "study.run",
+    "score": "pruning",
+    "select": "selection",
+    "shuffle": "ablations",
+}
+
+__all__ = [
+    "Certificate",
+    "CertificateError",
+    "Dataset",
+    "Masks",
+    "Study",
+    "dataset",
+    "methods",
+    "network",
+    "prune",
+    "reinitialize",
+    "results",
+    "run",
+    "score",
+    "select",
+    "shuffle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "methods":
+        return importlib.import_module("prunemark.methods")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'prunemark' has no attribute {name!r}")
+    # Bound here, so that the next access is a plain look-up.
+    value = getattr(importlib.import_module(f"prunemark.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,108 @@
+"""Shuffle, reinitialise, invert: what of a pruning decision matters, with certificates.
+
+Inversion is an option of `prunemark.prune`, since in several rounds it changes what is scored.
+"""
+
+import copy
+import warnings
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from prunemark.certificates import (
+    Certificate,
+    CertificateError,
+    certify_invert,
+    certify_reinit,
+    certify_shuffle,
+)
+from prunemark.masks import Masks
+from prunemark.prunable import unwrap
+from prunemark.randomness import derive, generator
+
+__all__ = [
+    "Certificate",
+    "CertificateError",
+    "Initializable",
+    "NoEffectWarning",
+    "certify_invert",
+    "certify_reinit",
+    "certify_shuffle",
+    "reinitialize",
+    "shuffle",
+]
+
+
+class NoEffectWarning(UserWarning):
+    """An operation changed nothing."""
+
+
+@runtime_checkable
+class Initializable(Protocol):
+    """A model that can draw itself afresh from the distribution it was drawn from."""
+
+    def initialize_(self, generator: torch.Generator) -> None:
+        """Draw every parameter anew and reset every buffer, in place."""
+        ...
+
+
+def shuffle(masks: Masks, *, seed: int = 0) -> Masks:
+    """Permute each layer's mask uniformly at random: the same count in every layer, other weights.
+
+    The permutation of a layer depends only on the seed and the layer's name. The result carries a certificate
+    in `provenance["certificate"]`.
+
+    Raises:
+        CertificateError: a count changed, or a mask did not (checked on the result itself).
+
+    Warns:
+        NoEffectWarning: no layer's mask could change: each is all kept or all pruned.
+
+    Reference: Frankle et al. 2021 (arXiv 2009.08576), section 5.
+    """
+    shuffled: dict[str, torch.Tensor] = {}
+    for name, mask in masks.items():
+        order = torch.randperm(mask.numel(), generator=generator(seed, "shuffle", name))
+        shuffled[name] = mask.flatten()[order.to(mask.device)].view_as(mask)
+    result = Masks(shuffled, provenance={**masks.provenance, "ablation": "shuffle", "shuffle_seed": seed})
+    certificate = certify_shuffle(masks, result)
+    if certificate.changed == 0:
+        warnings.warn("shuffling changed no mask: every layer is all kept or all pruned", NoEffectWarning, 2)
+    result.provenance["certificate"] = certificate.to_dict()
+    return result
+
+
+def reinitialize(model: nn.Module, *, seed: int) -> nn.Module:
+    """A copy of the model whose whole state is drawn afresh from the same initialisation.
+
+    A model with a method `initialize_(generator)`, as prunemark's own networks have, draws itself. Any other model
+    is drawn by the `reset_parameters` of its modules, from a forked random state: the global one is untouched.
+
+    Raises:
+        ValueError: a module has parameters of its own but neither method, so its distribution is not known.
+        CertificateError: a prunable weight tensor came out as it was.
+    """
+    fresh = copy.deepcopy(unwrap(model))
+    if isinstance(fresh, Initializable):
+        fresh.initialize_(generator(seed, "reinit"))
+    else:
+        devices = sorted({p.device.index or 0 for p in fresh.parameters() if p.is_cuda})
+        with torch.random.fork_rng(devices), torch.no_grad():
+            torch.manual_seed(derive(seed, "reinit"))
+            for name, module in fresh.named_modules():
+                _reset(name, module)
+    certify_reinit(model, fresh)
+    return fresh
+
+
+def _reset(name: str, module: nn.Module) -> None:
+    if next(module.parameters(recurse=False), None) is None:
+        return
+    reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+    if reset is None:
+        raise ValueError(
+            f"{name or 'the model'} ({type(module).__name__}) has parameters but no reset_parameters(), so how it was "
+            "initialised is not known; give the model a method initialize_(generator)"
+        )
+    reset()

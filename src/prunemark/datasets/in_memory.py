@@ -1,0 +1,165 @@
+"""A data set as tensors in memory: two splits of labelled, normalised examples."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Labelled examples: `inputs` float32 (N, C, H, W), `targets` int64 (N,).
+
+    Raises:
+        ValueError: other types or shapes, or unequal lengths.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        inputs, targets = self.inputs, self.targets
+        if inputs.dtype != torch.float32 or inputs.ndim != 4:
+            raise ValueError(f"inputs must be float32 (N, C, H, W), not {inputs.dtype} {tuple(inputs.shape)}")
+        if targets.dtype != torch.int64 or targets.shape != (len(inputs),):
+            raise ValueError(f"targets must be int64 ({len(inputs)},), not {targets.dtype} {tuple(targets.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A training and a test split, normalised by the training split's mean and standard deviation.
+
+    `class_names[c]` is what target c means. `fingerprint` is the SHA-256 of the examples as they were
+    before normalisation: equal fingerprints mean equal data, wherever the files came from.
+
+    Raises:
+        ValueError: an empty split, splits of different shapes, or a target that is no class.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        for label, split in (("train", self.train), ("test", self.test)):
+            if len(split) == 0:
+                raise ValueError(f'the {label} split of "{self.name}" is empty')
+            low, high = int(split.targets.min()), int(split.targets.max())
+            if low < 0 or high >= self.classes:
+                raise ValueError(
+                    f'the {label} split of "{self.name}" has targets {low} to {high}; '
+                    f"with {self.classes} classes they must be 0 to {self.classes - 1}"
+                )
+        if self.train.inputs.shape[1:] != self.test.inputs.shape[1:]:
+            raise ValueError(
+                f'the splits of "{self.name}" differ in shape: train {tuple(self.train.inputs.shape[1:])}, '
+                f"test {tuple(self.test.inputs.shape[1:])}"
+            )
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one example."""
+        channels, height, width = self.train.inputs.shape[1:]
+        return channels, height, width
+
+    def balanced_sample(self, per_class: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw exactly `per_class` training examples of each class, without replacement.
+
+        The classes take turns (0, 1, ..., C-1, 0, 1, ...), so that the sample cut into batches of a
+        multiple of C examples has balanced batches too.
+
+        Returns:
+            inputs (per_class * C, C, H, W) and targets (per_class * C,), on the data's device.
+
+        Raises:
+            ValueError: `per_class` is below 1, or a class has fewer training examples.
+        """
+        if per_class < 1:
+            raise ValueError(f"per_class must be at least 1, not {per_class}")
+        drawn: list[Tensor] = []
+        for index, label in enumerate(self.class_names):
+            members = (self.train.targets == index).nonzero().flatten()
+            if len(members) < per_class:
+                raise ValueError(
+                    f'class {index} ("{label}") of "{self.name}" has {len(members)} training examples; '
+                    f"{per_class} per class were asked for"
+                )
+            order = torch.randperm(len(members), generator=generator)[:per_class]
+            drawn.append(members[order.to(members.device)])
+        chosen = torch.stack(drawn, dim=1).flatten()
+        return self.train.inputs[chosen], self.train.targets[chosen]
+
+
+def from_images(
+    name: str,
+    *,
+    train: tuple[Images, Labels],
+    test: tuple[Images, Labels],
+    class_names: tuple[str, ...],
+) -> Dataset:
+    """Normalise images (N, C, H, W) of uint8 and make a Dataset of them.
+
+    Each value v of channel c becomes (v - mean_c) / std_c, with the population mean and standard deviation
+    of the training images; computed in float64 and rounded to float32 once.
+
+    Raises:
+        ValueError: a channel of the training images is constant, or what `Dataset` refuses.
+    """
+    tables = _normalisation(name, train[0])
+    return Dataset(
+        name=name,
+        train=_split(*train, tables),
+        test=_split(*test, tables),
+        class_names=class_names,
+        fingerprint=_fingerprint(train, test),
+    )
+
+
+def _normalisation(name: str, images: Images) -> NDArray[np.float32]:
+    """The normalised value of each of the 256 pixel values, (C, 256)."""
+    values = np.arange(256, dtype=np.float64)
+    tables: list[NDArray[np.float32]] = []
+    for channel in range(images.shape[1]):
+        # torch counts bytes as they are; numpy would copy them to int64, eight times the memory.
+        pixels = torch.from_numpy(images[:, channel].copy()).flatten()  # pyright: ignore[reportUnknownMemberType]
+        counts = torch.bincount(pixels, minlength=256).numpy().astype(np.float64)
+        mean = float(counts @ values / counts.sum())
+        std = float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
+        if std == 0:
+            raise ValueError(f'channel {channel} of the training images of "{name}" is constant')
+        tables.append(((values - mean) / std).astype(np.float32))
+    return np.stack(tables)
+
+
+def _split(images: Images, labels: Labels, tables: NDArray[np.float32]) -> Split:
+    inputs = np.empty(images.shape, dtype=np.float32)
+    for channel, table in enumerate(tables):
+        # A byte cannot be out of a table of 256, so "clip" only saves take the check, and a copy.
+        np.take(table, images[:, channel], out=inputs[:, channel], mode="clip")
+    return Split(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(labels.astype(np.int64)))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _fingerprint(train: tuple[Images, Labels], test: tuple[Images, Labels]) -> str:
+    digest = hashlib.sha256()
+    for images, labels in (train, test):
+        for array in (images, labels):
+            # The shape is part of the content: the same bytes as 4x16 and 8x8 images are other data.
+            digest.update(f"{array.dtype.name} {array.shape};".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""The scoring methods, by name. Reading the table imports no torch; a method is imported when it is used."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunemark.registry import Entry, find, is_file_reference, load_file
+
+if TYPE_CHECKING:
+    from prunemark.methods.custom import Custom
+    from prunemark.methods.grasp import Grasp
+    from prunemark.methods.magnitude import Magnitude
+    from prunemark.methods.problem import Method, Problem
+    from prunemark.methods.random import Random
+    from prunemark.methods.snip import Snip, SnipMilAd, SnipOfficial, SnipSynapticFlow
+    from prunemark.methods.synflow import SynFlow
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry(Entry):
+    """A line of METHODS.
+
+    `rounds` is the number of rounds in which the method prunes by default; `needs_data` says whether its
+    scores need examples.
+    """
+
+    rounds: int = 1
+    needs_data: bool = False
+
+
+METHODS: dict[str, MethodEntry] = {
+    "random": MethodEntry(
+        target="prunemark.methods.random:Random",
+        summary="uniform random numbers",
+        source="baseline",
+    ),
+    "magnitude": MethodEntry(
+        target="prunemark.methods.magnitude:Magnitude",
+        summary="|w|",
+        source="Han et al. 2015",
+    ),
+    "snip": MethodEntry(
+        target="prunemark.methods.snip:Snip",
+        summary="|w * dL/dw|: how much the loss would change",
+        source="Lee et al. 2019",
+        needs_data=True,
+    ),
+    "snip:mil-ad": MethodEntry(
+        target="prunemark.methods.snip:SnipMilAd",
+        summary="SNIP of the first batch only, on weights drawn afresh",
+        source="mil-ad/snip",
+        needs_data=True,
+    ),
+    "snip:official": MethodEntry(
+        target="prunemark.methods.snip:SnipOfficial",
+        summary="SNIP of one ordinary batch, BatchNorm in its inference setting",
+        source="namhoonlee/snip-public",
+        needs_data=True,
+    ),
+    "snip:synaptic-flow": MethodEntry(
+        target="prunemark.methods.snip:SnipSynapticFlow",
+        summary="SNIP as |w * sum of gradients| in eval mode; several rounds revive weights",
+        source="ganguli-lab/Synaptic-Flow",
+        needs_data=True,
+    ),
+    "grasp": MethodEntry(
+        target="prunemark.methods.grasp:Grasp",
+        summary="w * Hg: how much the gradient norm would fall",
+        source="Wang et al. 2020",
+        needs_data=True,
+    ),
+    "grasp:halves": MethodEntry(
+        target="prunemark.methods.grasp:Grasp",
+        options={"halves": True},
+        summary="GraSP with g summed over two halves of the batch and H taken per half",
+        source="alecwangcq/GraSP",
+        needs_data=True,
+    ),
+    "grasp:reversed": MethodEntry(
+        target="prunemark.methods.grasp:Grasp",
+        options={"keep": "smallest"},
+        summary="-w * Hg: GraSP with the opposite sign",
+        source="Frankle et al. 2021",
+        needs_data=True,
+    ),
+    "graspabs": MethodEntry(
+        target="prunemark.methods.grasp:Grasp",
+        options={"keep": "magnitude"},
+        summary="|w * Hg|: GraSP by magnitude",
+        source="Frankle et al. 2021",
+        needs_data=True,
+    ),
+    "synflow": MethodEntry(
+        target="prunemark.methods.synflow:SynFlow",
+        summary="|w * dR/dw|: synaptic flow, without data",
+        source="Tanaka et al. 2020",
+        rounds=100,
+    ),
+    "synflow:synaptic-flow": MethodEntry(
+        target="prunemark.methods.synflow:SynFlow",
+        options={"dtype": "float32", "buffers": True, "keeps_ceiling": True},
+        summary="SynFlow in float32, buffers made positive too, with the program's counts",
+        source="ganguli-lab/Synaptic-Flow",
+        rounds=100,
+    ),
+}
+
+_HOMES = {
+    "Custom": "custom",
+    "Grasp": "grasp",
+    "Magnitude": "magnitude",
+    "Method": "problem",
+    "Problem": "problem",
+    "Random": "random",
+    "Snip": "snip",
+    "SnipMilAd": "snip",
+    "SnipOfficial": "snip",
+    "SnipSynapticFlow": "snip",
+    "SynFlow": "synflow",
+}
+
+__all__ = [
+    "METHODS",
+    "Custom",
+    "Grasp",
+    "Magnitude",
+    "Method",
+    "MethodEntry",
+    "Problem",
+    "Random",
+    "Snip",
+    "SnipMilAd",
+    "SnipOfficial",
+    "SnipSynapticFlow",
+    "SynFlow",
+    "resolve",
+]
+
+
+def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **options: Any) -> "Method":
+    """A method object from its name, from "FILE.py:attribute", from a scoring function, or from itself.
+
+    Args:
+        method: a name in METHODS; "FILE.py:attribute"; a function `(Problem) -> {name: scores}`; a method.
+        options: fields of the method's dataclass that differ from its defaults.
+
+    Raises:
+        ValueError: an unknown name or option (the message lists the known ones); options for an object that
+            is configured already.
+    """
+    from prunemark.methods.custom import Custom, configure
+
+    if isinstance(method, str):
+        if is_file_reference(method):
+            return resolve(load_file(method), **options)
+        entry = find(METHODS, "method", method)
+        return configure(entry.load(), method, {"rounds": entry.rounds, **entry.options, **options})
+    if isinstance(method, type):
+        return configure(method, method.__name__, options)
+    if options:
+        raise ValueError(f"{method!r} is configured already; it takes no options {sorted(options)}")
+    if hasattr(method, "rounds"):
+        return method  # pyright: ignore[reportReturnType]
+    return Custom(function=method)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'prunemark.methods' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"prunemark.methods.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

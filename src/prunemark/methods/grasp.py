@@ -1,0 +1,87 @@
+"""GraSP: gradient signal preservation (Wang et al. 2020, arXiv 2002.07376)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from prunemark.methods.problem import Batch, BatchNormMode, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grasp:
+    """Score each weight with how much the gradient's norm would fall without it, to first order.
+
+    s = w * (H g), g = dL/dw and H = d2L/dw2 of the loss with logits divided by `temperature`, both over the
+    same batch; several batches: the mean of the batches' scores, weighted by their size. The paper's own
+    score is -w * (H g), of which it prunes the largest.
+
+    Attributes:
+        rounds: 1 in the paper; more give iterative GraSP, in which only surviving weights are ranked.
+        examples_per_class: how many examples of each class are drawn from a dataset.
+        bn: whether BatchNorm uses the batch's statistics ("train") or its running ones ("eval").
+        temperature: T > 0, 200 in the authors' program.
+        keep: which scores to keep: the "largest", the "smallest" (the opposite sign: `grasp:reversed`), or those of the
+            largest "magnitude" (`graspabs`), both tried by Frankle et al. 2021.
+        halves: as the authors' program (alecwangcq/GraSP) computes it: each batch is cut into two halves; g is the
+            sum over all halves, and H g the sum of each half's H times that g (`grasp:halves`). With examples grouped
+            by class, as the program draws them, a half holds half of the classes.
+    """
+
+    rounds: int = 1
+    examples_per_class: int = 10
+    bn: BatchNormMode = "train"
+    temperature: float = 200.0
+    keep: Literal["largest", "smallest", "magnitude"] = "largest"
+    halves: bool = False
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Scores of either sign, in units of the squared gradient."""
+        # The fused attention kernels have no second derivative.
+        with problem.mode(self.bn), sdpa_kernel(SDPBackend.MATH):
+            products = self._of_halves(problem) if self.halves else self._of_batches(problem)
+        scores = {name: problem.weights[name].detach() * product for name, product in products.items()}
+        match self.keep:
+            case "largest":
+                return scores
+            case "smallest":
+                return {name: -score for name, score in scores.items()}
+            case "magnitude":
+                return {name: score.abs() for name, score in scores.items()}
+
+    def _of_batches(self, problem: Problem) -> dict[str, Tensor]:
+        """The size-weighted mean of each batch's H g."""
+        total = problem.zeros()
+        for batch, share in problem.weighted_batches():
+            gradient = self._gradient(problem, batch)
+            direction = {name: g.detach() for name, g in gradient.items()}
+            for name, product in _derivative_along(problem, gradient, direction).items():
+                total[name] += share * product
+        return total
+
+    def _of_halves(self, problem: Problem) -> dict[str, Tensor]:
+        """The sum of each half's H times the sum of all halves' g."""
+        halves = [half for batch in problem.batches for half in problem.split(batch, 2)]
+        direction, total = problem.zeros(), problem.zeros()
+        for half in halves:
+            for name, g in problem.gradients(problem.batch_loss(half, temperature=self.temperature)).items():
+                direction[name] += g
+        for half in halves:
+            for name, product in _derivative_along(problem, self._gradient(problem, half), direction).items():
+                total[name] += product
+        return total
+
+    def _gradient(self, problem: Problem, batch: Batch) -> dict[str, Tensor]:
+        loss = problem.batch_loss(batch, temperature=self.temperature)
+        return problem.gradients(loss, create_graph=True)
+
+
+def _derivative_along(
+    problem: Problem, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """H v for a gradient that still has its graph, as the gradient of g . v."""
+    dots: Sequence[Tensor] = [(direction[name] * g).sum() for name, g in gradient.items()]
+    return problem.gradients(torch.stack(dots).sum())

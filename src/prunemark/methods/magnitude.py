@@ -1,0 +1,18 @@
+"""Magnitude pruning (Han et al. 2015, arXiv 1506.02626)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from prunemark.methods.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Magnitude:
+    """Score each weight with its absolute value: s = |w|, compared over the whole network."""
+
+    rounds: int = 1
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """|w|."""
+        return {name: weight.detach().abs() for name, weight in problem.weights.items()}

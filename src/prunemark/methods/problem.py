@@ -1,0 +1,154 @@
+"""What a scoring method is given, and what it is."""
+
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunemark.masks import Masks
+from prunemark.randomness import generator
+
+Inputs = Any  # a tensor, a tuple (given as model(*inputs)) or a dict (given as model(**inputs))
+Batch = tuple[Inputs, Any]
+Loss = Callable[[Any, Any], Tensor]
+Forward = Callable[[nn.Module, Inputs], Any]
+BatchNormMode = Literal["train", "eval"]
+
+
+def call(model: nn.Module, inputs: Inputs) -> Any:
+    """model(inputs), model(*inputs) for a tuple or list, model(**inputs) for a mapping."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A subnetwork to score: a private copy of the model, on which a method may do what it likes.
+
+    Attributes:
+        model: the copy; its pruned weights are 0. In train mode when the method is called.
+        weights: its prunable parameters by name, in the order of the network.
+        masks: which of them survive; all ones in the first round.
+        initial: the same weights as they were before any mask zeroed them.
+        seed: from which `generator` derives random numbers.
+        loss: (outputs, targets) -> a scalar, the mean over the batch.
+        forward: (model, inputs) -> outputs.
+        input_shape: shape of one example, without the batch axis, where it is known.
+    """
+
+    model: nn.Module
+    weights: Mapping[str, nn.Parameter]
+    masks: Masks
+    initial: Mapping[str, Tensor]
+    seed: int = 0
+    loss: Loss = functional.cross_entropy
+    forward: Forward = call
+    input_shape: tuple[int, ...] | None = None
+    given_batches: Sequence[Batch] = field(default=(), repr=False)
+
+    @property
+    def batches(self) -> Sequence[Batch]:
+        """The scoring examples as (inputs, targets) batches, at least one.
+
+        Raises:
+            ValueError: no data was given.
+        """
+        if not self.given_batches:
+            raise ValueError("this method scores with examples: pass data=, batches or a dataset")
+        return self.given_batches
+
+    def size(self, batch: Batch) -> int:
+        """The number of examples of a batch."""
+        inputs, _ = batch
+        if isinstance(inputs, Mapping):
+            inputs = next(iter(inputs.values()))
+        elif isinstance(inputs, tuple | list):
+            inputs = inputs[0]
+        return len(inputs)
+
+    def weighted_batches(self) -> Iterator[tuple[Batch, float]]:
+        """Each batch with its share of all examples."""
+        sizes = [self.size(batch) for batch in self.batches]
+        return zip(self.batches, (size / sum(sizes) for size in sizes), strict=True)
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """A batch cut into that many pieces, in order, the last ones larger where it does not divide evenly.
+
+        Raises:
+            ValueError: the inputs are not one tensor, or there are fewer examples than pieces.
+        """
+        inputs, targets = batch
+        size = self.size(batch)
+        if not isinstance(inputs, Tensor) or size < parts:
+            raise ValueError(f"cannot cut a batch of {size} examples ({type(inputs).__name__}) into {parts} pieces")
+        edges = [size * part // parts for part in range(parts + 1)]
+        return [(inputs[a:b], targets[a:b]) for a, b in itertools.pairwise(edges)]
+
+    def batch_loss(self, batch: Batch, *, temperature: float = 1.0) -> Tensor:
+        """The loss of one batch, with its logits divided by a temperature.
+
+        Raises:
+            ValueError: the loss is not a scalar, or does not depend on the weights.
+        """
+        inputs, targets = batch
+        outputs = self.forward(self.model, inputs)
+        if temperature != 1:
+            outputs = outputs / temperature
+        loss = self.loss(outputs, targets)
+        if loss.numel() != 1:
+            raise ValueError(f"the loss must be one number; got a tensor of shape {tuple(loss.shape)}")
+        return loss
+
+    def gradients(self, value: Tensor, *, create_graph: bool = False, masked: bool = True) -> dict[str, Tensor]:
+        """d value / d w for every prunable weight; zero where w does not matter or, `masked`, is pruned."""
+        if not value.requires_grad:
+            raise ValueError("the loss does not depend on any prunable weight")
+        names = list(self.weights)
+        grads = torch.autograd.grad(
+            value, list(self.weights.values()), create_graph=create_graph, materialize_grads=True
+        )
+        if not masked:
+            return dict(zip(names, grads, strict=True))
+        return {name: grad * self.masks[name] for name, grad in zip(names, grads, strict=True)}
+
+    def zeros(self) -> dict[str, Tensor]:
+        """A tensor of zeros per prunable weight: where scores are summed up."""
+        return {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A CPU random generator for one purpose, the same for every method of this seed."""
+        return generator(self.seed, purpose)
+
+    @contextmanager
+    def mode(self, bn: BatchNormMode) -> Generator[None]:
+        """Score with BatchNorm in one of its modes; "eval" puts the whole copy in eval mode."""
+        self.model.train(bn == "train")
+        yield
+        self.model.train()
+
+
+class Method(Protocol):
+    """A way of scoring weights: a frozen dataclass whose fields are its options.
+
+    Optional attributes, read where they exist: `examples_per_class: int`, how many examples of each class
+    to draw from a dataset (10); `ordinary_batch: int`, to draw that many examples instead, whatever their
+    class; `revives: bool`, that pruned weights are ranked again in every round; `keeps_ceiling: bool`, that
+    rounds before the last keep the ceiling of the count, not the nearest number.
+    """
+
+    @property
+    def rounds(self) -> int:
+        """In how many rounds it prunes unless told otherwise."""
+        ...
+
+    def __call__(self, problem: Problem, /) -> Mapping[str, Tensor]:
+        """Scores, larger = keep, one tensor per prunable weight of the problem, of the weight's shape."""
+        ...

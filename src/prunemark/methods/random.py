@@ -1,0 +1,23 @@
+"""Random pruning: the baseline that every method has to beat."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunemark.methods.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random:
+    """Score each weight with an independent uniform random number: s ~ U(0, 1)."""
+
+    rounds: int = 1
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Draw the scores from the seed's generator, in float64 so that ties do not occur."""
+        source = problem.generator("random")
+        return {
+            name: torch.rand(weight.shape, generator=source, dtype=torch.float64).to(weight.device)
+            for name, weight in problem.weights.items()
+        }

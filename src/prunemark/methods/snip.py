@@ -1,0 +1,122 @@
+"""SNIP: single-shot network pruning based on connection sensitivity (Lee et al. 2019, arXiv 1810.02340)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunemark.methods.problem import BatchNormMode, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snip:
+    """Score each weight with how much the loss would change without it, to first order.
+
+    s = |w * g|, g = dL/dw. Over several batches: the mean of the batches' |w * g|, weighted by their size.
+
+    Deviations: the paper divides the scores by their sum, which changes no ranking.
+
+    Attributes:
+        rounds: 1 in the paper; more give iterative SNIP, in which only surviving weights are ranked.
+        examples_per_class: how many examples of each class are drawn from a dataset.
+        bn: whether BatchNorm uses the batch's statistics ("train") or its running ones ("eval").
+    """
+
+    rounds: int = 1
+    examples_per_class: int = 10
+    bn: BatchNormMode = "train"
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Scores >= 0, in the unit of the loss."""
+        scores = problem.zeros()
+        with problem.mode(self.bn):
+            for batch, share in problem.weighted_batches():
+                for name, gradient in problem.gradients(problem.batch_loss(batch)).items():
+                    scores[name] += share * (problem.weights[name].detach() * gradient).abs()
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnipMilAd:
+    """SNIP as the program mil-ad/snip computes it.
+
+    What it changes: the scores are |w * g| of the first batch only, and of *other* weights, which it draws
+    afresh (Xavier normal) before scoring, though the network is then trained from its own.
+
+    Attributes:
+        redraw: False scores the network's own weights.
+        The others are those of `Snip`.
+    """
+
+    rounds: int = 1
+    examples_per_class: int = 10
+    bn: BatchNormMode = "train"
+    redraw: bool = True
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Scores >= 0, in the unit of the loss."""
+        if self.redraw:
+            source = problem.generator("mil-ad")
+            with torch.no_grad():
+                for name, weight in problem.weights.items():
+                    fresh = nn.init.xavier_normal_(torch.empty(weight.shape), generator=source)
+                    weight.copy_(fresh * problem.masks[name].cpu())
+        with problem.mode(self.bn):
+            gradients = problem.gradients(problem.batch_loss(problem.batches[0]))
+        return {name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnipOfficial:
+    """SNIP as the authors' program namhoonlee/snip-public computes it.
+
+    What it changes: one ordinary batch, whatever its classes, instead of a balanced sample; BatchNorm in its
+    inference setting; scores divided by their sum.
+
+    Attributes:
+        rounds: 1 in the program.
+        ordinary_batch: how many examples are drawn from a dataset (100); of given batches the first is used.
+    """
+
+    rounds: int = 1
+    ordinary_batch: int = 100
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Scores in [0, 1] that add up to 1."""
+        with problem.mode("eval"):
+            gradients = problem.gradients(problem.batch_loss(problem.batches[0]))
+        return _shares({name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnipSynapticFlow:
+    """SNIP as the program ganguli-lab/Synaptic-Flow computes it.
+
+    What it changes: the gradients of all batches are added up before the absolute value is taken, the network is
+    in eval mode, and in several rounds pruned weights keep scores, so that later rounds can revive them.
+
+    Attributes:
+        rounds: 1 in the program's default.
+        examples_per_class: how many examples of each class are drawn from a dataset.
+        bn: the program's own switch; "eval" is its default.
+    """
+
+    rounds: int = 1
+    examples_per_class: int = 10
+    bn: BatchNormMode = "eval"
+    revives = True
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Scores in [0, 1] that add up to 1; of pruned weights too."""
+        total = problem.zeros()
+        with problem.mode(self.bn):
+            for batch in problem.batches:
+                for name, gradient in problem.gradients(problem.batch_loss(batch), masked=False).items():
+                    total[name] += gradient
+        return _shares({name: (problem.initial[name] * gradient).abs() for name, gradient in total.items()})
+
+
+def _shares(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each score's share of their sum; zeros where all of them are zero, as in a network cut through."""
+    total = torch.stack([score.sum() for score in scores.values()]).sum()
+    return {name: score / total.clamp_min(torch.finfo(score.dtype).tiny) for name, score in scores.items()}

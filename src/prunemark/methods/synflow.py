@@ -1,0 +1,52 @@
+"""SynFlow: iterative synaptic flow pruning (Tanaka et al. 2020, arXiv 2006.05467)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from prunemark.methods.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynFlow:
+    """Score each weight with the synaptic flow through it.
+
+    s = |w * dR/dw|, R = the sum of the outputs for one all-ones input, on the network with every parameter
+    (biases and normalisation too, buffers not) replaced by its absolute value, in eval mode and float64.
+    Needs no data, but the shape of an example. In every layer without a bias behind it the scores into a
+    unit add up to those out of it (the paper's conservation law).
+
+    Deviations: the authors' program computes in float32, which overflows on deep networks.
+
+    Attributes:
+        rounds: 100 in the paper; 1 gives one-shot SynFlow.
+        dtype: "float64", or "float32" as in the authors' program.
+        buffers: take the absolute values of buffers (running means) too, as the authors' program does.
+        keeps_ceiling: rounds before the last prune the floor of sparsity * total, as the authors' program does.
+    """
+
+    rounds: int = 100
+    dtype: Literal["float64", "float32"] = "float64"
+    buffers: bool = False
+    keeps_ceiling: bool = False
+
+    def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
+        """Scores >= 0, in float64.
+
+        Raises:
+            ValueError: the shape of an example is not known.
+        """
+        if problem.input_shape is None:
+            raise ValueError("SynFlow feeds an all-ones input: pass input_shape= (without the batch axis) or data=")
+        dtype = torch.float64 if self.dtype == "float64" else torch.float32
+        model = problem.model.to(dtype).eval()
+        with torch.no_grad():
+            for tensor in (*model.parameters(), *(model.buffers() if self.buffers else ())):
+                if tensor.is_floating_point():
+                    tensor.abs_()
+        device = next(model.parameters()).device
+        ones = torch.ones(1, *problem.input_shape, dtype=dtype, device=device)
+        gradients = problem.gradients(problem.forward(model, ones).sum())
+        return {name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()}

@@ -1,0 +1,120 @@
+"""The networks of the study, built from a name: `NETWORKS` and `network`.
+
+The table is read without importing torch, so that a study can be planned and checked without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunemark.networks.initialisation import BATCHNORMS, INITS
+from prunemark.randomness import generator
+from prunemark.registry import Entry, find, unknown
+
+if TYPE_CHECKING:
+    from prunemark.networks.base import Network
+
+_CHOICES = {"init": INITS, "batchnorm": BATCHNORMS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkEntry(Entry):
+    """One network of the table: the smallest image side in pixels it takes, and the options it accepts."""
+
+    min_size: int = 1
+    accepts: tuple[str, ...] = ("init",)
+
+    def check(self, input_shape: tuple[int, int, int], classes: int, options: Mapping[str, Any] | None = None) -> None:
+        """Check, without torch, that the network can be built for these inputs and options.
+
+        Args:
+            input_shape: channels, height and width of one input.
+            classes: number of classes, at least 2.
+            options: what else would be passed to `network`.
+
+        Raises:
+            ValueError: it cannot; the message lists every problem.
+        """
+        problems: list[str] = []
+        if len(input_shape) != 3 or min(input_shape) < 1:
+            problems.append(f"an input is (channels, height, width), all at least 1, not {tuple(input_shape)}")
+        elif min(input_shape[1:]) < self.min_size:
+            _, height, width = input_shape
+            problems.append(f"images must be at least {self.min_size}x{self.min_size} pixels, not {height}x{width}")
+        if classes < 2:
+            problems.append(f"there must be at least 2 classes, not {classes}")
+        for name, value in (options or {}).items():
+            if name not in self.accepts:
+                problems.append(unknown("option", name, self.accepts))
+            elif name in _CHOICES and value not in _CHOICES[name]:
+                problems.append(unknown(name, str(value), _CHOICES[name]))
+            elif name == "width" and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                problems.append(f"width multiplies the number of channels and is above 0, not {value!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def _cifar_resnet(depth: int) -> NetworkEntry:
+    return NetworkEntry(
+        target="prunemark.networks.resnet:CifarResNet",
+        summary=f"residual network of {depth} layers, the CIFAR kind: 16, 32 and 64 channels",
+        source="He et al. 2016, arXiv 1512.03385, section 4.2",
+        options={"depth": depth},
+        min_size=4,
+        accepts=("init", "batchnorm", "width"),
+    )
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "lenet-300-100": NetworkEntry(
+        target="prunemark.networks.lenet:LeNet",
+        summary="fully connected network with hidden layers of 300 and 100 units",
+        source="LeCun et al. 1998, Proceedings of the IEEE 86(11)",
+    ),
+    "resnet-8": _cifar_resnet(8),
+    "resnet-14": _cifar_resnet(14),
+    "resnet-20": _cifar_resnet(20),
+    "resnet-32": _cifar_resnet(32),
+    "resnet-44": _cifar_resnet(44),
+    "resnet-56": _cifar_resnet(56),
+    "resnet-110": _cifar_resnet(110),
+}
+
+
+def network(name: str, *, input_shape: tuple[int, int, int], classes: int, seed: int = 0, **options: Any) -> Network:
+    """Build a network of the table, with weights drawn for one replicate.
+
+    Neither reads nor moves torch's global random state: everything is drawn from
+    `generator(seed, "weights")`.
+
+    Args:
+        name: a name of `NETWORKS`.
+        input_shape: channels, height and width of one input.
+        classes: number of classes.
+        seed: the replicate's seed.
+        options: `init` and, by network, `batchnorm` (see `Initialisation`) and `width` (multiplies the
+            number of channels).
+
+    Returns:
+        The network on the CPU, in train mode, with contiguous float32 weights.
+
+    Raises:
+        ValueError: unknown name or option, or inputs the network cannot take.
+    """
+    entry = find(NETWORKS, "network", name)
+    try:
+        entry.check(input_shape, classes, options)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+    import torch
+
+    # Constructors of torch.nn draw from the global generator; on the meta device they draw nothing.
+    with torch.device("meta"):
+        model: Network = entry.load()(input_shape=input_shape, classes=classes, **entry.options, **options)
+    model.to_empty(device="cpu")
+    model.initialize_(generator(seed, "weights"))
+    return model

@@ -1,0 +1,145 @@
+"""How prunemark's charts look: one colour, dash and shape for one thing, in every chart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+INK, SOFT, GRID = "#1b1f24", "#57606a", "#e4e7eb"
+
+# Okabe and Ito's palette for the colour-blind, less its yellow, which is unreadable as a line on white.
+BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#7a828c"
+
+ON_DARK = {
+    INK: "#e6e9ee",
+    SOFT: "#a9b3be",
+    GRID: "#31373f",
+    GREY: "#98a2ad",
+    BLUE: "#3d9fe0",
+    VERMILION: "#f0833a",
+    GREEN: "#1fbf92",
+}
+"""Replacements on a dark page: the same hues, light enough to be seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How one line of a chart is drawn; `label` is its name in legends."""
+
+    label: str
+    colour: str
+    dash: tuple[int, ...] = ()
+    shape: str = "circle"
+
+
+SOLID, DASHED, DOTTED, DASH_DOT, LONG = (1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4)
+
+_METHODS = {
+    "random": Style(label="random", colour=GREY, dash=DOTTED, shape="cross"),
+    "magnitude": Style(label="magnitude", colour=BLUE, dash=SOLID, shape="square"),
+    "snip": Style(label="SNIP", colour=ORANGE, dash=SOLID, shape="triangle-up"),
+    "grasp": Style(label="GraSP", colour=GREEN, dash=SOLID, shape="diamond"),
+    "synflow": Style(label="SynFlow", colour=PURPLE, dash=SOLID, shape="triangle-down"),
+}
+_BENCHMARKS = {
+    "magnitude-after-training": Style(label="magnitude after training", colour=INK, dash=DASHED, shape="circle"),
+    "lottery-rewinding": Style(label="lottery ticket rewinding", colour=VERMILION, dash=DASHED, shape="triangle-right"),
+}
+_ABLATIONS = {
+    "unmodified": Style(label="unmodified", colour=INK, dash=SOLID, shape="circle"),
+    "shuffle": Style(label="shuffled in each layer", colour=BLUE, dash=DASHED, shape="square"),
+    "reinit": Style(label="reinitialised", colour=ORANGE, dash=DOTTED, shape="triangle-up"),
+    "invert": Style(label="inverted", colour=PURPLE, dash=DASH_DOT, shape="diamond"),
+}
+_SPARE_COLOURS = (SKY, VERMILION, BLUE, GREEN, PURPLE, ORANGE)
+_SPARE_DASHES = (DASH_DOT, DASHED, DOTTED, LONG)
+_SPARE_SHAPES = ("triangle-left", "square", "diamond", "circle", "triangle-up")
+
+
+def series_styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each method or benchmark: its own where it has one, else one that no other has.
+
+    Args:
+        names: methods and benchmarks by their registered names; any text is allowed.
+
+    Returns:
+        The styles: the paper's methods first, then others in the order given, then the benchmarks.
+    """
+    given = dict.fromkeys(names)
+    styles = {name: style for name, style in _METHODS.items() if name in given}
+    taken = {style.label for style in (_METHODS | _BENCHMARKS).values()}
+    # Colours (6), dashes (4) and shapes (5) turn at different rates: 60 different combinations.
+    for at, name in enumerate(name for name in given if name not in _METHODS | _BENCHMARKS):
+        styles[name] = Style(
+            label=f"{name} (another)" if name in taken else name,
+            colour=_SPARE_COLOURS[at % len(_SPARE_COLOURS)],
+            dash=_SPARE_DASHES[at % len(_SPARE_DASHES)],
+            shape=_SPARE_SHAPES[at % len(_SPARE_SHAPES)],
+        )
+    return styles | {name: style for name, style in _BENCHMARKS.items() if name in given}
+
+
+def ablation_styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each ablation among `names`, in the order of the specification."""
+    given = set(names)
+    return {name: style for name, style in _ABLATIONS.items() if name in given}
+
+
+def label(name: str) -> str:
+    """A method's, benchmark's or ablation's name as a reader of the paper knows it."""
+    style = (_METHODS | _BENCHMARKS | _ABLATIONS).get(name)
+    return style.label if style else name
+
+
+def config() -> dict[str, Any]:
+    """The Vega-Lite configuration that every chart carries."""
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "padding": 8,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": SOFT,
+            "labelFontSize": 12,
+            "titleColor": INK,
+            "titleFontSize": 13,
+            "titleFontWeight": "normal",
+            "titlePadding": 10,
+            "domainColor": SOFT,
+            "tickColor": SOFT,
+            "gridColor": GRID,
+            "labelPadding": 4,
+        },
+        "legend": {
+            "labelColor": INK,
+            "labelFontSize": 12,
+            "labelLimit": 260,
+            "titleColor": INK,
+            "titleFontSize": 13,
+            "titleFontWeight": "normal",
+            "symbolSize": 80,
+            "symbolStrokeWidth": 2,
+            "rowPadding": 5,
+        },
+        "header": {
+            "labelColor": INK,
+            "labelFontSize": 14,
+            "labelFontWeight": "bold",
+            "labelAnchor": "start",
+            "labelLimit": 250,
+            "labelPadding": 6,
+            "title": None,
+        },
+        "title": {
+            "anchor": "start",
+            "frame": "group",
+            "color": INK,
+            "fontSize": 17,
+            "fontWeight": "bold",
+            "subtitleColor": SOFT,
+            "subtitleFontSize": 12.5,
+            "subtitlePadding": 6,
+            "offset": 14,
+        },
+    }

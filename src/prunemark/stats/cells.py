@@ -1,0 +1,156 @@
+"""Results as cells: the accuracies of all replicates under one condition, after every check of the table."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from prunemark.steps import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ABLATIONS = ("unmodified", "shuffle", "reinit", "invert")
+STATUSES = ("done", "diverged", "failed")
+MAGNITUDE_AFTER_TRAINING = "magnitude-after-training"
+LOTTERY_REWINDING = "lottery-rewinding"
+_EXPERIMENT = ("study", "network", "dataset")
+_TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
+_NUMBERS = ("sparsity", "replicate", "test_accuracy")
+# 1 - 0.8^k and its decimal form in a file are one sparsity; the form met first stands for both.
+_SPARSITY_DECIMALS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One condition: what was pruned how, when and how far. `prune_at` is as written in the study."""
+
+    method: str
+    sparsity: float
+    prune_at: str
+    ablation: str = "unmodified"
+    benchmark: str = ""
+
+    @property
+    def step(self) -> Step | None:
+        """When pruning happened; None for the dense network."""
+        return Step.parse(self.prune_at) if self.prune_at else None
+
+    @property
+    def initial(self) -> bool:
+        """Whether pruning happened at initialisation."""
+        return self.step is not None and self.step.unit != "end" and self.step.count == 0
+
+
+DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
+
+
+def benchmark_cell(name: str, sparsity: float) -> Cell:
+    """The unmodified cell of a benchmark."""
+    return Cell(method="magnitude", sparsity=sparsity, prune_at="end", benchmark=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All cells of one network on one data set in one study.
+
+    `accuracies` maps each cell to its replicates' test accuracies in percent; a failed run is NaN, a diverged one
+    has the accuracy it ended with.
+    """
+
+    study: str
+    network: str
+    dataset: str
+    accuracies: Mapping[Cell, Mapping[int, float]]
+
+    @property
+    def sparsities(self) -> list[float]:
+        """The sparsities of the pruned networks, ascending."""
+        return sorted({cell.sparsity for cell in self.accuracies if cell.method != "dense"})
+
+    def initial(self, like: Cell) -> Cell | None:
+        """The same condition pruned at initialisation, however the study writes that step; None if it is absent."""
+        for cell in self.accuracies:
+            if cell.initial and replace(cell, prune_at=like.prune_at) == like:
+                return cell
+        return None
+
+
+def _row_problem(row: Mapping[str, Any]) -> str | None:
+    accuracy, sparsity = row["test_accuracy"], row["sparsity"]
+    if row["status"] not in STATUSES:
+        return f"status {row['status']!r} is none of {', '.join(STATUSES)}"
+    if row["ablation"] not in ABLATIONS:
+        return f"ablation {row['ablation']!r} is none of {', '.join(ABLATIONS)}"
+    if not 0 <= sparsity < 1:
+        return f"sparsity {sparsity!r} is outside [0, 1)"
+    if not float(row["replicate"]).is_integer():
+        return f"replicate {row['replicate']!r} is not a whole number"
+    if row["method"] != "dense":
+        try:
+            Step.parse(row["prune_at"])
+        except ValueError as error:
+            return f"prune_at: {error}"
+    if row["status"] != "failed" and not 0 <= accuracy <= 1:
+        return f"test_accuracy {accuracy!r} of a run that is {row['status']} is not a fraction in [0, 1]"
+    return None
+
+
+def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
+    missing = [name for name in (*_TEXT, *_NUMBERS) if name not in results.columns]
+    if missing:
+        raise ValueError(f"results: missing columns: {', '.join(missing)}")
+    # A table that has been through CSV holds NaN where the text was empty.
+    texts = {name: results[name].astype(object).where(results[name].notna(), "") for name in _TEXT}
+    columns: dict[str, list[Any]] = {name: [str(value) for value in texts[name]] for name in _TEXT}
+    for name in _NUMBERS:
+        try:
+            columns[name] = results[name].to_numpy(dtype=float, na_value=math.nan).tolist()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"results: column {name} does not hold numbers: {error}") from error
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def experiments(results: "pd.DataFrame") -> list[Experiment]:
+    """The table of results, checked and sorted into cells, one Experiment a study, network and data set.
+
+    Raises:
+        ValueError: columns are missing, values are not what they should be, or two rows describe the same replicate
+            of the same cell; one message lists every kind of problem with its count and first row.
+    """
+    problems: dict[str, list[int]] = {}
+    found: dict[tuple[str, str, str], dict[Cell, dict[int, float]]] = {}
+    sparsities: dict[float, float] = {}
+    for number, row in enumerate(_rows(results)):
+        problem = _row_problem(row)
+        if problem is None:
+            key = cast(tuple[str, str, str], tuple(row[name] for name in _EXPERIMENT))
+            cell = Cell(
+                method=row["method"],
+                sparsity=sparsities.setdefault(round(row["sparsity"], _SPARSITY_DECIMALS), row["sparsity"]),
+                prune_at="" if row["method"] == "dense" else row["prune_at"],
+                ablation=row["ablation"],
+                benchmark=row["benchmark"],
+            )
+            replicates = found.setdefault(key, {}).setdefault(cell, {})
+            replicate = int(row["replicate"])
+            if replicate in replicates:
+                where = ", ".join(f"{name} {value}" for name, value in vars(cell).items() if value != "")
+                problem = f"two rows for replicate {replicate} of {'/'.join(key)}: {where}"
+            else:
+                failed = row["status"] == "failed"
+                replicates[replicate] = math.nan if failed else 100 * row["test_accuracy"]
+        if problem is not None:
+            problems.setdefault(problem, []).append(number)
+    if problems:
+        shown = [f"row {rows[0]}: {text}" + _more(len(rows) - 1) for text, rows in problems.items()]
+        extra = f"; and {len(shown) - 10} other problems" if len(shown) > 10 else ""
+        raise ValueError(f"results: {'; '.join(shown[:10])}{extra}")
+    return [
+        Experiment(study=study, network=network, dataset=dataset, accuracies=cells)
+        for (study, network, dataset), cells in sorted(found.items(), key=lambda item: item[0])
+    ]
+
+
+def _more(count: int) -> str:
+    return f" (and {count} more such rows)" if count else ""

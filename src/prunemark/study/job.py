@@ -1,0 +1,81 @@
+"""A job, and what came of it: the two things that travel between the driver and its workers."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from prunemark.version import __version__
+
+Kind = Literal["dense", "score", "mask", "train"]
+Status = Literal["done", "diverged", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One piece of work that is done once, whatever needs it.
+
+    Attributes:
+        key: hash of the kind and of `spec`.
+        kind: dense (train the dense network to a step), score, mask, or train (a subnetwork).
+        spec: every field that can change the result, JSON.
+        inputs: role -> key of the job whose artifact is read. Not hashed: a checkpoint is the same from
+            whichever earlier checkpoint it was reached.
+        files: content hash -> path of a user's file. Not hashed: the content is.
+        steps: optimizer steps that this job takes.
+        cost: expected work, in optimizer steps of the dense network.
+    """
+
+    key: str
+    kind: Kind
+    spec: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict[str, str])
+    files: dict[str, str] = field(default_factory=dict[str, str])
+    steps: int = 0
+    cost: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """From `to_dict`."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+        status: done, diverged (training met a value that is not finite) or failed.
+        result: its numbers and certificates, JSON; empty when it failed.
+        error: why it failed, in one line, then details.
+        seconds: how long it took.
+        device, torch_version, code_version: where and with what it ran.
+    """
+
+    status: Status
+    result: dict[str, Any] = field(default_factory=dict[str, Any])
+    error: str = ""
+    seconds: float = 0.0
+    device: str = ""
+    torch_version: str = ""
+    code_version: str = __version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """From `to_dict`."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Where a worker works: the folder of artifacts, the device, and where data sets lie (None = as usual)."""
+
+    artifacts: str
+    device: str = "cpu"
+    data_dir: str | None = None

@@ -1,0 +1,223 @@
+"""What each kind of job does: inputs -> artifact and numbers. The only place where planning meets torch."""
+
+import json
+import os
+import time
+import traceback
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from prunemark.ablations import NoEffectWarning, certify_invert, certify_reinit, reinitialize, shuffle
+from prunemark.datasets import Dataset
+from prunemark.masks import Masks
+from prunemark.methods import Method
+from prunemark.pruning import prune, score
+from prunemark.quotas import quotas
+from prunemark.recipes import Recipe
+from prunemark.selection import keep_count, select
+from prunemark.study.job import Context, Job, Kind, Outcome
+from prunemark.study.materials import make_data, make_method, make_network
+from prunemark.training import Checkpoint, Trained, train
+
+Result = dict[str, Any]
+
+
+def settle_process() -> None:
+    """Make this process a worker: one thread, and no slow arithmetic on numbers next to zero."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def execute(job: Job, context: Context) -> Outcome:
+    """Do one job: read the artifacts it needs, write its own, return its numbers.
+
+    The outcome depends on the job alone. Whatever goes wrong in it is an outcome too, with status "failed".
+    """
+    began = time.perf_counter()
+    try:
+        result = _WORK[job.kind](job, context)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return _outcome(job, context, began, status="failed", error=f"{text}\n{traceback.format_exc()}")
+    status = "diverged" if result.pop("diverged", False) else "done"
+    return _outcome(job, context, began, status=status, result=result)
+
+
+def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome:
+    seconds = time.perf_counter() - began
+    return Outcome(seconds=seconds, device=context.device, torch_version=str(torch.__version__), **fields)
+
+
+def _dense(job: Job, context: Context) -> Result:
+    spec, data = job.spec, _data(job, context)
+    model = _build(job, context)
+    if spec["step"] == 0:
+        Checkpoint.capture(model).save(_artifact(context, job.key))
+        return {"step": 0, "train_seconds": 0.0}
+    recipe = Recipe(**spec["recipe"])
+    ends = spec["step"] == recipe.total_steps(len(data.train))
+    trained = train(
+        model,
+        data.train,
+        recipe,
+        seed=spec["seed"],
+        test=data.test if ends else None,
+        start=_checkpoint(context, job.inputs["start"]),
+        until=spec["step"],
+        device=context.device,
+    )
+    trained.checkpoint.save(_artifact(context, job.key))
+    return _training_result(trained) | ({"density": 1.0} if ends else {})
+
+
+def _score(job: Job, context: Context) -> Result:
+    scores = score(_state(job, context, "state"), _method(job), data=_data(job, context), seed=job.spec["seed"])
+    _write(_artifact(context, job.key), lambda path: _save_scores(scores, path))
+    return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
+
+
+def _mask(job: Job, context: Context) -> Result:
+    spec = job.spec
+    sparsity, invert = spec["sparsity"], spec["invert"]
+    certificates: Result = {}
+    if "scores" in job.inputs:
+        scores = _load_scores(_artifact(context, job.inputs["scores"]))
+        budget = None
+        if spec["quotas"]:
+            shapes = {name: layer.shape for name, layer in scores.items()}
+            keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
+            budget = quotas(spec["quotas"], shapes, keep)
+        chosen = select(scores, sparsity=sparsity, invert=invert, quotas=budget)
+        if invert:
+            certificates["invert"] = certify_invert(scores, chosen, per_layer=budget is not None).to_dict()
+    else:
+        chosen = prune(
+            _state(job, context, "state"),
+            _method(job),
+            sparsity=sparsity,
+            data=_data(job, context),
+            seed=spec["seed"],
+            rounds=spec["rounds"],
+            invert=invert,
+            quotas=spec["quotas"],
+        )
+        if invert:
+            certificates["invert"] = chosen.provenance["certificate"]
+    masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
+    _write(_artifact(context, job.key), masks.save)
+    layers = [{"name": c.name, "shape": list(c.shape), "kept": c.kept, "total": c.total} for c in masks.layers()]
+    return _counts(masks) | {"layers": layers, "certificates": certificates}
+
+
+def _train(job: Job, context: Context) -> Result:
+    spec, data = job.spec, _data(job, context)
+    certificates: Result = {}
+    if spec["weights"] == "reinit":
+        before = _state(job, context, "state")
+        model = reinitialize(before, seed=spec["seed"])
+        certificates["reinit"] = certify_reinit(before, model).to_dict()
+    else:
+        model = _state(job, context, "weights")
+    masks = Masks.load(_artifact(context, job.inputs["mask"])) if "mask" in job.inputs else None
+    if masks is not None and spec["shuffle"]:
+        with warnings.catch_warnings():
+            # Recorded in the certificate, layer by layer.
+            warnings.simplefilter("ignore", NoEffectWarning)
+            masks = shuffle(masks, seed=spec["seed"])
+        certificates["shuffle"] = masks.provenance["certificate"]
+    trained = train(
+        model,
+        data.train,
+        Recipe(**spec["recipe"]),
+        seed=spec["seed"],
+        masks=masks,
+        test=data.test,
+        device=context.device,
+    )
+    if masks is None:
+        return _training_result(trained) | {"density": 1.0, "certificates": certificates}
+    masks.verify(model)
+    certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
+    return _training_result(trained) | _counts(masks) | {"certificates": certificates}
+
+
+_WORK: dict[Kind, Callable[[Job, Context], Result]] = {
+    "dense": _dense,
+    "score": _score,
+    "mask": _mask,
+    "train": _train,
+}
+
+
+def _training_result(trained: Trained) -> Result:
+    return {
+        "step": trained.checkpoint.step,
+        "test_accuracy": trained.test_accuracy,
+        "test_loss": trained.test_loss,
+        "train_seconds": trained.train_seconds,
+        "diverged": trained.diverged,
+        "history": trained.history,
+    }
+
+
+def _counts(masks: Masks) -> Result:
+    return {"kept": masks.kept, "total": masks.total, "density": masks.density}
+
+
+def _artifact(context: Context, key: str) -> Path:
+    return Path(context.artifacts) / f"{key}.safetensors"
+
+
+def _checkpoint(context: Context, key: str) -> Checkpoint:
+    return Checkpoint.load(_artifact(context, key))
+
+
+def _state(job: Job, context: Context, role: str) -> nn.Module:
+    """The network in the state of an input: weights, biases and BatchNorm statistics."""
+    model = _build(job, context)
+    model.load_state_dict(_checkpoint(context, job.inputs[role]).model)
+    return model.to(context.device)
+
+
+def _build(job: Job, context: Context) -> nn.Module:
+    return make_network(job.spec["network"], _data(job, context), job.spec["seed"], job.files)
+
+
+def _method(job: Job) -> Method:
+    options = dict(job.spec["options"])
+    return make_method(job.spec["method"], options, options.pop("examples_per_class", 10), job.files)
+
+
+def _data(job: Job, context: Context) -> Dataset:
+    return make_data(job.spec["dataset"], context.data_dir)
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    """Write a file so that the path holds the whole of it or nothing."""
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        save(unfinished)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _save_scores(scores: Mapping[str, Tensor], path: Path) -> None:
+    # The order of the layers breaks ties between scores, and safetensors keeps none.
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in scores.items()}
+    save_file(tensors, path, {"format": "prunemark.scores/1", "order": json.dumps(list(scores))})
+
+
+def _load_scores(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}

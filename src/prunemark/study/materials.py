@@ -1,0 +1,99 @@
+"""The network, the method and the data set that a job names, made."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunemark.ablations import Initializable
+from prunemark.datasets import Dataset, dataset
+from prunemark.methods import METHODS, Custom, Method, resolve
+from prunemark.networks import network
+from prunemark.randomness import derive, generator
+from prunemark.registry import load_file
+from prunemark.study.key import file_hash
+
+
+@functools.lru_cache(maxsize=1)
+def make_data(name: str, data_dir: str | None) -> Dataset:
+    """The data set, read once in a process."""
+    return dataset(name, data_dir=data_dir)
+
+
+def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, str]) -> nn.Module:
+    """A network for the data, drawn for a replicate.
+
+    Args:
+        named: {"name": ...} or {"attribute": ..., "file_sha256": ...}, and "options".
+        data: gives the shape of an input and the number of classes.
+        seed: the replicate's.
+        files: a user's file by the hash of its content.
+
+    Raises:
+        ValueError: the network does not fit the data or its options, or a user's file fails.
+    """
+    options = named["options"]
+    if "name" in named:
+        return network(named["name"], input_shape=data.input_shape, classes=data.classes, seed=seed, **options)
+    build = _users_own(named, files)
+    # The user's code draws from the global generator: seeded here, and put back afterwards.
+    with torch.random.fork_rng([]):
+        torch.manual_seed(derive(seed, "weights"))
+        model = build(input_shape=data.input_shape, classes=data.classes, **options)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{named['attribute']} must return a torch.nn.Module, not {type(model).__name__}")
+    if isinstance(model, Initializable):
+        model.initialize_(generator(seed, "weights"))
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sampled(Custom):
+    """A user's function, scored with the study's number of examples."""
+
+    examples_per_class: int = 10
+
+
+def make_method(
+    named: Mapping[str, Any], options: Mapping[str, Any], examples_per_class: int, files: Mapping[str, str]
+) -> Method:
+    """A method with its options.
+
+    A user's function is called as function(problem, **options); a user's class is made with the options.
+
+    Args:
+        named: {"name": ...} or {"attribute": ..., "file_sha256": ...}.
+        options: the method's own; `examples_per_class` among them wins over the argument of that name.
+        examples_per_class: for methods that draw examples.
+        files: a user's file by the hash of its content.
+
+    Raises:
+        ValueError: an option that the method does not have, or a user's file fails.
+    """
+    given = {"examples_per_class": examples_per_class, **options}
+    target: Any = METHODS[named["name"]].load() if "name" in named else _users_own(named, files)
+    if isinstance(target, type):
+        known = {field.name for field in fields(target)} if is_dataclass(target) else set[str]()
+        used = given if "examples_per_class" in known else options
+        method: Any = named.get("name", target)
+        return resolve(method, **used)
+    if hasattr(target, "rounds"):
+        return resolve(target, **options)
+    samples: int = given.pop("examples_per_class")
+    return _Sampled(function=functools.partial(target, **given), examples_per_class=samples)
+
+
+def _users_own(named: Mapping[str, Any], files: Mapping[str, str]) -> Any:
+    path = Path(files[named["file_sha256"]])
+    if not path.is_file() or file_hash(path) != named["file_sha256"]:
+        raise ValueError(f"{path} has changed since the study began; run the study again")
+    return _loaded(f"{path}:{named['attribute']}", named["file_sha256"])
+
+
+@functools.cache
+def _loaded(reference: str, content: str) -> Any:
+    return load_file(reference)

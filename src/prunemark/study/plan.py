@@ -1,0 +1,260 @@
+"""`Study` -> `Plan`: which jobs a study needs, each once, and which rows come of them. No torch."""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prunemark.methods import METHODS
+from prunemark.networks import NETWORKS
+from prunemark.randomness import derive
+from prunemark.registry import is_file_reference
+from prunemark.study.job import Job, Kind
+from prunemark.study.key import content_key, file_hash
+from prunemark.study.spec import MethodSpec, Study
+
+UNMODIFIED = "unmodified"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One row of the results, and the job whose accuracy it shows."""
+
+    study: str
+    network: str
+    dataset: str
+    method: str
+    ablation: str
+    benchmark: str
+    prune_at: str
+    sparsity: float
+    replicate: int
+    job_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The jobs of a study, each after those it needs, and its trials."""
+
+    study: Study
+    jobs: tuple[Job, ...]
+    trials: tuple[Trial, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all jobs."""
+        return sum(job.steps for job in self.jobs)
+
+    def counts(self) -> dict[Kind, int]:
+        """Jobs by kind."""
+        return dict(Counter(job.kind for job in self.jobs))
+
+    def describe(self) -> str:
+        """The plan's size, in a few lines."""
+        study, counts = self.study, self.counts()
+        methods = ", ".join(method.label for method in study.methods)
+        lines = [
+            f"study {study.name}: {_short(study.network)} on {study.dataset}, {_count(study.replicates, 'replicate')}",
+            f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
+            f"  benchmarks: {', '.join(study.benchmarks) or 'none'}; ablations: {', '.join(study.ablations) or 'none'}",
+            f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
+            f"  {_count(len(self.trials), 'trial')} from {_count(len(self.jobs), 'job')}: "
+            f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
+            f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
+        ]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def plan(study: Study) -> Plan:
+    """Work out the jobs and trials of a study.
+
+    Whatever two trials share is one job. Adding a sparsity, a replicate, a method, an ablation, a benchmark or
+    a step to a study adds jobs and leaves the keys of the others as they were.
+    """
+    return _Planner(study).plan()
+
+
+def identify(name: str, table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a network or method is to a job: its name, or of a user's file the attribute and the content's hash.
+
+    Returns:
+        That, and the file by its hash.
+    """
+    if name in table:
+        return {"name": name}, {}
+    path, _, attribute = name.rpartition(":")
+    digest = file_hash(Path(path))
+    return {"attribute": attribute, "file_sha256": digest}, {digest: path}
+
+
+class _Planner:
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.recipe = json.loads(json.dumps(dataclasses.asdict(study.full_recipe)))
+        # It says which state is rewound to, which is a field of its own; training itself never reads it.
+        del self.recipe["rewind_to"]
+        self.files: dict[str, str] = {}
+        self.network = self._named(study.network, NETWORKS) | {"options": study.network_options}
+        self.total_steps = study.total_steps
+        self.jobs: dict[str, Job] = {}
+        self.trials: list[Trial] = []
+        self.dense: dict[int, str] = {}
+
+    def plan(self) -> Plan:
+        study = self.study
+        for replicate in range(study.replicates):
+            self.replicate, self.seed = replicate, derive(study.seed, "replicate", replicate)
+            self.dense = self._dense_chain()
+            self._trial("dense", UNMODIFIED, "", "", 0.0, self.dense[self.total_steps])
+            for method in study.methods:
+                for at in study.prune_at:
+                    state = self.dense[study.step(at)]
+                    self._cells(method, self._ablations(method), "", at, state, state)
+            magnitude = MethodSpec(name="magnitude")
+            end = self.dense[self.total_steps]
+            for benchmark in study.benchmarks:
+                rewinds = benchmark == "lottery-rewinding"
+                weights = self.dense[study.step(study.rewind_step)] if rewinds else end
+                self._cells(magnitude, (UNMODIFIED, *study.ablations), benchmark, "end", end, weights)
+        return Plan(study=study, jobs=tuple(self.jobs.values()), trials=tuple(self.trials), notes=self._notes())
+
+    def _named(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        named, files = identify(name, table)
+        self.files |= files
+        return named
+
+    def _add(
+        self,
+        kind: Kind,
+        fields: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        *,
+        steps: int = 0,
+        cost: float = 0.0,
+    ) -> str:
+        spec: dict[str, Any] = {"network": self.network, "dataset": self.study.dataset, "seed": self.seed, **fields}
+        key = content_key(kind, spec)
+        if key not in self.jobs:
+            used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
+            files = {digest: path for digest, path in self.files.items() if digest in used}
+            self.jobs[key] = Job(
+                key=key, kind=kind, spec=spec, inputs=dict(inputs), files=files, steps=steps, cost=cost or steps
+            )
+        return key
+
+    def _dense_chain(self) -> dict[int, str]:
+        """Dense training of a replicate, cut at every step that something starts from: step -> key."""
+        study = self.study
+        steps = {0, self.total_steps, *map(study.step, study.prune_at)}
+        if "lottery-rewinding" in study.benchmarks:
+            steps.add(study.step(study.rewind_step))
+        chain: dict[int, str] = {}
+        before: int | None = None
+        for step in sorted(steps):
+            # The initial state is the same whatever it is then trained with.
+            recipe = self.recipe if step else None
+            inputs = {} if before is None else {"start": chain[before]}
+            chain[step] = self._add("dense", {"recipe": recipe, "step": step}, inputs, steps=step - (before or 0))
+            before = step
+        return chain
+
+    def _ablations(self, method: MethodSpec) -> tuple[str, ...]:
+        return (UNMODIFIED,) if method.name == "random" else (UNMODIFIED, *self.study.ablations)
+
+    def _cells(
+        self, method: MethodSpec, ablations: Iterable[str], benchmark: str, at: str, state: str, weights: str
+    ) -> None:
+        for sparsity in self.study.sparsities:
+            for ablation in ablations:
+                if sparsity == 0:
+                    # Nothing is pruned: there is no mask to score for, and nothing that an ablation could change.
+                    if ablation != UNMODIFIED:
+                        continue
+                    key = self._train(None, state, weights, UNMODIFIED)
+                else:
+                    mask = self._mask(method, state, sparsity, invert=ablation == "invert")
+                    key = self._train(mask, state, weights, ablation)
+                self._trial(method.label, ablation, benchmark, at, sparsity, key)
+
+    def _mask(self, method: MethodSpec, state: str, sparsity: float, *, invert: bool) -> str:
+        rounds, scoring = method.entry_rounds, self._scoring(method)
+        fields = {
+            "state": state,
+            **scoring,
+            "rounds": rounds,
+            "quotas": method.quotas,
+            "sparsity": sparsity,
+            "invert": invert,
+        }
+        cost = self._scoring_cost(method)
+        if rounds > 1:
+            return self._add("mask", fields, {"state": state}, cost=rounds * cost)
+        scores = self._add("score", {"state": state, **scoring}, {"state": state}, cost=cost)
+        return self._add("mask", fields, {"scores": scores}, cost=1)
+
+    def _scoring(self, method: MethodSpec) -> dict[str, Any]:
+        options = dict(method.options)
+        if method.needs_data:
+            options = {"examples_per_class": self.study.examples_per_class} | options
+        return {"method": self._named(method.name, METHODS), "options": options}
+
+    def _scoring_cost(self, method: MethodSpec) -> float:
+        if not method.needs_data:
+            return 1.0
+        # A gradient, and for GraSP a second one: about three passes over the examples.
+        return 3 * math.ceil(self.study.examples_per_class * self.study.data.classes / self.recipe["batch_size"])
+
+    def _train(self, mask: str | None, state: str, weights: str, ablation: str) -> str:
+        if mask is None and weights == self.dense[0]:
+            return self.dense[self.total_steps]
+        inputs = {} if mask is None else {"mask": mask}
+        if ablation == "reinit":
+            # The fresh weights depend on the seed alone. The state is read to certify that they differ from it.
+            inputs["state"] = state
+            fields = {"weights": "reinit"}
+        else:
+            inputs["weights"] = weights
+            fields = {"weights": weights}
+        fields |= {"recipe": self.recipe, "mask": mask, "shuffle": ablation == "shuffle"}
+        return self._add("train", fields, inputs, steps=self.total_steps)
+
+    def _trial(self, method: str, ablation: str, benchmark: str, at: str, sparsity: float, key: str) -> None:
+        self.trials.append(
+            Trial(
+                study=self.study.name,
+                network=_short(self.study.network),
+                dataset=self.study.dataset,
+                method=method,
+                ablation=ablation,
+                benchmark=benchmark,
+                prune_at=at,
+                sparsity=sparsity,
+                replicate=self.replicate,
+                job_key=key,
+            )
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        study = self.study
+        notes: list[str] = []
+        if study.ablations and any(method.name == "random" for method in study.methods):
+            notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
+        if study.ablations and 0 in study.sparsities:
+            notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
+        if study.replicates < 3:
+            notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
+        return tuple(notes)
+
+
+def _short(network: str) -> str:
+    path, _, attribute = network.rpartition(":")
+    return f"{Path(path).name}:{attribute}" if is_file_reference(network) else network
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

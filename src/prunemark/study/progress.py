@@ -1,0 +1,82 @@
+"""What a run tells while it runs. No torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prunemark.study.job import Kind, Status
+from prunemark.study.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """Told once, before anything runs.
+
+    Attributes:
+        plan: the whole study.
+        jobs, steps: what is left to do of it: jobs, and training steps.
+        seconds: how long that will take, from the measured time of a training step.
+        step_seconds: that time.
+        workers: how many jobs run at the same time.
+        device: where they run.
+    """
+
+    plan: Plan
+    jobs: int
+    steps: int
+    seconds: float
+    step_seconds: float
+    workers: int
+    device: str
+
+    def describe(self) -> str:
+        """The plan's size and the expected time, in a few lines."""
+        present = len(self.plan.jobs) - self.jobs
+        lines = [self.plan.describe()]
+        if present:
+            lines.append(f"  {present:,} of {len(self.plan.jobs):,} jobs are there already")
+        if self.jobs:
+            workers = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
+            lines.append(
+                f"  expected time: {duration(self.seconds)} ({workers} on {self.device}, "
+                f"{1000 * self.step_seconds:.1f} ms a training step)"
+            )
+        else:
+            lines.append("  nothing is left to do")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advanced:
+    """Told when a job is finished.
+
+    Attributes:
+        key, kind, status, error: the job and what came of it.
+        jobs_done, jobs_total, steps_done, steps_total: of this run; failed jobs count as done.
+        seconds: since the run began.
+        seconds_left: expected, from what jobs of this run have taken.
+    """
+
+    key: str
+    kind: Kind
+    status: Status
+    error: str
+    jobs_done: int
+    jobs_total: int
+    steps_done: int
+    steps_total: int
+    seconds: float
+    seconds_left: float
+
+
+Event = Planned | Advanced
+Progress = Callable[[Event], None]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "40 s", "3 min 20 s", "2 h 5 min"."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

@@ -1,0 +1,248 @@
+"""Running a study: the driver that hands out jobs and writes down what comes of them."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from prunemark.datasets import dataset
+from prunemark.registry import find
+from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
+from prunemark.study.executors.local import usable_cores
+from prunemark.study.job import Context, Job, Outcome
+from prunemark.study.plan import plan
+from prunemark.study.preflight import check, time_step
+from prunemark.study.progress import Advanced, Planned, Progress
+from prunemark.study.schedule import Schedule, critical_paths, pending
+from prunemark.study.spec import Study
+from prunemark.study.store import Store
+
+# Until the first worker has loaded torch and the data; measured.
+_STARTUP_SECONDS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What a run came to, in jobs.
+
+    Attributes:
+        done: finished in this run, those that diverged included.
+        failed: failed in this run, those given up because of another included.
+        skipped: there already.
+        left: not done, because the run was interrupted or was dry.
+        seconds: how long it took.
+        interrupted: whether Ctrl-C stopped it; run the same again to go on.
+        failures: of each job that failed by itself, its key and why, in one line.
+    """
+
+    done: int
+    failed: int
+    skipped: int
+    left: int
+    seconds: float
+    interrupted: bool = False
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+def run(
+    study: Study | str | Path,
+    *,
+    out: str | Path,
+    workers: int | None = None,
+    executor: str = "local",
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    dry_run: bool = False,
+) -> RunSummary:
+    """Run what is missing of a study, and store it in a folder.
+
+    A finished job is never run twice: a study that was interrupted, killed or extended goes on from where it was.
+    The results do not depend on the number of workers or on what was there before. A job that fails takes only what
+    needs it along, and is tried again by the next run. The device is not part of a job's identity: results of
+    another device are taken as they are, and told apart by their column.
+
+    Args:
+        study: a Study, or what `Study.load` takes.
+        out: the folder; several studies may share one.
+        workers: how many jobs run at the same time; by default one a usable core, or one on an accelerator.
+        executor: a name in EXECUTORS.
+        device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
+        data_dir: where data sets lie, see `prunemark.dataset`.
+        progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
+        dry_run: stop after `Planned`, and write nothing.
+
+    Raises:
+        StudyError: the study has problems.
+        ValueError: an unknown executor or device, fewer workers than one, data that are missing or damaged.
+        StoreError: the folder cannot be used, or another process is writing to it.
+        ExecutorError: workers cannot be started.
+    """
+    began = time.perf_counter()
+    study = study if isinstance(study, Study) else Study.load(study)
+    make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
+    device = _device(device)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers counts from 1; got {workers}")
+    workers = workers or (usable_cores() if device == "cpu" else 1)
+    job_plan = plan(study)
+    with contextlib.ExitStack() as stack:
+        store = None
+        if not dry_run:
+            store = stack.enter_context(Store.writing(out))
+        elif Store.is_in(out):
+            store = stack.enter_context(Store.reading(out))
+        jobs = pending(job_plan, store.finished(), store.has_artifact) if store else list(job_plan.jobs)
+        skipped = len(job_plan.jobs) - len(jobs)
+        step_seconds, fingerprint = 0.0, ""
+        if jobs:
+            data = dataset(study.dataset, data_dir=data_dir)
+            check(study, data)
+            step_seconds, fingerprint = time_step(study, data, device=device), data.fingerprint
+        if progress:
+            progress(
+                Planned(
+                    plan=job_plan,
+                    jobs=len(jobs),
+                    steps=sum(job.steps for job in jobs),
+                    seconds=_expected_seconds(jobs, step_seconds, workers),
+                    step_seconds=step_seconds,
+                    workers=workers,
+                    device=device,
+                )
+            )
+        if dry_run or store is None:
+            return RunSummary(done=0, failed=0, skipped=skipped, left=len(jobs), seconds=time.perf_counter() - began)
+        if not jobs:
+            store.begin(job_plan)
+            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
+        store.require_fact(f"data set {study.dataset}", fingerprint, f"the data set {study.dataset} has changed")
+        store.begin(job_plan)
+        store.remove_unfinished()
+        context = Context(
+            artifacts=str(store.artifacts.absolute()),
+            device=device,
+            data_dir=None if data_dir is None else str(Path(data_dir).absolute()),
+        )
+        driver = _Driver(store, jobs, progress, step_seconds, began)
+        interrupted = False
+        try:
+            crew = make_executor(context, min(workers, len(jobs)), store.log)
+            stack.callback(crew.close)
+            driver.drive(crew)
+        except KeyboardInterrupt:
+            interrupted = True
+        return RunSummary(
+            done=driver.done,
+            failed=driver.failed,
+            skipped=skipped,
+            left=len(jobs) - driver.done - driver.failed,
+            seconds=time.perf_counter() - began,
+            interrupted=interrupted,
+            failures=tuple(driver.failures),
+        )
+
+
+class _Driver:
+    """Hands out the jobs of one run and records their outcomes."""
+
+    def __init__(
+        self, store: Store, jobs: Sequence[Job], progress: Progress | None, step_seconds: float, began: float
+    ) -> None:
+        self.store, self.progress, self.began = store, progress, began
+        self.schedule = Schedule(jobs)
+        self.jobs_total, self.steps_total = len(jobs), sum(job.steps for job in jobs)
+        self.cost_left = sum(job.cost for job in jobs)
+        # What was measured before the run counts as a twentieth of it, so that the first jobs, which also load
+        # what all others use, do not make the forecast jump.
+        self.spent_cost = self.cost_left / 20
+        self.spent_seconds = self.spent_cost * step_seconds
+        self.done = self.failed = self.steps_done = 0
+        self.failures: list[tuple[str, str]] = []
+        self.slots = 1
+
+    def drive(self, crew: Executor) -> None:
+        self.slots = crew.slots
+        running = 0
+        # A job whose worker died gets a second chance, with the machine to itself: memory may have run out
+        # because of what ran beside it.
+        again: deque[Job] = deque()
+        tried: set[str] = set()
+        while True:
+            if not again:
+                while running < crew.slots and (job := self.schedule.next()):
+                    crew.submit(job)
+                    running += 1
+            elif not running:
+                crew.submit(again.popleft())
+                running += 1
+            if not running:
+                return
+            finished = crew.wait()
+            running -= 1
+            if finished.outcome is None and finished.job.key not in tried:
+                tried.add(finished.job.key)
+                again.append(finished.job)
+            else:
+                self._settle(finished.job, finished.outcome or Outcome(status="failed", error=finished.lost))
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        if outcome.status != "failed":
+            self.spent_seconds += outcome.seconds
+            self.spent_cost += job.cost
+            self.schedule.succeeded(job)
+            self._record(job, outcome)
+            return
+        reason = outcome.error.partition("\n")[0]
+        self.failures.append((job.key, reason))
+        self._record(job, outcome)
+        for lost in self.schedule.failed(job):
+            self._record(lost, Outcome(status="failed", error=f"not run: it needs {job.kind} {job.key}: {reason}"))
+
+    def _record(self, job: Job, outcome: Outcome) -> None:
+        self.store.record(job, outcome)
+        if outcome.status == "failed":
+            self.failed += 1
+        else:
+            self.done += 1
+        self.steps_done += job.steps
+        self.cost_left -= job.cost
+        if self.progress:
+            pace = self.spent_seconds / self.spent_cost if self.spent_cost else 0.0
+            self.progress(
+                Advanced(
+                    key=job.key,
+                    kind=job.kind,
+                    status=outcome.status,
+                    error=outcome.error,
+                    jobs_done=self.done + self.failed,
+                    jobs_total=self.jobs_total,
+                    steps_done=self.steps_done,
+                    steps_total=self.steps_total,
+                    seconds=time.perf_counter() - self.began,
+                    seconds_left=pace * self.cost_left / self.slots,
+                )
+            )
+
+
+def _expected_seconds(jobs: Sequence[Job], step_seconds: float, workers: int) -> float:
+    if not jobs:
+        return 0.0
+    shared = sum(job.cost for job in jobs) / min(workers, usable_cores(), len(jobs))
+    longest_chain = max(critical_paths(jobs).values())
+    return _STARTUP_SECONDS + step_seconds * max(shared, longest_chain)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f'device "{name}" cannot be used here: {reason}') from None
+    return name

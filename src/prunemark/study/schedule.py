@@ -1,0 +1,81 @@
+"""Which jobs are left to do, and in which order. No torch."""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+
+from prunemark.study.job import Job, Status
+from prunemark.study.plan import Plan
+
+
+def pending(plan: Plan, finished: Mapping[str, Status], has_artifact: Callable[[str], bool]) -> list[Job]:
+    """The jobs that a plan's trials still need, in the order of the plan.
+
+    A job that failed is tried again. A finished job is done again only if a job to be done needs its artifact and
+    that is gone.
+    """
+    jobs = {job.key: job for job in plan.jobs}
+    done = {key for key, status in finished.items() if status != "failed"}
+    needed: set[str] = set()
+    stack = [trial.job_key for trial in plan.trials if trial.job_key not in done]
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += [other for other in jobs[key].inputs.values() if other not in done or not has_artifact(other)]
+    return [job for job in plan.jobs if job.key in needed]
+
+
+def critical_paths(jobs: Iterable[Job]) -> dict[str, float]:
+    """For each job the cost of the longest chain of jobs that begins with it; the jobs in topological order."""
+    lengths: dict[str, float] = {}
+    beyond: dict[str, float] = {}
+    for job in reversed(list(jobs)):
+        lengths[job.key] = job.cost + beyond.get(job.key, 0.0)
+        for needed in job.inputs.values():
+            beyond[needed] = max(beyond.get(needed, 0.0), lengths[job.key])
+    return lengths
+
+
+class Schedule:
+    """Jobs that become ready as those they need finish; longest critical path first."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = {job.key: job for job in jobs}
+        self._paths = critical_paths(self._jobs.values())
+        self._order = {key: i for i, key in enumerate(self._jobs)}
+        self._waits_for: dict[str, set[str]] = {}
+        self._dependents: dict[str, list[str]] = {}
+        self._ready: list[tuple[float, int, str]] = []
+        for job in self._jobs.values():
+            # What is not among the jobs is there already.
+            self._waits_for[job.key] = {key for key in job.inputs.values() if key in self._jobs}
+            for key in self._waits_for[job.key]:
+                self._dependents.setdefault(key, []).append(job.key)
+            if not self._waits_for[job.key]:
+                self._push(job.key)
+
+    def next(self) -> Job | None:
+        """The most urgent job that is ready, or None."""
+        return self._jobs[heapq.heappop(self._ready)[2]] if self._ready else None
+
+    def succeeded(self, job: Job) -> None:
+        """Make ready what waited for this job alone."""
+        for key in self._dependents.get(job.key, ()):
+            if key in self._waits_for:
+                self._waits_for[key].discard(job.key)
+                if not self._waits_for[key]:
+                    self._push(key)
+
+    def failed(self, job: Job) -> list[Job]:
+        """Give up all that needs this job, directly or not; what was given up before is left out."""
+        lost: dict[str, Job] = {}
+        stack = list(self._dependents.get(job.key, ()))
+        while stack:
+            key = stack.pop()
+            if self._waits_for.pop(key, None) is not None:
+                lost[key] = self._jobs[key]
+                stack += self._dependents.get(key, ())
+        return sorted(lost.values(), key=lambda job: self._order[job.key])
+
+    def _push(self, key: str) -> None:
+        heapq.heappush(self._ready, (-self._paths[key], self._order[key], key))

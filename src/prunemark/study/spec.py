@@ -1,0 +1,449 @@
+"""`Study`: what to run, as a file or in Python, checked before anything runs."""
+
+import ast
+import dataclasses
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from prunemark.datasets import DATASETS, DatasetEntry
+from prunemark.methods import METHODS
+from prunemark.networks import NETWORKS
+from prunemark.recipes import Recipe, recipe_for
+from prunemark.registry import is_file_reference, unknown
+from prunemark.steps import Step
+from prunemark.study.key import canonical
+from prunemark.study.problems import StudyError, fail, sentences
+
+BENCHMARKS: dict[str, str] = {
+    "magnitude-after-training": "train, prune by |w|, train again from the final weights",
+    "lottery-rewinding": "the same mask on the weights of an early step, trained again",
+}
+ABLATIONS: dict[str, str] = {
+    "shuffle": "permute the mask within each layer",
+    "reinit": "draw the weights afresh",
+    "invert": "prune what ranks first",
+}
+
+# The names of prunemark.quotas.QuotaName, which cannot be imported without torch.
+QUOTAS = ("uniform", "uniform-plus", "erk", "igq")
+
+
+def _file_or(table: Mapping[str, Any], kind: str, name: str) -> str:
+    """A known name, or an absolute "FILE.py:attribute" whose file has that attribute."""
+    if not is_file_reference(name):
+        if name not in table:
+            raise fail(unknown(kind, name, table))
+        return name
+    path_text, _, attribute = name.rpartition(":")
+    path = Path(path_text).resolve()
+    if not path.is_file():
+        raise fail(f'"{name}": there is no file {path}')
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise fail(f'"{name}": {path} is not valid Python: {error}') from None
+    # Read, not imported: checking a study runs no code of the user's and needs no torch.
+    defined = _top_level_names(tree)
+    if attribute not in defined and "*" not in defined:
+        raise fail(f'"{name}": {unknown("name", attribute, (n for n in defined if not n.startswith("_")))}')
+    return f"{path}:{attribute}"
+
+
+def _top_level_names(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Name(ctx=ast.Store()):
+                names.add(node.id)
+            case ast.Import() | ast.ImportFrom():
+                names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            case _:
+                pass
+    return names
+
+
+def _step(text: str, info: ValidationInfo) -> str:
+    """A step that can be read and, where the fields above say how long training is, that lies within it."""
+    try:
+        step = Step.parse(text)
+        if info.data.keys() >= _SCHEDULE:
+            _step_in(info.data, step)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return text
+
+
+def _json(options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical(options)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return options
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise fail(f"is made of letters, digits and _ . -, and begins with a letter or digit; got {name!r}")
+    return name
+
+
+def _sparsity(value: float) -> float:
+    if not 0 <= value < 1:
+        raise fail(f"sparsity is the pruned fraction, in [0, 1), not {value}")
+    return float(value)
+
+
+def _levels(value: Any) -> Any:
+    """{levels = [0, 5]} as sparsities 1 - 0.8^k, to 12 decimals."""
+    if not isinstance(value, Mapping):
+        return value
+    levels: Any = value.get("levels")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if set(value) != {"levels"} or not isinstance(levels, list | tuple):  # pyright: ignore[reportUnknownArgumentType]
+        raise fail("must be a list such as [0.8, 0.95], or { levels = [0, 5, 10] } for 1 - 0.8^k")
+    wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]  # pyright: ignore[reportUnknownVariableType]
+    if wrong:
+        raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
+    return [round(1 - 0.8**k, 12) for k in levels]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _one_of(table: Collection[str], kind: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in table:
+            raise fail(unknown(kind, name, table))
+        return name
+
+    return AfterValidator(check)
+
+
+# The fields that say how long training is.
+_SCHEDULE = {"network", "dataset", "recipe"}
+Options = Annotated[dict[str, Any], AfterValidator(_json)]
+_SPEC = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class MethodSpec(BaseModel):
+    """One method of a study.
+
+    Attributes:
+        name: a name in METHODS, or "FILE.py:function" for one's own (one round unless `rounds` says otherwise).
+        rounds: in how many rounds to prune; None = the method's own number.
+        quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
+            each layer keeps, see `prunemark.quotas.quotas`.
+        label: its name in the results; by default the method's or the function's name.
+        options: the method's own, such as {bn = "eval"}.
+    """
+
+    model_config = _SPEC
+
+    name: Annotated[StrictStr, AfterValidator(lambda name: _file_or(METHODS, "method", name))]
+    rounds: Annotated[StrictInt, Field(ge=1)] | None = None
+    quotas: Annotated[StrictStr, _one_of(QUOTAS, "quota rule")] | None = None
+    label: StrictStr = ""
+    options: Options = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labelled(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"name": data}
+        if isinstance(data, Mapping) and not data.get("label") and isinstance(data.get("name"), str):  # pyright: ignore[reportUnknownMemberType]
+            return {**data, "label": _default_label(data["name"])}  # pyright: ignore[reportUnknownArgumentType]
+        return data  # pyright: ignore[reportUnknownVariableType]
+
+    @property
+    def entry_rounds(self) -> int:
+        """In how many rounds it prunes."""
+        if self.rounds is not None:
+            return self.rounds
+        return METHODS[self.name].rounds if self.name in METHODS else 1
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether its scores depend on examples; assumed of a user's own method."""
+        return METHODS[self.name].needs_data if self.name in METHODS else True
+
+
+class Study(BaseModel):
+    """A study: which methods, ablations and benchmarks to compare, on what, at which sparsities.
+
+    Every field is checked, against the others too, and all problems are reported at once.
+
+    Attributes:
+        name: its name in the results.
+        network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
+        dataset: a name in DATASETS.
+        methods: what prunes at `prune_at`.
+        benchmarks: what prunes at the end of training: names in BENCHMARKS.
+        ablations: names in ABLATIONS; the unmodified run is always there.
+        sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
+        replicates: how many sets of seeds; fewer than 3 give no verdict.
+        recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
+        prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
+        rewind_to: the step of lottery rewinding; None = the recipe's.
+        examples_per_class: how many training examples of each class data-driven scores use.
+        seed: names all randomness of the study.
+        margin: difference that counts as none, in percentage points of accuracy.
+
+    Raises:
+        StudyError: something is wrong with it.
+    """
+
+    model_config = _SPEC
+
+    name: Annotated[StrictStr, AfterValidator(_plain_name)]
+    description: StrictStr = ""
+    network: Annotated[StrictStr, AfterValidator(lambda name: _file_or(NETWORKS, "network", name))]
+    dataset: StrictStr
+    network_options: Options = {}
+    methods: tuple[MethodSpec, ...]
+    benchmarks: tuple[Annotated[StrictStr, _one_of(BENCHMARKS, "benchmark")], ...] = ()
+    ablations: tuple[Annotated[StrictStr, _one_of(ABLATIONS, "ablation")], ...] = ()
+    sparsities: Annotated[
+        tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
+    ]
+    replicates: Annotated[StrictInt, Field(ge=1)] = 3
+    recipe: dict[str, Any] = {}
+    prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
+    rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
+    examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
+    seed: Annotated[StrictInt, Field(ge=0)] = 0
+    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.5
+
+    def __init__(self, /, **fields: Any) -> None:
+        repeated = [f"Study: {problem}" for problem in _repeated(fields)]
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            known = {"": Study.model_fields, "methods": MethodSpec.model_fields}
+            raise StudyError([*sentences(error, "Study", known), *repeated]) from None
+        if repeated:
+            raise StudyError(repeated)
+
+    @classmethod
+    def load(cls, study: str | Path) -> Self:
+        """Read a study from a file (relative "FILE.py:NAME" references start at its folder) or by a shipped name.
+
+        Raises:
+            StudyError: no such study, TOML that cannot be read, or problems with its content: all of them.
+        """
+        path = Path(study)
+        if isinstance(study, str) and study in studies():
+            text, origin, folder = _shipped(study).read_text(encoding="utf-8"), f"studies/{study}.toml", Path.cwd()
+        elif path.suffix == ".toml" or path.is_file():
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise StudyError([f"{path}: the study cannot be read: {reason}"]) from None
+            origin, folder = str(path), path.parent
+        else:
+            raise StudyError([f"{unknown('study', str(study), studies())}; a file of yours ends in .toml"])
+        try:
+            fields = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise StudyError([f"{origin}: not valid TOML: {error}"]) from None
+        try:
+            return cls(**_absolute(fields, folder))
+        except StudyError as error:
+            raise StudyError(f"{origin}{line.removeprefix('Study')}" for line in error.problems) from None
+
+    # A validator sees, in info.data, the fields above its own that are right. So each check between fields
+    # runs as soon as what it needs is right, and one problem hides no other.
+
+    @field_validator("dataset")
+    @classmethod
+    def _dataset_fits(cls, name: str, info: ValidationInfo) -> str:
+        if name not in DATASETS:
+            raise fail(unknown("dataset", name, DATASETS))
+        _check_network(info.data.get("network"), name, {})
+        return name
+
+    @field_validator("network_options")
+    @classmethod
+    def _options_fit(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "dataset" in info.data:
+            _check_network(info.data.get("network"), info.data["dataset"], options)
+        return options
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_is_one(cls, changes: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        names = [field.name for field in dataclasses.fields(Recipe)]
+        try:
+            if {"network", "dataset"} <= info.data.keys():
+                recipe_for(info.data["network"], info.data["dataset"]).override(changes)
+            elif strangers := [name for name in changes if name not in names]:
+                raise fail(*(unknown("recipe field", name, names) for name in strangers))
+        except ValueError as error:
+            raise fail(str(error)) from None
+        return changes
+
+    @field_validator("prune_at")
+    @classmethod
+    def _steps_differ(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.keys() >= _SCHEDULE:
+            steps = [_step_in(info.data, Step.parse(text)) for text in texts]
+            if repeats := _repeats(steps):
+                raise fail(*(f'[{j}]: "{texts[j]}" is the same step as "{texts[i]}"' for i, j in repeats))
+        return texts
+
+    @field_validator("rewind_to")
+    @classmethod
+    def _rewinding_lies_within(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None and info.data.keys() >= _SCHEDULE and "lottery-rewinding" in info.data.get("benchmarks", ()):
+            recipe = recipe_for(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
+            _step(recipe.rewind_to, info)
+        return text
+
+    @field_validator("examples_per_class")
+    @classmethod
+    def _examples_suffice(cls, count: int, info: ValidationInfo) -> int:
+        if "dataset" in info.data:
+            entry = DATASETS[info.data["dataset"]]
+            most = entry.train_examples // entry.classes
+            if count > most:
+                given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
+                raise fail(f"{given} give {most} a class at most, not {count}")
+        return count
+
+    @property
+    def full_recipe(self) -> Recipe:
+        """The network's own recipe for the data set, with this study's overrides."""
+        return recipe_for(self.network, self.dataset).override(self.recipe)
+
+    @property
+    def rewind_step(self) -> str:
+        """The step that lottery rewinding goes back to, as text."""
+        return self.rewind_to or self.full_recipe.rewind_to
+
+    @property
+    def data(self) -> DatasetEntry:
+        """The data set's line in DATASETS."""
+        return DATASETS[self.dataset]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.full_recipe.steps_per_epoch(self.data.train_examples)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of one training."""
+        return self.full_recipe.epochs * self.steps_per_epoch
+
+    def step(self, text: str) -> int:
+        """The optimizer step that a text such as "10ep" means here."""
+        return Step.parse(text).at(steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
+
+
+def studies() -> dict[str, str]:
+    """The studies that ship with prunemark: name -> description."""
+    return {
+        file.name.removesuffix(".toml"): str(tomllib.loads(file.read_text(encoding="utf-8"))["description"])
+        for file in sorted((resources.files("prunemark") / "studies").iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def _shipped(name: str) -> Traversable:
+    return resources.files("prunemark") / "studies" / f"{name}.toml"
+
+
+def _repeated(fields: Mapping[str, Any]) -> list[str]:
+    """Items that are there twice. Of the fields as given, so that another problem does not hide these."""
+    problems: list[str] = []
+    for name in ("benchmarks", "ablations", "sparsities"):
+        items: Any = fields.get(name)
+        if isinstance(items, Mapping):
+            items = items.get("levels")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if isinstance(items, list | tuple):
+            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in _repeats(items)]  # pyright: ignore[reportUnknownArgumentType]
+    methods: Any = fields.get("methods")
+    if isinstance(methods, list | tuple):
+        given = [_name_and_label(method) for method in methods]  # pyright: ignore[reportUnknownVariableType]
+        labels = [label if label else i for i, (_, label) in enumerate(given)]
+        for i, j in _repeats(labels):
+            hint = 'give it a label of its own: { name = "...", label = "..." }'
+            problems.append(f'methods[{j}]: label "{labels[j]}" is already that of methods[{i}]; {hint}')
+        for i, (name, label) in enumerate(given):
+            if label != name and label in ("dense", *METHODS):
+                problems.append(f'methods[{i}]: label "{label}" means something else in the results; choose another')
+    return problems
+
+
+def _name_and_label(method: Any) -> tuple[str, str]:
+    match method:
+        case MethodSpec():
+            return method.name, method.label
+        case {"name": str(name), "label": str(label)}:
+            return name, label
+        case {"name": str(name)} | str(name):
+            return name, _default_label(name)
+        case _:
+            return "", ""
+
+
+def _default_label(name: str) -> str:
+    return name.rpartition(":")[2] if is_file_reference(name) else name
+
+
+def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields with each "FILE.py:NAME" taken from the study's folder."""
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, str) and is_file_reference(value):
+            return str((folder / value).absolute())
+        return value
+
+    fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
+    methods = fields.get("methods")
+    if isinstance(methods, list):
+        fields["methods"] = [
+            {**item, "name": resolved(item.get("name"))}
+            if isinstance(item, dict) and "name" in item
+            else resolved(item)
+            for item in methods
+        ]
+    return fields
+
+
+def _check_network(network: str | None, dataset: str, options: dict[str, Any]) -> None:
+    if network in NETWORKS:
+        data = DATASETS[dataset]
+        try:
+            NETWORKS[network].check(data.input_shape, data.classes, options)
+        except ValueError as error:
+            raise fail(f"{network}: {error}") from None
+
+
+def _step_in(fields: Mapping[str, Any], step: Step) -> int:
+    recipe = recipe_for(fields["network"], fields["dataset"]).override(fields["recipe"])
+    per_epoch = recipe.steps_per_epoch(DATASETS[fields["dataset"]].train_examples)
+    return step.at(steps_per_epoch=per_epoch, total_steps=recipe.epochs * per_epoch)
+
+
+def _repeats(items: Sequence[Any]) -> list[tuple[int, int]]:
+    """(first, later) places of equal items."""
+    return [(items.index(item), i) for i, item in enumerate(items) if items.index(item) < i]

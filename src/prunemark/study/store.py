@@ -1,0 +1,381 @@
+"""`Store`: what has been computed, in a folder. SQLite for numbers, one safetensors file an artifact. No torch.
+
+The driver of a study is the only writer; anybody may read meanwhile. Several studies may share a folder: jobs
+they have in common are then run once. Running a study again under its name replaces its rows, never its jobs.
+"""
+
+import contextlib
+import json
+import math
+import sqlite3
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from prunemark.registry import unknown
+from prunemark.study.job import Job, Outcome, Status
+from prunemark.study.lock import StoreError, writer_lock
+from prunemark.study.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Format = Literal["csv", "parquet", "json"]
+
+COLUMNS = (
+    "study",
+    "network",
+    "dataset",
+    "method",
+    "ablation",
+    "benchmark",
+    "prune_at",
+    "sparsity",
+    "density",
+    "replicate",
+    "test_accuracy",
+    "test_loss",
+    "train_seconds",
+    "status",
+    "job_key",
+    "code_version",
+    "torch_version",
+    "device",
+)
+"""The columns of the results, in this order."""
+
+_FILE = "study.sqlite"
+_APPLICATION = 0x50524D4B  # "PRMK"
+_VERSION = 1
+_FORMATS: tuple[Format, ...] = ("csv", "parquet", "json")
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE studies (name TEXT PRIMARY KEY, spec TEXT NOT NULL, run_at TEXT NOT NULL) STRICT;
+CREATE TABLE jobs (
+    key TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('done', 'diverged', 'failed')),
+    spec TEXT NOT NULL,
+    inputs TEXT NOT NULL,
+    result TEXT NOT NULL,
+    error TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    device TEXT NOT NULL,
+    torch_version TEXT NOT NULL,
+    code_version TEXT NOT NULL,
+    finished_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE trials (
+    study TEXT NOT NULL REFERENCES studies (name),
+    position INTEGER NOT NULL,
+    network TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    method TEXT NOT NULL,
+    ablation TEXT NOT NULL,
+    benchmark TEXT NOT NULL,
+    prune_at TEXT NOT NULL,
+    sparsity REAL NOT NULL,
+    replicate INTEGER NOT NULL,
+    job_key TEXT NOT NULL,
+    PRIMARY KEY (study, position)
+) STRICT;
+"""
+
+
+class Store:
+    """An open results folder; made by `Store.reading` or `Store.writing`."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the workers put checkpoints, scores and masks."""
+        return self.folder / "artifacts"
+
+    @property
+    def log(self) -> Path:
+        """Where what the workers print goes."""
+        return self.folder / "workers.log"
+
+    @staticmethod
+    def is_in(folder: str | Path) -> bool:
+        """Whether the folder holds a store."""
+        return (Path(folder) / _FILE).is_file()
+
+    @classmethod
+    @contextlib.contextmanager
+    def reading(cls, folder: str | Path) -> Generator[Self]:
+        """Open a folder to read from, also while it is being written.
+
+        Raises:
+            StoreError: there is no store in it, or one that cannot be read.
+        """
+        folder = Path(folder)
+        file = folder / _FILE
+        if not file.is_file():
+            what = f"there is no {file}" if folder.is_dir() else "there is no such folder"
+            raise StoreError(f"{folder} holds no results of prunemark: {what}")
+        with cls._open(folder, f"{file.absolute().as_uri()}?mode=ro") as store:
+            yield store
+
+    @classmethod
+    @contextlib.contextmanager
+    def writing(cls, folder: str | Path) -> Generator[Self]:
+        """Open a folder to write to, as its only writer; make it if there is none.
+
+        Raises:
+            StoreError: another process writes to it, it cannot be written to, or what is there cannot be read.
+        """
+        folder = Path(folder)
+        with writer_lock(folder):
+            file = folder / _FILE
+            try:
+                (folder / "artifacts").mkdir(exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot write to {folder}: {error.strerror}") from None
+            if not file.exists() or not file.stat().st_size:
+                _create(file)
+            with cls._open(folder, f"{file.absolute().as_uri()}?mode=rw") as store:
+                store._connection.execute("PRAGMA journal_mode = WAL")
+                yield store
+                # At rest the store is one plain file, which can be copied and read from anywhere.
+                store._connection.execute("PRAGMA busy_timeout = 0")
+                with contextlib.suppress(sqlite3.OperationalError):
+                    store._connection.execute("PRAGMA journal_mode = DELETE")
+
+    @classmethod
+    @contextlib.contextmanager
+    def _open(cls, folder: Path, uri: str) -> Generator[Self]:
+        file = folder / _FILE
+        with _damage(file):
+            connection = sqlite3.connect(uri, uri=True, timeout=30)
+        with contextlib.closing(connection):
+            with _damage(file):
+                (application,) = connection.execute("PRAGMA application_id").fetchone()
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if application != _APPLICATION:
+                raise StoreError(f"{file} is a database, but not one of prunemark")
+            if version > _VERSION:
+                raise StoreError(
+                    f"{file} was written by a newer prunemark (schema {version}, this one reads {_VERSION})"
+                )
+            if health != "ok":
+                raise StoreError(f"{file} is damaged: {health}; move it away and run the study again")
+            connection.execute("PRAGMA foreign_keys = ON")
+            with _damage(file):
+                yield cls(folder, connection)
+
+    def begin(self, plan: Plan) -> None:
+        """Record a study and its trials, in place of what was there under its name."""
+        spec = plan.study.model_dump_json()
+        rows = [{"position": position, **asdict(trial)} for position, trial in enumerate(plan.trials)]
+        name = plan.study.name
+        with self._connection as db:
+            db.execute("DELETE FROM trials WHERE study = ?", (name,))
+            db.execute(
+                "INSERT INTO studies VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET spec = excluded.spec, run_at = excluded.run_at",
+                (name, spec, _now()),
+            )
+            columns = ", ".join(rows[0])
+            values = ", ".join(f":{column}" for column in rows[0])
+            db.executemany(f"INSERT INTO trials ({columns}) VALUES ({values})", rows)
+
+    def require_fact(self, name: str, value: str, problem: str) -> None:
+        """Record a fact on which all jobs of the folder rest.
+
+        Raises:
+            StoreError: it was recorded with another value; `problem` says what that means.
+        """
+        with self._connection as db:
+            db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
+            (known,) = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        if known != value:
+            raise StoreError(f"{problem}: {self.folder} was begun with {known}, now it is {value}; use another folder")
+
+    def record(self, job: Job, outcome: Outcome) -> None:
+        """Record what came of a job; what was there before, such as a failure, is replaced."""
+        row = (
+            job.key,
+            job.kind,
+            outcome.status,
+            json.dumps(job.spec),
+            json.dumps(job.inputs),
+            json.dumps(_finite(outcome.result), allow_nan=False),
+            outcome.error,
+            outcome.seconds,
+            outcome.device,
+            outcome.torch_version,
+            outcome.code_version,
+            _now(),
+        )
+        with self._connection as db:
+            db.execute(f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(row))})", row)
+
+    def finished(self) -> dict[str, Status]:
+        """Every recorded job: key -> status."""
+        return dict(self._connection.execute("SELECT key, status FROM jobs"))
+
+    def failures(self, keys: Iterable[str]) -> dict[str, str]:
+        """Of these jobs those that failed: key -> why."""
+        wanted = set(keys)
+        rows = self._connection.execute("SELECT key, error FROM jobs WHERE status = 'failed'")
+        return {key: error for key, error in rows if key in wanted}
+
+    def artifact(self, key: str) -> Path:
+        """Where the artifact of a job lies, or would."""
+        return self.artifacts / f"{key}.safetensors"
+
+    def has_artifact(self, key: str) -> bool:
+        """Whether the artifact of a job is there."""
+        return self.artifact(key).is_file()
+
+    def remove_unfinished(self) -> None:
+        """Remove what workers were writing when they were killed."""
+        for path in self.artifacts.glob(".*"):
+            path.unlink(missing_ok=True)
+
+    def studies(self) -> dict[str, dict[str, Any]]:
+        """The studies of the folder, the latest run last: name -> its fields."""
+        rows = self._connection.execute("SELECT name, spec FROM studies ORDER BY run_at, rowid")
+        return {name: json.loads(spec) for name, spec in rows}
+
+    def details(self, job_key: str) -> dict[str, Any]:
+        """Everything recorded of a job: key, kind, status, spec, inputs, result, error, seconds, versions.
+
+        `result` holds exact counts per layer, certificates and the history of training, by kind of job.
+
+        Raises:
+            ValueError: there is no such job.
+        """
+        cursor = self._connection.execute("SELECT * FROM jobs WHERE key = ?", (job_key,))
+        row = cursor.fetchone()
+        if row is None:
+            raise ValueError(f"{self.folder} holds no job {job_key}")
+        fields = dict(zip((column[0] for column in cursor.description), row, strict=True))
+        return fields | {name: json.loads(fields[name]) for name in ("spec", "inputs", "result")}
+
+    def results(self, study: str | None = None) -> "pd.DataFrame":
+        """The trials whose jobs have finished, as a table with `COLUMNS`.
+
+        Args:
+            study: only this one's; None = all studies of the folder.
+
+        Raises:
+            ValueError: there is no such study in the folder.
+        """
+        import pandas as pd
+
+        if study is not None and study not in (known := self.studies()):
+            raise ValueError(unknown("study", study, known))
+        cursor = self._connection.execute(_RESULTS, {"study": study})
+        table = pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
+        numbers = dict.fromkeys(("sparsity", "density", "test_accuracy", "test_loss", "train_seconds"), "float64")
+        return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(COLUMNS))
+
+
+# A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
+_RESULTS = """
+WITH RECURSIVE chain (key, start, seconds) AS (
+    SELECT key, json_extract(inputs, '$.start'), coalesce(json_extract(result, '$.train_seconds'), 0) FROM jobs
+    WHERE kind = 'dense'
+    UNION ALL
+    SELECT chain.key, json_extract(jobs.inputs, '$.start'), json_extract(jobs.result, '$.train_seconds')
+    FROM chain JOIN jobs ON jobs.key = chain.start
+)
+SELECT trials.*,
+    json_extract(result, '$.density') AS density,
+    json_extract(result, '$.test_accuracy') AS test_accuracy,
+    json_extract(result, '$.test_loss') AS test_loss,
+    CASE WHEN kind = 'dense' AND status != 'failed' THEN (SELECT sum(seconds) FROM chain WHERE chain.key = jobs.key)
+         ELSE json_extract(result, '$.train_seconds') END AS train_seconds,
+    status, code_version, torch_version, device
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+
+def results(out: str | Path, *, study: str | None = None) -> "pd.DataFrame":
+    """The results in a folder: one row a trial, with exactly the columns of `COLUMNS`.
+
+    test_accuracy is a fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN);
+    sparsity is what was asked for, density the exact fraction kept. Trials that have not run yet are left out.
+
+    Raises:
+        StoreError: there are no results in the folder, or they cannot be read.
+        ValueError: there is no study of that name in it.
+    """
+    with Store.reading(out) as store:
+        return store.results(study)
+
+
+def export(out: str | Path, *, format: Format = "csv", to: str | Path | None = None, study: str | None = None) -> Path:
+    """Write the results in a folder as a file, by default results.csv (.parquet, .json) in that folder.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: there are no results, the file cannot be written, or parquet lacks its library.
+        ValueError: an unknown format or study.
+    """
+    if format not in _FORMATS:
+        raise ValueError(unknown("format", format, _FORMATS))
+    table = results(out, study=study)
+    path = Path(to) if to is not None else Path(out) / f"results.{format}"
+    try:
+        match format:
+            case "csv":
+                table.to_csv(path, index=False)
+            case "json":
+                table.to_json(path, orient="records", indent=1, double_precision=15)
+            case "parquet":
+                table.to_parquet(path, index=False)
+    except ImportError:
+        raise StoreError("parquet needs pyarrow: pip install 'prunemark[parquet]'") from None
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def _create(file: Path) -> None:
+    # Made aside and moved into place: a database that exists is a whole one.
+    unfinished = file.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(sqlite3.connect(unfinished)) as connection:
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.executescript(_TABLES)
+        unfinished.replace(file)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"cannot write to {file.parent}: {error}") from None
+
+
+@contextlib.contextmanager
+def _damage(file: Path) -> Generator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{file} cannot be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{file} is damaged ({error}); move it away and run the study again") from error
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for every number that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in cast("list[Any]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -1,0 +1,75 @@
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console, RenderableType
+
+from prunemark.report import results_table, verdict_table
+from prunemark.stats import claims, verdicts
+from tests.report.conftest import frame, make_results, row
+
+
+def printed(table: RenderableType, *, width: int, encoding: str = "utf-8") -> str:
+    sink = io.BytesIO()
+    stream = io.TextIOWrapper(sink, encoding=encoding)
+    Console(width=width, file=stream, force_terminal=False).print(table)
+    stream.flush()
+    return sink.getvalue().decode(encoding)
+
+
+@pytest.fixture(scope="module")
+def swept() -> pd.DataFrame:
+    return make_results(prune_at=("0ep", "10ep"))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_verdicts_fit_the_terminal_and_no_word_is_cut(swept: pd.DataFrame, width: int) -> None:
+    found = verdicts(swept)
+    text = printed(verdict_table(found, claims(found)), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for word in ("C1", "C7", "not settled", "mixed", "magnitude-after-training", "lottery-rewinding", "98 %"):
+        assert word in text
+
+
+def test_every_cell_is_there_once_with_difference_and_interval(results: pd.DataFrame) -> None:
+    found = verdicts(results)
+    text = printed(verdict_table(found, claims(found)), width=80)
+    assert text.count("[") == len(found)
+    one = next(v for v in found if v.claim == "C2" and v.left == "snip" and v.sparsity == 0.95)
+    assert f"{one.difference:+.2f} ✓" in text
+
+
+def test_a_terminal_without_unicode_gets_ascii_marks(results: pd.DataFrame) -> None:
+    found = verdicts(results)
+    text = printed(verdict_table(found, claims(found)), width=100, encoding="ascii")
+    assert "+ supports, x against" in text
+
+
+def test_one_replicate_is_no_verdict() -> None:
+    found = verdicts(make_results(replicates=1, sparsities=(0.9,)))
+    text = printed(verdict_table(found, claims(found)), width=80)
+    assert "·" in text
+    assert "nan" not in text
+    assert "not settled" in text
+
+
+def test_no_verdicts_is_said() -> None:
+    assert "No verdicts" in printed(verdict_table([], []), width=80)
+
+
+def test_a_name_is_never_markup() -> None:
+    rows = [row(method=m, replicate=i) for m in ("[bold]mine[/]", "random") for i in range(3)]
+    found = verdicts(frame(rows))
+    text = printed(verdict_table(found, claims(found)), width=80)
+    assert "[bold]mine[/]" in text
+    assert "[bold]mine[/]" in printed(results_table(frame(rows)), width=80)
+
+
+def test_results_table_has_mean_and_deviation() -> None:
+    rows = [row(replicate=i, test_accuracy=a) for i, a in enumerate((0.9, 0.92))]
+    rows += [row(replicate=0, sparsity=0.5, test_accuracy=0.95), row(method="dense", sparsity=0.0, prune_at="")]
+    text = printed(results_table(frame(rows)), width=80)
+    assert "91.00 ± 1.41" in text
+    assert "95.00" in text
+    assert "dense network 85.00" in text

@@ -1,0 +1,37 @@
+from prunemark.report import theme
+
+
+def test_no_two_lines_look_alike_in_a_chart_of_many() -> None:
+    names = ["random", "magnitude", "snip", "grasp", "synflow", *(f"mine-{i}" for i in range(30)), "lottery-rewinding"]
+    looks = [(style.colour, style.dash, style.shape) for style in theme.series_styles(names).values()]
+    assert len(looks) == len(set(looks)) == 36
+
+
+def test_a_method_looks_the_same_whatever_stands_beside_it() -> None:
+    assert theme.series_styles(["mine", "grasp"])["grasp"] == theme.series_styles(["grasp", "snip"])["grasp"]
+
+
+def test_a_name_that_reads_like_one_of_ours_stays_apart() -> None:
+    labels = [style.label for style in theme.series_styles(["snip", "SNIP"]).values()]
+    assert labels == ["SNIP", "SNIP (another)"]
+
+
+def test_benchmarks_come_last() -> None:
+    assert list(theme.series_styles(["lottery-rewinding", "mine", "snip"])) == ["snip", "mine", "lottery-rewinding"]
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_of_charts_has_the_contrast_of_wcag_aa_on_both_pages() -> None:
+    for colour in (theme.INK, theme.SOFT):
+        assert _contrast(colour, "#ffffff") >= 4.5
+        assert _contrast(theme.ON_DARK[colour], "#14171b") >= 4.5

@@ -1,0 +1,116 @@
+import io
+import math
+
+import pandas as pd
+import pytest
+
+from prunemark.stats.cells import DENSE, Cell, benchmark_cell, experiments
+from tests.stats.tables import dense, rows, table, trained
+
+
+def test_cells_hold_percent_by_replicate() -> None:
+    (experiment,) = experiments(table(dense([98.0, 97.0]), rows("snip", [90.0, 91.0])))
+    assert (experiment.study, experiment.network, experiment.dataset) == ("demo", "resnet-8", "digits")
+    assert experiment.accuracies[DENSE] == pytest.approx({0: 98.0, 1: 97.0})
+    snip = Cell(method="snip", sparsity=0.9, prune_at="0ep")
+    assert experiment.accuracies[snip] == pytest.approx({0: 90.0, 1: 91.0})
+    assert experiment.sparsities == [0.9]
+
+
+def test_a_failed_run_is_missing_and_a_diverged_one_counts() -> None:
+    parts = [*rows("snip", [math.nan], status="failed"), *rows("grasp", [10.0], status="diverged")]
+    (experiment,) = experiments(table(parts))
+    by_method = {cell.method: values[0] for cell, values in experiment.accuracies.items()}
+    assert math.isnan(by_method["snip"])
+    assert by_method["grasp"] == pytest.approx(10.0)
+
+
+def test_studies_networks_and_data_sets_are_kept_apart() -> None:
+    results = table(rows("snip", [90.0], study="b"), rows("snip", [80.0], study="a"))
+    other = results.assign(network="vgg-16")
+    found = experiments(pd.concat([results, other]))
+    assert [(x.study, x.network) for x in found] == [
+        ("a", "resnet-8"),
+        ("a", "vgg-16"),
+        ("b", "resnet-8"),
+        ("b", "vgg-16"),
+    ]
+
+
+def test_a_table_that_has_been_through_csv_is_the_same_table(study: pd.DataFrame) -> None:
+    text = study.to_csv(index=False)
+    (before,), (after,) = experiments(study), experiments(pd.read_csv(io.StringIO(text)))
+    assert before.accuracies.keys() == after.accuracies.keys()
+    assert DENSE in after.accuracies
+    assert benchmark_cell("lottery-rewinding", 0.99) in after.accuracies
+
+
+def test_a_rounded_sparsity_is_the_same_sparsity() -> None:
+    exact = 1 - 0.8**13
+    parts = [*rows("snip", [90.0], sparsity=exact), *trained([95.0], sparsity=round(exact, 10))]
+    (experiment,) = experiments(table(parts))
+    assert experiment.sparsities == [exact]
+
+
+@pytest.mark.parametrize(
+    ("prune_at", "initial"),
+    [("0ep", True), ("0it", True), ("1000it", False), ("0.5ep", False), ("end", False), ("", False)],
+)
+def test_initialisation(prune_at: str, initial: bool) -> None:
+    assert Cell(method="snip", sparsity=0.9, prune_at=prune_at).initial is initial
+
+
+def test_initialisation_has_two_spellings() -> None:
+    (experiment,) = experiments(table(rows("snip", [9.0], prune_at="0it"), rows("snip", [9.0], prune_at="5ep")))
+    later = Cell(method="snip", sparsity=0.9, prune_at="5ep")
+    assert experiment.initial(later) == Cell(method="snip", sparsity=0.9, prune_at="0it")
+    assert experiment.initial(Cell(method="snip", sparsity=0.8, prune_at="5ep")) is None
+
+
+def test_no_rows_no_experiments() -> None:
+    assert experiments(table()) == []
+
+
+def test_missing_columns_are_all_named() -> None:
+    results = table(rows("snip", [90.0])).drop(columns=["status", "replicate"])
+    with pytest.raises(ValueError, match=r"^results: missing columns: status, replicate$"):
+        experiments(results)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("status", "running", "status 'running' is none of done, diverged, failed"),
+        ("ablation", "shuffled", "ablation 'shuffled' is none of unmodified, shuffle, reinit, invert"),
+        ("sparsity", 1.0, r"sparsity 1\.0 is outside \[0, 1\)"),
+        ("sparsity", math.nan, r"sparsity nan is outside \[0, 1\)"),
+        ("replicate", 0.5, r"replicate 0\.5 is not a whole number"),
+        ("replicate", math.nan, "replicate nan is not a whole number"),
+        ("prune_at", "1000", 'prune_at: a step is written like "1000it"'),
+        ("test_accuracy", 90.0, r"test_accuracy 90\.0 of a run that is done is not a fraction in \[0, 1\]"),
+        ("test_accuracy", math.nan, "test_accuracy nan of a run that is done"),
+        ("test_accuracy", "high", "column test_accuracy does not hold numbers"),
+    ],
+)
+def test_wrong_values(column: str, value: object, message: str) -> None:
+    results = table(rows("snip", [90.0])).astype(object)
+    results.loc[0, column] = value
+    with pytest.raises(ValueError, match=rf"^results: .*{message}"):
+        experiments(results)
+
+
+def test_two_rows_for_one_replicate() -> None:
+    results = table(rows("snip", [90.0, 91.0]), rows("snip", [92.0]))
+    expected = (
+        "results: row 2: two rows for replicate 0 of demo/resnet-8/digits: "
+        "method snip, sparsity 0.9, prune_at 0ep, ablation unmodified"
+    )
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared below
+        experiments(results)
+    assert str(caught.value) == expected
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    results = table(rows("snip", [90.0, 91.0], status="lost"), rows("grasp", [1.0], sparsity=-0.1))
+    with pytest.raises(ValueError, match=r"row 0: status 'lost' .*\(and 1 more such rows\); row 2: sparsity -0\.1"):
+        experiments(results)

@@ -1,0 +1,248 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prunemark.datasets import dataset
+from prunemark.masks import Masks
+from prunemark.methods import METHODS
+from prunemark.networks import network
+from prunemark.pruning import prune
+from prunemark.study import jobs
+from prunemark.study.job import Context, Job, Outcome
+from prunemark.study.plan import plan
+from prunemark.study.preflight import check, time_step
+from prunemark.study.problems import StudyError
+from prunemark.study.spec import Study
+from prunemark.training import Checkpoint
+
+Tiny = Callable[..., Study]
+NARROW: dict[str, Any] = {"network": "resnet-8", "network_options": {"width": 0.5}}
+
+
+def run_all(
+    study: Study, folder: Path, wanted: Callable[[Job], bool] = lambda _: True
+) -> Iterator[tuple[Job, Outcome]]:
+    context = Context(artifacts=str(folder))
+    for job in plan(study).jobs:
+        if wanted(job):
+            yield job, jobs.execute(job, context)
+
+
+def artifact(folder: Path, key: str) -> Path:
+    return folder / f"{key}.safetensors"
+
+
+def test_every_job_leaves_what_others_need(tiny: Tiny, tmp_path: Path) -> None:
+    for job, outcome in run_all(tiny(ablations=["shuffle", "reinit", "invert"]), tmp_path):
+        assert outcome.status == "done", outcome.error
+        result = outcome.result
+        match job.kind:
+            case "dense":
+                checkpoint = Checkpoint.load(artifact(tmp_path, job.key))
+                assert checkpoint.step == result["step"] == job.spec["step"]
+            case "mask":
+                masks = Masks.load(artifact(tmp_path, job.key))
+                assert masks.kept == result["kept"] == round(0.1 * result["total"])
+                assert [layer["kept"] for layer in result["layers"]] == [layer.kept for layer in masks.layers()]
+                assert set(result["certificates"]) == ({"invert"} if job.spec["invert"] else set())
+            case "train":
+                assert 0 <= result["test_accuracy"] <= 1
+                assert result["density"] == result["kept"] / result["total"]
+                shuffled, fresh = job.spec["shuffle"], job.spec["weights"] == "reinit"
+                expected = {"masks held"} | ({"shuffle"} if shuffled else set()) | ({"reinit"} if fresh else set())
+                assert set(result["certificates"]) == expected
+                if shuffled:
+                    assert result["certificates"]["shuffle"]["changed"] > 0
+            case _:
+                assert artifact(tmp_path, job.key).is_file()
+    assert not list(tmp_path.glob(".*")), "nothing unfinished is left"
+
+
+def test_jobs_are_functions_of_their_specs(tiny: Tiny, tmp_path: Path) -> None:
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    once.mkdir()
+    twice.mkdir()
+    # The dense network of the second is trained in more stretches.
+    wanted = {job.key for job in plan(tiny()).jobs}
+    first = {job.key: outcome.result for job, outcome in run_all(tiny(), once)}
+    torch.rand(1)
+    with_stop = tiny(prune_at=["0ep", "7it"])
+    second = {
+        job.key: outcome.result
+        for job, outcome in run_all(with_stop, twice, lambda j: j.kind == "dense" or j.key in wanted)
+    }
+    for key, result in first.items():
+        assert result | {"train_seconds": 0} == second[key] | {"train_seconds": 0}
+        if artifact(once, key).exists():
+            one, two = load_file(artifact(once, key)), load_file(artifact(twice, key))
+            assert one.keys() == two.keys()
+            assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_seed_of_a_replicate_is_all_that_its_jobs_share(tiny: Tiny, tmp_path: Path) -> None:
+    dense = [job for job in plan(tiny(replicates=2)).jobs if job.kind == "dense" and job.spec["step"] == 0]
+    context = Context(artifacts=str(tmp_path))
+    states = [(jobs.execute(job, context), Checkpoint.load(artifact(tmp_path, job.key)).model)[1] for job in dense]
+    assert not any(torch.equal(states[0][name], states[1][name]) for name in states[0] if "weight" in name)
+
+
+@pytest.mark.parametrize("quotas", [None, "erk"])
+def test_scores_then_masks_are_what_prune_gives(tmp_path: Path, quotas: str | None) -> None:
+    names = [name for name in METHODS if METHODS[name].rounds == 1]
+    methods = [{"name": name, "quotas": quotas} for name in names]
+    study = Study(
+        **NARROW, name="s", dataset="digits", methods=methods, sparsities=[0.7], ablations=["invert"],
+        replicates=1, recipe={"epochs": 1}, examples_per_class=3,
+    )  # fmt: skip
+    data = dataset("digits")
+    done = 0
+    for job, outcome in run_all(study, tmp_path, lambda job: job.kind != "train" and job.spec.get("step", 0) == 0):
+        assert outcome.status == "done", outcome.error
+        if job.kind == "mask":
+            seed, name = job.spec["seed"], job.spec["method"]["name"]
+            model = network("resnet-8", input_shape=(1, 8, 8), classes=10, seed=seed, width=0.5)
+            expected = prune(
+                model, name, sparsity=0.7, data=data, seed=seed, invert=job.spec["invert"], quotas=quotas,
+                **job.spec["options"] if name not in ("snip:official",) else {},
+            )  # fmt: skip
+            masks = Masks.load(artifact(tmp_path, job.key))
+            assert list(masks) == list(expected), "the order of the layers breaks ties"
+            assert masks == expected
+            done += 1
+    assert done == 2 * len(names) - 1
+
+
+def test_rewinding_restores_the_whole_state_batchnorm_included(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny(
+        **NARROW, methods=[], ablations=["reinit"], benchmarks=["lottery-rewinding", "magnitude-after-training"]
+    )
+    started: dict[str, dict[str, torch.Tensor]] = {}
+    original = jobs.train
+
+    def watched(model: torch.nn.Module, *args: Any, **named: Any) -> Any:
+        started["now"] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        return original(model, *args, **named)
+
+    monkeypatch.setattr(jobs, "train", watched)
+    dense: dict[int, str] = {}
+    checked: list[int] = []
+    for job, outcome in run_all(study, tmp_path):
+        assert outcome.status == "done", outcome.error
+        if job.kind == "dense":
+            dense[job.spec["step"]] = job.key
+        if job.kind == "train":
+            steps = {key: step for step, key in dense.items()}
+            step = 0 if job.spec["weights"] == "reinit" else steps[job.spec["weights"]]
+            state = Checkpoint.load(artifact(tmp_path, dense[step])).model
+            same = all(torch.equal(started["now"][name], tensor) for name, tensor in state.items())
+            assert same == (job.spec["weights"] != "reinit")
+            counters = [int(t) for name, t in started["now"].items() if name.endswith("num_batches_tracked")]
+            assert counters
+            assert set(counters) == {step}
+            checked.append(step)
+    assert sorted(checked) == [0, 3, 11]
+
+
+def test_a_job_that_goes_wrong_says_why(tiny: Tiny, tmp_path: Path) -> None:
+    score = next(job for job in plan(tiny()).jobs if job.kind == "score")
+    outcome = jobs.execute(score, Context(artifacts=str(tmp_path)))
+    assert outcome.status == "failed"
+    assert outcome.error.startswith("FileNotFoundError: there is no checkpoint")
+    assert "Traceback" in outcome.error
+    assert outcome.result == {}
+
+
+def test_training_that_diverges_is_an_outcome(tiny: Tiny, tmp_path: Path) -> None:
+    study = tiny(methods=[], benchmarks=[], recipe={"epochs": 1, "lr": 1e30})
+    outcomes = [outcome for _, outcome in run_all(study, tmp_path)]
+    assert [outcome.status for outcome in outcomes] == ["done", "diverged"]
+
+
+def test_a_users_method_and_network(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from torch import nn\n"
+        "def build(input_shape, classes, hidden=8):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))\n"
+        "def score(problem, power=1):\n"
+        "    assert sum(map(problem.size, problem.batches)) == 70\n"
+        "    return {name: weight.abs() ** power for name, weight in problem.weights.items()}\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Sized:\n"
+        "    rounds: int = 1\n"
+        "    examples_per_class: int = 10\n"
+        "    def __call__(self, problem):\n"
+        "        assert self.examples_per_class == 7\n"
+        "        return score(problem)\n"
+        "ready = Sized(examples_per_class=7)\n"
+    )
+    study = tiny(
+        network=f"{tmp_path}/mine.py:build",
+        network_options={"hidden": 12},
+        methods=[
+            {"name": f"{tmp_path}/mine.py:score", "options": {"power": 2}},
+            f"{tmp_path}/mine.py:Sized",
+            f"{tmp_path}/mine.py:ready",
+        ],
+        benchmarks=[],
+        ablations=["reinit"],
+        examples_per_class=7,
+        recipe={"epochs": 1},
+    )
+    check(study, dataset("digits"))
+    states: dict[str, Masks] = {}
+    for job, outcome in run_all(study, tmp_path):
+        assert outcome.status == "done", outcome.error
+        if job.kind == "mask":
+            assert outcome.result["total"] == 64 * 12 + 12 * 10
+            states[job.spec["method"]["attribute"]] = Masks.load(artifact(tmp_path, job.key))
+    assert states["score"] == states["Sized"] == states["ready"]
+
+
+def test_a_users_file_that_changes_under_a_study_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def score(problem): return dict(problem.weights)\n")
+    job_plan = plan(tiny(methods=[f"{file}:score"], benchmarks=[]))
+    file.write_text("def score(problem): return {}\n")
+    context = Context(artifacts=str(tmp_path))
+    outcomes = [jobs.execute(job, context) for job in job_plan.jobs if job.kind in ("dense", "score")]
+    assert [outcome.status for outcome in outcomes] == ["done", "done", "failed"]
+    assert "mine.py has changed since the study began" in outcomes[-1].error
+
+
+def test_check_finds_what_only_code_can_tell(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def build(input_shape, classes): return 3\n"
+        "def fails(input_shape, classes): raise RuntimeError('no network today')\n"
+        "class Score:\n    def __init__(self): raise ValueError('not like this')\n"
+    )
+    methods = [{"name": "snip", "options": {"bnn": "eval"}}, f"{tmp_path}/mine.py:Score", "magnitude"]
+    with pytest.raises(StudyError) as caught:
+        check(tiny(network=f"{tmp_path}/mine.py:build", methods=methods), dataset("digits"))
+    network_problem, option, own = caught.value.problems
+    assert network_problem == "tiny: network: build must return a torch.nn.Module, not int"
+    assert option.startswith('tiny: methods[0]: snip: unknown option "bnn"')
+    assert own == "tiny: methods[1]: not like this"
+    with pytest.raises(StudyError, match="network: no network today"):
+        check(tiny(network=f"{tmp_path}/mine.py:fails"), dataset("digits"))
+
+
+def test_check_finds_too_few_examples_of_a_class(tiny: Tiny) -> None:
+    with pytest.raises(StudyError, match=r"methods\[1\]: class 0 .* has 128 training examples; 129 per class"):
+        check(tiny(examples_per_class=129), dataset("digits"))
+
+
+def test_the_time_of_a_step_is_measured_without_trace(tiny: Tiny) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    before = torch.random.get_rng_state()
+    assert 0 < time_step(tiny(), dataset("digits"), enough_s=0.01) < 10
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.set_num_threads(threads)

@@ -1,0 +1,90 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prunemark.study.executors import ExecutorError
+from prunemark.study.executors.local import LocalExecutor, usable_cores
+from prunemark.study.job import Context, Job
+from prunemark.study.plan import plan
+from prunemark.study.spec import Study
+
+Tiny = Callable[..., Study]
+
+METHODS = """
+import os, signal, time, warnings
+import torch
+
+def dies(problem):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def sleeps(problem):
+    time.sleep(600)
+
+def talks(problem):
+    print("not a reply")
+    os.system("echo nor is this")
+    warnings.warn("a warning")
+    threads = torch.get_num_threads()
+    one = [os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+    assert (threads, one) == (1, ["1", "1"]), (threads, one)
+    assert torch.tensor(1e-42) / 2 == 0, "denormals are flushed"
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    assert os.getpgid(0) == os.getpid()
+    return dict(problem.weights)
+"""
+
+
+def jobs_of(tiny: Tiny, folder: Path, method: str) -> tuple[Job, Job]:
+    """The initial state, and the score of one of the methods above."""
+    (folder / "mine.py").write_text(METHODS)
+    jobs = plan(tiny(methods=[f"{folder}/mine.py:{method}"], benchmarks=[])).jobs
+    return jobs[0], next(job for job in jobs if job.kind == "score")
+
+
+def test_the_life_of_a_worker(tiny: Tiny, tmp_path: Path) -> None:
+    log = tmp_path / "workers.log"
+    crew = LocalExecutor(Context(artifacts=str(tmp_path)), 1, log)
+    initial, talks = jobs_of(tiny, tmp_path, "talks")
+    for job in (initial, talks):
+        crew.submit(job)
+        finished = crew.wait()
+        assert finished.outcome is not None
+        assert (finished.job, finished.outcome.status) == (job, "done"), finished.outcome.error
+        assert finished.outcome.device == "cpu"
+    printed = log.read_text()
+    assert all(line in printed for line in ("not a reply", "nor is this", "a warning"))
+
+    _, dies = jobs_of(tiny, tmp_path, "dies")
+    crew.submit(dies)
+    lost = crew.wait()
+    assert lost.job == dies
+    assert lost.outcome is None
+    assert lost.lost == f"the worker was killed (signal 9), perhaps because memory ran out; see {log}"
+
+    crew.submit(initial)
+    again = crew.wait()
+    assert again.outcome is not None
+    assert again.outcome.status == "done", "another worker has taken the dead one's place"
+
+    _, sleeps = jobs_of(tiny, tmp_path, "sleeps")
+    crew.submit(sleeps)
+    crew.close()  # does not wait ten minutes
+
+
+def test_workers_that_cannot_start_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho out of order >&2\nexit 7\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    executor = LocalExecutor(Context(artifacts=str(tmp_path)), 2, tmp_path / "workers.log")
+    executor.submit(Job(key="a", kind="dense", spec={}))
+    message = r"a worker ended before it began: the worker ended with exit code 7; out of order \(see .*workers.log\)"
+    with pytest.raises(ExecutorError, match=message):
+        executor.wait()
+    executor.close()
+
+
+def test_the_default_number_of_workers_is_that_of_usable_cores() -> None:
+    assert usable_cores() == len(os.sched_getaffinity(0))

@@ -1,0 +1,209 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from prunemark.quotas import QuotaName
+from prunemark.study import spec
+from prunemark.study.problems import StudyError
+from prunemark.study.spec import Study, studies
+from tests.study.conftest import TINY
+
+FILE = """
+name = "mine"
+network = "lenet-300-100"
+dataset = "digits"
+methods = ["snip"]
+sparsities = [0.5]
+"""
+
+
+def problems(**changes: Any) -> tuple[str, ...]:
+    with pytest.raises(StudyError) as caught:
+        Study(**(TINY | changes))
+    return caught.value.problems
+
+
+def test_defaults_of_what_a_study_may_leave_out() -> None:
+    study = Study(name="s", network="resnet-8", dataset="digits", methods=["snip"], sparsities=[0.5])
+    assert study.replicates == 3
+    assert study.prune_at == ("0ep",)
+    assert (study.benchmarks, study.ablations) == ((), ())
+    assert (study.seed, study.margin, study.examples_per_class) == (0, 0.5, 10)
+    assert study.rewind_step == study.full_recipe.rewind_to
+
+
+def test_a_study_does_not_change() -> None:
+    study = Study(**TINY)
+    with pytest.raises(ValueError, match="frozen"):
+        study.seed = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"name": "a b"}, 'Study: name: is made of letters'),
+        ({"network": "resnt-20"}, 'did you mean "resnet-20"?'),
+        ({"dataset": "digit"}, 'Study: dataset: unknown dataset "digit"'),
+        ({"methods": ["snip", "snipp"]}, 'Study: methods[1]: unknown method "snipp"; known: grasp, '),
+        ({"methods": ["snip", "snipp"]}, '; did you mean "snip"?'),
+        ({"methods": [{"name": "snip", "round": 2}]}, 'Study: methods[0]: unknown key "round"; known: label, name'),
+        ({"methods": [{"name": "snip", "rounds": 0}]}, "methods[0].rounds: must be greater than or equal to 1, not 0"),
+        ({"methods": [{"name": "snip", "quotas": "erkk"}]}, 'Study: methods[0].quotas: unknown quota rule "erkk"'),
+        ({"methods": [{"name": "snip", "options": {"x": float("nan")}}]}, "Study: methods[0].options: "),
+        ({"methods": [{"rounds": 2}]}, "Study: methods[0]: is missing"),
+        ({"methods": ["snip", {"name": "snip"}]}, 'Study: methods[1]: label "snip" is already that of methods[0]'),
+        ({"methods": [{"name": "snip", "label": "random"}]}, 'label "random" means something else'),
+        ({"methods": [{"name": "snip", "label": "dense"}]}, 'label "dense" means something else'),
+        ({"methods": [3]}, "Study: methods[0]: must be"),
+        ({"benchmarks": ["lottery"]}, 'Study: benchmarks[0]: unknown benchmark "lottery"'),
+        ({"ablations": ["shufle"]}, 'did you mean "shuffle"?'),
+        ({"ablations": ["shuffle", "shuffle"]}, "Study: ablations[1]: 'shuffle' is already there"),
+        ({"sparsities": [0.5, 1]}, "Study: sparsities[1]: sparsity is the pruned fraction, in [0, 1), not 1.0"),
+        ({"sparsities": [-0.1]}, "in [0, 1), not -0.1"),
+        ({"sparsities": [float("nan")]}, "in [0, 1), not nan"),
+        ({"sparsities": ["0.5"]}, 'Study: sparsities[0]: must be a valid number, not "0.5"'),
+        ({"sparsities": []}, "Study: sparsities: needs at least one item"),
+        ({"sparsities": [0.5, 0.50]}, "Study: sparsities[1]: 0.5 is already there"),
+        ({"sparsities": {"levels": [1, 1]}}, "Study: sparsities[1]: 1 is already there"),
+        ({"sparsities": {"levels": [-1]}}, "whole numbers from 0, not -1"),
+        ({"sparsities": {"level": [1]}}, "or { levels = [0, 5, 10] }"),
+        ({"replicates": 0}, "Study: replicates: must be greater than or equal to 1, not 0"),
+        ({"replicates": True}, "Study: replicates: must be a valid integer, not true"),
+        ({"recipe": {"epoch": 3}}, 'Study: recipe: unknown recipe field "epoch"'),
+        ({"recipe": {"lr": -1}}, "Study: recipe: lr is a number above 0, not -1"),
+        ({"prune_at": ["10"]}, 'Study: prune_at[0]: a step is written like "1000it"'),
+        ({"prune_at": ["0ep", "2ep"]}, "Study: prune_at[1]: 2ep is step 22, after the end of training (step 11)"),
+        ({"prune_at": ["0ep", "0it"]}, 'Study: prune_at[1]: "0it" is the same step as "0ep"'),
+        ({"rewind_to": "12it"}, "Study: rewind_to: 12it is step 12, after the end of training (step 11)"),
+        ({"recipe": {"epochs": 1, "rewind_to": "12it"}}, "Study: rewind_to: 12it is step 12"),
+        ({"examples_per_class": 200}, "Study: examples_per_class: 1,297 training examples of 10 classes give 129"),
+        ({"network_options": {"widht": 2}}, 'Study: network_options: lenet-300-100: unknown option "widht"'),
+        ({"margin": 0}, "Study: margin: must be greater than 0, not 0"),
+        ({"seed": -1}, "Study: seed: must be greater than or equal to 0, not -1"),
+        ({"benchmark": []}, 'Study: unknown key "benchmark"; known: ablations, benchmarks,'),
+    ],
+)  # fmt: skip
+def test_one_problem_is_one_sentence_that_says_where(changes: dict[str, Any], expected: str) -> None:
+    (problem,) = problems(**changes)
+    assert problem.startswith("Study: ")
+    assert expected in problem
+
+
+def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(
+        'name = "x"\nnetwork = "resnet-8"\ndatset = "digits"\nmethods = ["snip", "snipp", "snip"]\n'
+        'sparsities = [0.5, 2.0]\nreplicates = "three"\n[recipe]\nepoch = 3\n'
+    )
+    with pytest.raises(StudyError) as caught:
+        Study.load(path)
+    found = caught.value.problems
+    assert all(problem.startswith(f"{path}: ") for problem in found)
+    for part in ("methods[1]:", "methods[2]:", "sparsities[1]:", "replicates:", "recipe:", "dataset: is missing"):
+        assert sum(part in problem for problem in found) == 1, part
+    assert sum('unknown key "datset"' in problem for problem in found) == 1
+    assert len(found) == 7
+    assert str(caught.value) == "\n".join(found)
+
+
+def test_a_syntax_error_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('name = "x"\nnetwork = \n')
+    with pytest.raises(StudyError, match=r"x.toml: not valid TOML: .*line 2"):
+        Study.load(path)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"none.toml: the study cannot be read: No such file"):
+        Study.load(tmp_path / "none.toml")
+    (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(StudyError, match="it is not UTF-8 text"):
+        Study.load(tmp_path / "x.toml")
+
+
+def test_shipped_studies_load_by_name() -> None:
+    assert "quickstart" in studies()
+    for name, description in studies().items():
+        study = Study.load(name)
+        assert study.name == name
+        assert study.description == description
+    with pytest.raises(StudyError, match=r'unknown study "quikstart".*did you mean "quickstart"'):
+        Study.load("quikstart")
+
+
+def test_quickstart_asks_the_whole_question() -> None:
+    study = Study.load("quickstart")
+    assert [method.name for method in study.methods] == ["random", "magnitude", "snip", "grasp", "synflow"]
+    assert set(study.benchmarks) == set(spec.BENCHMARKS)
+    assert set(study.ablations) == set(spec.ABLATIONS)
+    assert len(study.sparsities) >= 3
+    assert study.replicates >= 3
+
+
+def test_problems_of_a_shipped_study_would_name_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "bad.toml").write_text('description = ""\n' + FILE.replace("snip", "snipp"))
+    monkeypatch.setattr(spec.resources, "files", lambda _package: tmp_path)  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(StudyError, match=r'^studies/bad.toml: methods\[0\]: unknown method "snipp"'):
+        Study.load("bad")
+
+
+def test_levels_are_rounds_of_twenty_per_cent() -> None:
+    study = Study(**(TINY | {"sparsities": {"levels": [0, 1, 2, 10]}}))
+    assert study.sparsities == (0.0, 0.2, 0.36, pytest.approx(1 - 0.8**10))
+
+
+def test_labels_tell_variants_apart() -> None:
+    methods = ["snip", {"name": "snip", "rounds": 100, "label": "snip-100"}, {"name": "synflow"}]
+    study = Study(**(TINY | {"methods": methods}))
+    assert [method.label for method in study.methods] == ["snip", "snip-100", "synflow"]
+    assert [method.entry_rounds for method in study.methods] == [1, 100, 100]
+
+
+def test_file_references_start_at_the_study_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import math\nclass Net: ...\ndef score(problem):\n    return {}\n")
+    path = tmp_path / "x.toml"
+    path.write_text(FILE.replace('["snip"]', '["mine.py:score", {name = "mine.py:score", label = "two"}]'))
+    study = Study.load(path)
+    assert study.methods[0].name == f"{tmp_path / 'mine.py'}:score"
+    assert [method.label for method in study.methods] == ["score", "two"]
+    assert Study(**study.model_dump()) == study
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "expected"),
+    [
+        ("none.py:score", "", "there is no file"),
+        ("mine.py:scor", "def score(problem): ...", 'unknown name "scor"; known: score; did you mean "score"?'),
+        ("mine.py:score", "def score(:", "is not valid Python"),
+    ],
+)
+def test_file_references_are_checked_without_running_them(
+    tmp_path: Path, reference: str, content: str, expected: str
+) -> None:
+    (tmp_path / "mine.py").write_text(f"raise SystemExit\n{content}\n" if content else "")
+    path = tmp_path / "x.toml"
+    path.write_text(FILE.replace("snip", reference).replace("lenet-300-100", "none.py:build"))
+    with pytest.raises(StudyError) as caught:
+        Study.load(path)
+    network, method = caught.value.problems
+    assert "network: " in network
+    assert "there is no file" in network
+    assert "methods[0]: " in method
+    assert expected in method
+
+
+def test_the_names_of_quota_rules_are_those_of_quotas() -> None:
+    assert get_args(QuotaName) == spec.QUOTAS
+
+
+def test_planning_and_reading_start_without_torch() -> None:
+    modules = ("spec", "plan", "store", "schedule", "progress", "executors", "executors.local")
+    code = "import sys, " + ", ".join(f"prunemark.study.{name}" for name in modules)
+    code += "\nfrom prunemark.study.spec import Study\nprunemark.study.plan.plan(Study.load('quickstart'))"
+    code += "\nprint([name for name in ('torch', 'pandas', 'scipy', 'altair') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

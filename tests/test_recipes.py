@@ -1,0 +1,162 @@
+"""Recipes: the paper's table, overrides, and what is refused."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prunemark.networks import NETWORKS
+from prunemark.recipes import DEFAULT, RECIPES, Recipe, recipe_for
+from prunemark.steps import Step
+
+TRAIN_EXAMPLES = {
+    "mnist": 60_000,
+    "fashion-mnist": 60_000,
+    "digits": 1_297,
+    "cifar-10": 50_000,
+    "tinyimagenet": 100_000,
+    "imagenet": 1_281_167,
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "dataset", "epochs", "batch_size", "lr", "momentum", "drops", "warmup", "weight_decay"),
+    [
+        ("lenet-300-100", "mnist", 40, 128, 0.1, 0, (), 0, 0),
+        ("resnet-20", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4),
+        ("vgg-16", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4),
+        ("resnet-18", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4),
+        ("resnet-18-modified", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4),
+        ("resnet-50", "imagenet", 90, 1024, 0.4, 0.9, (30, 60, 80), 5, 1e-4),
+    ],
+)
+def test_the_table_is_the_papers(network, dataset, epochs, batch_size, lr, momentum, drops, warmup, weight_decay):
+    recipe = RECIPES[network, dataset]
+    assert (recipe.epochs, recipe.batch_size, recipe.lr) == (epochs, batch_size, lr)
+    assert (recipe.momentum, recipe.weight_decay) == (momentum, weight_decay)
+    assert (recipe.drops, recipe.warmup_epochs) == (drops, warmup)
+
+
+@pytest.mark.parametrize(("pair", "recipe"), RECIPES.items())
+def test_every_recipe_rewinds_to_a_step_before_the_first_drop(pair, recipe):
+    examples = TRAIN_EXAMPLES[pair[1]]
+    steps = recipe.steps_per_epoch(examples)
+    rewind = Step.parse(recipe.rewind_to).at(steps_per_epoch=steps, total_steps=recipe.total_steps(examples))
+    assert rewind < (recipe.drops[0] if recipe.drops else recipe.epochs) * steps
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_has_a_recipe_on_digits_that_needs_no_augmentation(network):
+    assert recipe_for(network, "digits").augment == ()
+
+
+def test_a_pair_that_is_not_in_the_table_gets_the_default():
+    assert recipe_for("resnet-8", "fashion-mnist") is DEFAULT
+    assert recipe_for("resnet-20", "cifar-10").augment == ("crop", "flip")
+    assert recipe_for("resnet-20", "cifar-10").override({"augment": []}) == DEFAULT
+
+
+def test_override_of_epochs_scales_drops_and_warmup_in_proportion():
+    changed = recipe_for("resnet-18", "tinyimagenet").override({"epochs": 50})
+    assert (changed.epochs, changed.drops, changed.warmup_epochs) == (50, (25, 37.5), 1.25)
+    assert (changed.lr, changed.batch_size, changed.rewind_to) == (0.2, 256, "1000it")
+
+
+def test_override_keeps_drops_and_warmup_that_are_given():
+    changed = recipe_for("resnet-18", "tinyimagenet").override({"epochs": 50, "drops": [10], "warmup_epochs": 0})
+    assert (changed.drops, changed.warmup_epochs) == ((10,), 0)
+
+
+def test_override_of_the_batch_size_leaves_the_rest():
+    recipe = recipe_for("resnet-20", "cifar-10")
+    changed = recipe.override({"batch_size": 256})
+    assert changed.batch_size == 256
+    assert changed.override({"batch_size": 128}) == recipe
+
+
+def test_override_by_nothing_is_the_same_recipe():
+    for recipe in RECIPES.values():
+        assert recipe.override({}) == recipe
+
+
+def test_override_names_an_unknown_field_and_suggests():
+    with pytest.raises(ValueError, match=r'unknown recipe field "epoch"; known: .*did you mean "epochs"'):
+        DEFAULT.override({"epoch": 3})
+
+
+def test_override_reports_all_problems_at_once():
+    with pytest.raises(ValueError, match=r"unknown recipe field.*epochs is .*not 0.*lr is .*not -1"):
+        DEFAULT.override({"epoch": 3, "epochs": 0, "lr": -1})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("batch_size", 0),
+        ("batch_size", "128"),
+        ("lr", 0),
+        ("lr", math.inf),
+        ("lr", math.nan),
+        ("momentum", 1),
+        ("momentum", -0.1),
+        ("weight_decay", -1e-4),
+        ("warmup_epochs", -1),
+        ("warmup_epochs", 200),
+        ("drops", 80),
+        ("drops", ["80"]),
+        ("drops", [120, 80]),
+        ("drops", [80, 80]),
+        ("drops", [0]),
+        ("drops", [160]),
+        ("augment", "crop"),
+        ("augment", [4]),
+        ("rewind_to", "1000"),
+        ("rewind_to", 1000),
+        ("rewind_to", "161ep"),
+    ],
+)
+def test_a_value_out_of_its_range_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        DEFAULT.override({field: value})
+
+
+def test_equal_numbers_make_equal_recipes_however_they_are_written():
+    assert repr(Recipe(epochs=4, lr=1, drops=[2], augment=[])) == repr(
+        Recipe(epochs=4, lr=1.0, drops=(2.0,), augment=())
+    )
+
+
+@pytest.mark.parametrize(
+    ("examples", "batch_size", "steps"),
+    [
+        (256, 128, 2),
+        (258, 128, 3),
+        (257, 128, 2),
+        (255, 128, 2),
+        (1, 128, 1),
+        (2, 128, 1),
+        (3, 1, 3),
+        (50_000, 128, 391),
+        (1_297, 128, 11),
+    ],
+)
+def test_steps_per_epoch(examples, batch_size, steps):
+    recipe = Recipe(epochs=3, batch_size=batch_size)
+    assert recipe.steps_per_epoch(examples) == steps
+    assert recipe.total_steps(examples) == 3 * steps
+
+
+@given(examples=st.integers(2, 2000), batch_size=st.integers(2, 300))
+def test_no_batch_is_a_single_example(examples, batch_size):
+    steps = Recipe(epochs=1, batch_size=batch_size).steps_per_epoch(examples)
+    last = examples - (steps - 1) * batch_size
+    assert 2 <= last <= batch_size + 1
+
+
+def test_no_examples_is_an_error():
+    with pytest.raises(ValueError, match="at least one example, not 0"):
+        DEFAULT.steps_per_epoch(0)

@@ -1,0 +1,38 @@
+import pytest
+
+from prunemark.registry import Entry, find, is_file_reference, load_file, unknown
+
+TABLE = {"snip": Entry(target="math:sqrt", summary="a"), "grasp": Entry(target="math:exp", summary="b")}
+
+
+def test_an_entry_loads_its_target():
+    assert find(TABLE, "method", "snip").load()(9) == 3
+
+
+def test_an_unknown_name_is_answered_with_what_is_known():
+    with pytest.raises(ValueError, match='unknown method "snipp"; known: grasp, snip; did you mean "snip"') as error:
+        find(TABLE, "method", "snipp")
+    assert str(error.value).endswith("?")
+    assert "did you mean" not in unknown("method", "zzz", TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("a/b.py:f", True), ("snip:mil-ad", False), ("b.py", False), ("x.py:", False)]
+)
+def test_file_references(name, is_one):
+    assert is_file_reference(name) is is_one
+
+
+def test_load_file(tmp_path):
+    (tmp_path / "mine.py").write_text("def f():\n    return 7\n")
+    assert load_file("mine.py:f", tmp_path)() == 7
+    with pytest.raises(ValueError, match='unknown attribute "g"; known: f'):
+        load_file("mine.py:g", tmp_path)
+    with pytest.raises(ValueError, match="there is no file"):
+        load_file("other.py:f", tmp_path)
+
+
+def test_a_file_that_fails_to_import_says_why(tmp_path):
+    (tmp_path / "bad.py").write_text("1 / 0\n")
+    with pytest.raises(ValueError, match="ZeroDivisionError: division by zero"):
+        load_file("bad.py:f", tmp_path)
