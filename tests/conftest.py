@@ -6,9 +6,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 torch.set_num_threads(1)
+# Examples are as quick as the machine lets them be: time is not what these tests are about.
+settings.register_profile("prunemark", deadline=None)
+settings.load_profile("prunemark")
 
 
 class ConvNet(nn.Module):

@@ -46,4 +46,4 @@ class Step:
     def __str__(self) -> str:
         if self.unit == "end":
             return "end"
-        return f"{int(self.count) if self.count.is_integer() else self.count}{self.unit}"
+        return f"{int(self.count) if self.count == int(self.count) else self.count}{self.unit}"

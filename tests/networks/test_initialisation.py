@@ -101,8 +101,48 @@ def test_an_affine_free_batchnorm_draws_nothing():
 
 
 def test_a_module_without_a_rule_is_named():
-    with pytest.raises(TypeError, match="no rule to initialise 1, a LayerNorm"):
-        Initialisation().draw_(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), generator(0))
+    with pytest.raises(TypeError, match="no rule to initialise 1, a PReLU"):
+        Initialisation().draw_(nn.Sequential(nn.Linear(2, 2), nn.PReLU()), generator(0))
+
+
+@pytest.mark.parametrize("options", [{"kdim": 4}, {"add_bias_kv": True}])
+def test_attention_of_another_form_is_named(options):
+    with pytest.raises(TypeError, match="no rule to initialise 0, attention with separate projections or extra biases"):
+        Initialisation().draw_(nn.Sequential(nn.MultiheadAttention(8, 2, **options)), generator(0))
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_each_projection_of_attention_is_drawn_as_a_linear_map_and_its_biases_are_0(init):
+    attention = nn.MultiheadAttention(96, 2)
+    with torch.no_grad():
+        for parameter in attention.parameters():
+            parameter.fill_(9)
+    Initialisation(init=init).draw_(attention, generator(0))
+    projections = [*attention.in_proj_weight.chunk(3), attention.out_proj.weight]
+    std = 0.1 if init == "normal-0.1" else math.sqrt(2 / 96)
+    for projection in projections:
+        assert projection.pow(2).mean().sqrt().item() == pytest.approx(std, rel=0.05)
+        if init == "orthogonal":
+            torch.testing.assert_close(projection @ projection.T, 2 * torch.eye(96), atol=1e-5, rtol=0)
+    assert len({projection.flatten()[:9].sum().item() for projection in projections}) > 1 or init == "signed-constant"
+    assert not attention.in_proj_bias.any()
+    assert not attention.out_proj.bias.any()
+
+
+def test_attention_without_biases():
+    attention = nn.MultiheadAttention(8, 2, bias=False)
+    Initialisation().draw_(attention, generator(0))
+    assert attention.in_proj_bias is None
+
+
+def test_layernorm_is_the_identity_at_first():
+    norm = nn.LayerNorm(5)
+    with torch.no_grad():
+        norm.weight.fill_(9)
+        norm.bias.fill_(9)
+    Initialisation().draw_(norm, generator(0))
+    assert torch.equal(norm.weight, torch.ones(5))
+    assert not norm.bias.any()
 
 
 def test_unknown_names_are_errors():

@@ -334,8 +334,3 @@ def test_a_final_single_example_does_not_break_batchnorm():
 def test_input_that_does_not_fit_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         train(tiny(), split(), TINY, seed=0, **options)
-
-
-def test_an_augmentation_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="augments with crop, flip"):
-        train(tiny(), split(), TINY.override({"augment": ["crop", "flip"]}), seed=0)

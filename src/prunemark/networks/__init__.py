@@ -22,7 +22,7 @@ _CHOICES = {"init": INITS, "batchnorm": BATCHNORMS}
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry(Entry):
-    """One network of the table: the smallest image side in pixels it takes, and the options it accepts."""
+    """One network of the table: the smallest image side in pixels that it takes, and the options that it accepts."""
 
     min_size: int = 1
     accepts: tuple[str, ...] = ("init",)
@@ -39,10 +39,11 @@ class NetworkEntry(Entry):
             ValueError: it cannot; the message lists every problem.
         """
         problems: list[str] = []
+        sides = input_shape[1:]
         if len(input_shape) != 3 or min(input_shape) < 1:
             problems.append(f"an input is (channels, height, width), all at least 1, not {tuple(input_shape)}")
-        elif min(input_shape[1:]) < self.min_size:
-            _, height, width = input_shape
+        elif min(sides) < self.min_size:
+            height, width = sides
             problems.append(f"images must be at least {self.min_size}x{self.min_size} pixels, not {height}x{width}")
         if classes < 2:
             problems.append(f"there must be at least 2 classes, not {classes}")
@@ -53,6 +54,8 @@ class NetworkEntry(Entry):
                 problems.append(unknown(name, str(value), _CHOICES[name]))
             elif name == "width" and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 problems.append(f"width multiplies the number of channels and is above 0, not {value!r}")
+            elif name == "patch" and not (type(value) is int and value > 0 and not any(s % value for s in sides)):
+                problems.append(f"a patch is a whole number of pixels that divides the image's sides, not {value!r}")
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -64,6 +67,17 @@ def _cifar_resnet(depth: int) -> NetworkEntry:
         source="He et al. 2016, arXiv 1512.03385, section 4.2",
         options={"depth": depth},
         min_size=4,
+        accepts=("init", "batchnorm", "width"),
+    )
+
+
+def _imagenet_resnet(depth: int, summary: str, *, min_size: int, modified: bool = False) -> NetworkEntry:
+    return NetworkEntry(
+        target="prunemark.networks.resnet:ImageNetResNet",
+        summary=f"residual network of {depth} layers, the ImageNet kind: {summary}",
+        source="He et al. 2016, arXiv 1512.03385",
+        options={"depth": depth, "modified": modified},
+        min_size=min_size,
         accepts=("init", "batchnorm", "width"),
     )
 
@@ -81,6 +95,24 @@ NETWORKS: dict[str, NetworkEntry] = {
     "resnet-44": _cifar_resnet(44),
     "resnet-56": _cifar_resnet(56),
     "resnet-110": _cifar_resnet(110),
+    "vgg-16": NetworkEntry(
+        target="prunemark.networks.vgg:Vgg",
+        summary="13 convolutions with BatchNorm, five max-pools, one linear layer",
+        source="Simonyan & Zisserman 2015, arXiv 1409.1556, configuration D; Frankle et al. 2021, arXiv 2009.08576",
+        options={"depth": 16},
+        min_size=17,
+        accepts=("init", "batchnorm", "width"),
+    ),
+    "resnet-18": _imagenet_resnet(18, "7x7 stem with max-pool", min_size=32),
+    "resnet-18-modified": _imagenet_resnet(18, "3x3 stem without max-pool", min_size=8, modified=True),
+    "resnet-50": _imagenet_resnet(50, "bottleneck blocks that stride in the 3x3 convolution", min_size=32),
+    "vit-tiny": NetworkEntry(
+        target="prunemark.networks.vit:VisionTransformer",
+        summary="vision transformer of 12 blocks with 3 heads and 192 channels",
+        source="Dosovitskiy et al. 2021, arXiv 2010.11929; Touvron et al. 2021, arXiv 2012.12877",
+        options={"depth": 12, "heads": 3},
+        accepts=("init", "width", "patch"),
+    ),
 }
 
 
@@ -95,8 +127,8 @@ def network(name: str, *, input_shape: tuple[int, int, int], classes: int, seed:
         input_shape: channels, height and width of one input.
         classes: number of classes.
         seed: the replicate's seed.
-        options: `init` and, by network, `batchnorm` (see `Initialisation`) and `width` (multiplies the
-            number of channels).
+        options: `init` and, by network, `batchnorm` (see `Initialisation`), `width` (multiplies the number of
+            channels) and `patch` (pixels of the side of a transformer's patch).
 
     Returns:
         The network on the CPU, in train mode, with contiguous float32 weights.

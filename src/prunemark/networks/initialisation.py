@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from prunemark.registry import unknown
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 INITS = ("he-normal", "he-uniform", "orthogonal", "normal-0.1", "signed-constant")
 BATCHNORMS = ("uniform", "ones")
+
+
+@runtime_checkable
+class DrawsItself(Protocol):
+    """A module with parameters of its own that knows their distribution: learned positions, for example."""
+
+    def draw_(self, generator: torch.Generator) -> None:
+        """Draw the module's own parameters anew, in place, with float32 numbers made on the CPU."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +37,10 @@ class Initialisation:
       probability.
     - their biases: U(-1/sqrt(f), 1/sqrt(f)), as PyTorch draws them.
     - `batchnorm`, BatchNorm weights: "uniform" U(0, 1) or "ones"; biases 0, running statistics as new.
+    - LayerNorm: weights 1, biases 0.
+    - attention: each of the query, key, value and output projections as a linear map; their biases 0, as PyTorch
+      sets them.
+    - a module with a method `draw_`, see `DrawsItself`: as it says.
 
     Raises:
         ValueError: unknown `init` or `batchnorm`.
@@ -61,17 +74,48 @@ class Initialisation:
                 if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
                     module.weight.copy_(self._weight(module.weight.shape, generator))
                     if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]  # torch's stubs
-                        bound = 1 / math.sqrt(module.weight[0].numel())
-                        module.bias.copy_(torch.empty(module.bias.shape).uniform_(-bound, bound, generator=generator))
+                        self._draw_bias_(module, generator)
+                elif isinstance(module, nn.MultiheadAttention):
+                    self._draw_attention_(module, generator, name)
                 elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-                    module.reset_running_stats()
-                    if module.affine:
-                        module.bias.zero_()
-                        module.weight.fill_(1)
-                        if self.batchnorm == "uniform":
-                            module.weight.copy_(torch.empty(module.weight.shape).uniform_(0, 1, generator=generator))
+                    self._draw_batchnorm_(module, generator)
+                elif isinstance(module, nn.LayerNorm):
+                    module.reset_parameters()
+                elif isinstance(module, DrawsItself):
+                    module.draw_(generator)
                 elif any(True for _ in module.parameters(recurse=False)):
                     raise TypeError(f"no rule to initialise {name or 'the model'}, a {type(module).__name__}")
+
+    def _draw_bias_(self, module: nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear, generator: torch.Generator) -> None:
+        import torch
+        from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+        assert module.bias is not None
+        if isinstance(module, NonDynamicallyQuantizableLinear):  # the output projection of attention
+            module.bias.zero_()
+            return
+        bound = 1 / math.sqrt(module.weight[0].numel())
+        module.bias.copy_(torch.empty(module.bias.shape).uniform_(-bound, bound, generator=generator))
+
+    def _draw_batchnorm_(
+        self, module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, generator: torch.Generator
+    ) -> None:
+        import torch
+
+        module.reset_running_stats()
+        if module.affine:
+            module.bias.zero_()
+            module.weight.fill_(1)
+            if self.batchnorm == "uniform":
+                module.weight.copy_(torch.empty(module.weight.shape).uniform_(0, 1, generator=generator))
+
+    def _draw_attention_(self, module: nn.MultiheadAttention, generator: torch.Generator, name: str) -> None:
+        if module.in_proj_weight is None or module.bias_k is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            raise TypeError(f"no rule to initialise {name}, attention with separate projections or extra biases")
+        for projection in module.in_proj_weight.chunk(3):
+            projection.copy_(self._weight(projection.shape, generator))
+        if module.in_proj_bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            module.in_proj_bias.zero_()
 
     def _weight(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         import torch

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prunemark.datasets import Inputs
+
 # Large enough to keep a processor busy, small enough for the activations of a wide network on 64x64 images.
 _BATCH = 250
 
@@ -18,12 +20,12 @@ class Evaluation:
     loss: float
 
 
-def evaluate(model: nn.Module, inputs: Tensor, targets: Tensor) -> Evaluation:
+def evaluate(model: nn.Module, inputs: Inputs, targets: Tensor) -> Evaluation:
     """Top-1 accuracy and mean cross-entropy of a model, in eval mode, on its own device.
 
     Args:
         model: maps (N, ...) to logits (N, classes); its train or eval mode is left as found.
-        inputs: (N, ...), on any device.
+        inputs: (N, ...), on any device; lazy ones too.
         targets: class numbers (N,).
 
     Raises:

@@ -1,0 +1,177 @@
+"""Augmentation of training images: whole batches of tensors, on their device, from numbers drawn per epoch.
+
+All random numbers of an epoch are drawn at once, on the CPU, one row for each training example. So what is done to an
+example in an epoch depends on the replicate's seed and the epoch alone: not on its place in the order, the batch size,
+the device, or the step from which training goes on.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from prunemark.datasets import Inputs
+from prunemark.recipes import AUGMENTATIONS
+from prunemark.registry import unknown
+
+
+class Augmentation(Protocol):
+    """One change to training images. Shapes: N examples, B in a batch, C channels, H x W pixels."""
+
+    def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """The random integers of an epoch, one row an example: (N, numbers an image)."""
+        ...
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Change images (B, C, H, W) as their rows of draws (B, numbers an image) say; the shape stays."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crop:
+    """A window of the image's own size, placed uniformly at random on the image with a border around it.
+
+    Attributes:
+        black: the border's value in each channel, (C,).
+        pad: the border's width in pixels.
+
+    Reference: He et al. 2016, arXiv 1512.03385, section 4.2 (a border of 4).
+    """
+
+    black: Tensor
+    pad: int = 4
+
+    def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """The window's top and left, in 0 ... 2 * pad: (N, 2)."""
+        return torch.randint(2 * self.pad + 1, (examples, 2), generator=generator)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Cut the windows out."""
+        count, channels, height, width = images.shape
+        shape = count, channels, height + 2 * self.pad, width + 2 * self.pad
+        bordered = self.black.to(images)[:, None, None].expand(shape).clone(memory_format=torch.channels_last)
+        bordered[:, :, self.pad : -self.pad, self.pad : -self.pad] = images
+        windows = bordered.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, tops, lefts, H, W), a view
+        return windows[torch.arange(count, device=images.device), :, draws[:, 0], draws[:, 1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """The mirror image, left and right exchanged, of every other image on average."""
+
+    def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """1 for an image to mirror, else 0, with equal probability: (N, 1)."""
+        return torch.randint(2, (examples, 1), generator=generator)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Mirror the images whose number is 1."""
+        return torch.where(draws.bool()[:, :, None, None], images.flip(3), images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizedCrop:
+    """A part of the image, of random size, shape and place, scaled to the image's own size.
+
+    The part's share of the area is uniform over `area`, the logarithm of its width : height over `aspect`; sides are
+    rounded to pixels. What does not lie within the image is drawn again, ten times at most; then the part is the
+    largest one in the middle whose width : height is within `aspect`. Scaling is bilinear, with a triangle filter of
+    the scale's width where it shrinks (antialiasing).
+
+    Reference: Szegedy et al. 2015, arXiv 1409.4842, as torchvision's RandomResizedCrop.
+    """
+
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    tries: int = 10
+
+    def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """The part's top, left, height and width in pixels: (N, 4)."""
+        tall, wide = (side.repeat(examples) for side in self._middle(height, width))
+        missing = torch.ones(examples, dtype=torch.bool)
+        log_aspect = [math.log(bound) for bound in self.aspect]
+        for _ in range(self.tries):
+            area = torch.empty(examples).uniform_(*self.area, generator=generator) * (height * width)
+            root = torch.empty(examples).uniform_(*log_aspect, generator=generator).div_(2).exp_()
+            w, h = ((area.sqrt() * factor).round().long() for factor in (root, 1 / root))
+            found = missing & (w > 0) & (w <= width) & (h > 0) & (h <= height)
+            tall, wide = torch.where(found, h, tall), torch.where(found, w, wide)
+            missing &= ~found
+        places = torch.rand(2, examples, generator=generator, dtype=torch.float64)
+        top, left = (
+            torch.where(missing, room // 2, (place * (room + 1)).long())
+            for place, room in zip(places, (height - tall, width - wide), strict=True)
+        )
+        return torch.stack([top, left, tall, wide], dim=1)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Scale each part to the image's size."""
+        top, left, tall, wide = draws.unbind(1)
+        vertical = _bilinear(top, tall, images.shape[2]).to(images.dtype)
+        horizontal = _bilinear(left, wide, images.shape[3]).to(images.dtype)
+        return torch.einsum("byh,bchw,bxw->bcyx", vertical, images, horizontal)
+
+    def _middle(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        narrowest, widest = self.aspect
+        tall = min(height, round(width / narrowest))
+        wide = min(width, round(height * widest))
+        return torch.tensor([tall]), torch.tensor([wide])
+
+
+def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """The weight of each pixel of a side in each pixel of the part that is scaled to that side: (B, size, size).
+
+    Output pixel i lies at x = start + (i + 1/2) length / size; the weight of input pixel j, with its middle at j + 1/2,
+    is proportional to max(0, 1 - |j + 1/2 - x| / max(1, length / size)) inside the part, and 0 outside.
+    """
+    pixel = torch.arange(size, device=start.device)
+    start, length = start[:, None, None], length[:, None, None]
+    scale = length / size
+    distance = (pixel + 0.5 - start - (pixel[:, None] + 0.5) * scale).abs()
+    weights = (1 - distance / scale.clamp(min=1)).clamp(min=0) * ((pixel >= start) & (pixel < start + length))
+    return weights / weights.sum(2, keepdim=True)
+
+
+_MAKE: dict[str, Callable[[Inputs], Augmentation]] = {
+    # The darkest value is what black, a 0 in the file, has become in normalised units: images are bordered with black
+    # and then normalised in torchvision and open_lth; zeros in normalised units would make a grey border.
+    "crop": lambda inputs: Crop(black=inputs.amin(dim=(0, 2, 3)) if isinstance(inputs, Tensor) else inputs.black),
+    "flip": lambda inputs: Flip(),
+    "resized-crop": lambda inputs: ResizedCrop(),
+}
+assert _MAKE.keys() == AUGMENTATIONS.keys()
+
+
+class Augmenter:
+    """Augmentations by name, applied in order to batches of one training set.
+
+    `begin` draws an epoch's numbers; calls then augment batches of that epoch.
+
+    Args:
+        names: names of `prunemark.recipes.AUGMENTATIONS`.
+        inputs: the training images (N, C, H, W). Their darkest value in each channel is the black of "crop".
+
+    Raises:
+        ValueError: an unknown name.
+    """
+
+    def __init__(self, names: Sequence[str], inputs: Inputs) -> None:
+        for name in names:
+            if name not in _MAKE:
+                raise ValueError(unknown("augmentation", name, _MAKE))
+        self.shape = len(inputs), inputs.shape[2], inputs.shape[3]
+        self.device = inputs.device
+        self.augmentations = [_MAKE[name](inputs) for name in names]
+        self.draws: list[Tensor] = []
+
+    def begin(self, generator: torch.Generator) -> None:
+        """Draw all random numbers of an epoch, one augmentation after the other."""
+        self.draws = [augmentation.draw(*self.shape, generator).to(self.device) for augmentation in self.augmentations]
+
+    def __call__(self, images: Tensor, examples: Tensor) -> Tensor:
+        """Augment images (B, C, H, W), which are the training examples of these numbers (B,)."""
+        for augmentation, draws in zip(self.augmentations, self.draws, strict=True):
+            images = augmentation.apply(images, draws[examples])
+        return images

@@ -1,0 +1,50 @@
+"""VGG against its definition."""
+
+import pytest
+import torch
+from torch import nn
+
+from prunemark.networks import network
+from prunemark.networks.vgg import Vgg
+from prunemark.randomness import generator
+
+
+def pooled(model, side):
+    """Shapes after each max-pool."""
+    shapes = []
+    for module in model.features:
+        if isinstance(module, nn.MaxPool2d):
+            module.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape[1:])))
+    with torch.no_grad():
+        model(torch.zeros(1, 3, side, side))
+    return shapes
+
+
+def test_channels_and_sizes_of_the_five_stages():
+    model = network("vgg-16", input_shape=(3, 32, 32), classes=10, width=1 / 16).eval()
+    assert pooled(model, 32) == [(4, 16, 16), (8, 8, 8), (16, 4, 4), (32, 2, 2), (32, 1, 1)]
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(17, [9, 5, 3, 2, 1]), (28, [14, 7, 4, 2, 1]), (64, [32, 16, 8, 4, 2])])
+def test_every_pool_has_something_to_halve(side, sizes):
+    model = network("vgg-16", input_shape=(3, side, side), classes=10, width=1 / 64).eval()
+    assert [shape[1] for shape in pooled(model, side)] == sizes
+
+
+def test_every_convolution_is_followed_by_batchnorm_and_relu():
+    kinds = [type(module).__name__ for module in network("vgg-16", input_shape=(3, 32, 32), classes=3).features]
+    stages = [["Conv2d", "BatchNorm2d", "ReLU"] * count + ["MaxPool2d"] for count in (2, 2, 3, 3, 3)]
+    assert kinds == [kind for stage in stages for kind in stage]
+
+
+def test_at_32_pixels_the_logits_are_those_of_the_textbook_network():
+    model = network("vgg-16", input_shape=(3, 32, 32), classes=10, width=1 / 16).eval()
+    inputs = torch.randn(2, 3, 32, 32, generator=generator(0))
+    textbook = nn.Sequential(*(nn.MaxPool2d(2) if isinstance(m, nn.MaxPool2d) else m for m in model.features))
+    with torch.no_grad():
+        assert torch.equal(model(inputs), model.fc(textbook(inputs).flatten(1)))
+
+
+def test_another_depth_is_an_error():
+    with pytest.raises(ValueError, match="one of 16, not 19"):
+        Vgg(input_shape=(3, 32, 32), classes=10, depth=19)
