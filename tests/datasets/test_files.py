@@ -68,7 +68,7 @@ def test_another_content_is_refused_with_both_checksums(tmp_path: Path, name: st
         read(tiny_source(), FILE, data_dir=tmp_path)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / name}: ")
-    assert f"expected SHA-256 {FILE.content_sha256}, found {hashlib.sha256(other).hexdigest()}" in message
+    assert f"expected SHA-256 {FILE.content_sha256}, found SHA-256 {hashlib.sha256(other).hexdigest()}" in message
 
 
 @pytest.mark.parametrize(

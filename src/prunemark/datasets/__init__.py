@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Any
 from prunemark.registry import Entry, find
 
 if TYPE_CHECKING:
-    from prunemark.datasets.in_memory import Dataset, Split
+    from prunemark.datasets.in_memory import Dataset, Inputs, Split
+    from prunemark.datasets.lazy import LazyInputs
 
-__all__ = ["DATASETS", "Dataset", "DatasetEntry", "Split", "dataset"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetEntry",
+    "Inputs",
+    "LazyInputs",
+    "Split",
+    "dataset",
+    "entry_for",
+    "split_scheme",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +38,24 @@ class DatasetEntry(Entry):
 
 
 DATASETS: dict[str, DatasetEntry] = {
+    "cifar-10": DatasetEntry(
+        target="prunemark.datasets.cifar:load_cifar_10",
+        summary="photographs of animals and vehicles, 32x32",
+        source="Krizhevsky 2009",
+        input_shape=(3, 32, 32),
+        classes=10,
+        train_examples=50_000,
+        test_examples=10_000,
+    ),
+    "cifar-100": DatasetEntry(
+        target="prunemark.datasets.cifar:load_cifar_100",
+        summary="photographs of a hundred kinds of things, 32x32",
+        source="Krizhevsky 2009",
+        input_shape=(3, 32, 32),
+        classes=100,
+        train_examples=50_000,
+        test_examples=10_000,
+    ),
     "digits": DatasetEntry(
         target="prunemark.datasets.digits:load",
         summary="handwritten digits, 8x8, part of the package",
@@ -45,6 +74,15 @@ DATASETS: dict[str, DatasetEntry] = {
         train_examples=60_000,
         test_examples=10_000,
     ),
+    "imagenet": DatasetEntry(
+        target="prunemark.datasets.imagenet:load_imagenet",
+        summary="photographs of a thousand kinds of things, streamed as 224x224; needs the extra vision",
+        source="Russakovsky et al. 2015, arXiv 1409.0575",
+        input_shape=(3, 224, 224),
+        classes=1000,
+        train_examples=1_281_167,
+        test_examples=50_000,
+    ),
     "mnist": DatasetEntry(
         target="prunemark.datasets.mnist:load_mnist",
         summary="handwritten digits, 28x28 grey",
@@ -54,30 +92,85 @@ DATASETS: dict[str, DatasetEntry] = {
         train_examples=60_000,
         test_examples=10_000,
     ),
+    "tinyimagenet": DatasetEntry(
+        target="prunemark.datasets.tiny_imagenet:load_tiny_imagenet",
+        summary="photographs of two hundred kinds of things, 64x64; needs the extra vision",
+        source="Le & Yang 2015, Stanford CS 231N",
+        input_shape=(3, 64, 64),
+        classes=200,
+        train_examples=100_000,
+        test_examples=10_000,
+    ),
 }
+
+SCHEMES = {"hub": "prunemark.datasets.hub:load"}
+"""Other places that a name "SCHEME:REST" takes data sets from, by functions of REST and `data_dir`."""
 
 
 def dataset(name: str, *, data_dir: str | Path | None = None) -> "Dataset":
-    """Read a data set into memory.
+    """Read a data set.
 
     Files are looked for in `data_dir` (by default the folder that the environment variable PRUNEMARK_DATA
     names), in its subfolder of the data set's name first; then where the system's packages put them; then
     in the cache of earlier downloads; and are downloaded last. Wherever they come from, their SHA-256 is
-    verified.
+    verified. TinyImageNet and ImageNet are taken from a folder of images as well.
 
     Args:
-        name: a name of DATASETS.
+        name: a name of DATASETS, or "hub:OWNER/NAME" for one of the Hugging Face hub.
         data_dir: folder that holds DATA_SET_NAME/FILES or the files themselves; "digits" needs none.
 
     Raises:
         ValueError: unknown name, a `data_dir` that is no folder, or a file that is missing and cannot be
-            downloaded, is damaged, or is another file of the same name.
+            downloaded, is damaged, or is another file of the same name; data that are not of the shape and number
+            that DATASETS says.
     """
-    return find(DATASETS, "data set", name).load()(data_dir=data_dir)
+    scheme, rest = split_scheme(name)
+    if scheme:
+        return Entry(target=SCHEMES[scheme], summary="").load()(rest, data_dir=data_dir)
+    entry = find(DATASETS, "data set", name)
+    data = entry.load()(data_dir=data_dir)
+    found = _facts(data)
+    if found != (expected := (entry.input_shape, entry.classes, entry.train_examples, entry.test_examples)):
+        raise ValueError(
+            f'data set "{name}" is incomplete: expected shape, classes, training and test examples {expected}, '
+            f"found {found}"
+        )
+    return data
+
+
+def entry_for(name: str, *, data_dir: str | Path | None = None) -> DatasetEntry:
+    """The line of DATASETS of that name; for "hub:OWNER/NAME" one that is made of the data set, which is read for it.
+
+    Raises:
+        ValueError: as `dataset`.
+    """
+    scheme, _ = split_scheme(name)
+    if not scheme:
+        return find(DATASETS, "data set", name)
+    shape, classes, train_examples, test_examples = _facts(dataset(name, data_dir=data_dir))
+    return DatasetEntry(
+        target=SCHEMES[scheme],
+        summary=name,
+        source=name,
+        input_shape=shape,
+        classes=classes,
+        train_examples=train_examples,
+        test_examples=test_examples,
+    )
+
+
+def split_scheme(name: str) -> tuple[str, str]:
+    """("hub", "OWNER/NAME") of "hub:OWNER/NAME"; ("", NAME) of a name that has no scheme of SCHEMES."""
+    scheme, colon, rest = name.partition(":")
+    return (scheme, rest) if colon and scheme in SCHEMES else ("", name)
+
+
+def _facts(data: "Dataset") -> tuple[tuple[int, int, int], int, int, int]:
+    return data.input_shape, data.classes, len(data.train), len(data.test)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Dataset", "Split"):
+    if name not in ("Dataset", "Inputs", "LazyInputs", "Split"):
         raise AttributeError(f"module 'prunemark.datasets' has no attribute {name!r}")
     from prunemark.datasets import in_memory
 

@@ -4,8 +4,12 @@ import gzip
 import hashlib
 import os
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
+
+from prunemark.datasets.download import Progress, download, partial
 
 ENVIRONMENT_VARIABLE = "PRUNEMARK_DATA"
 _RETRIES = 2
@@ -13,20 +17,35 @@ _RETRIES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """A gzip-compressed file as published.
+    """A file as published.
 
-    `sha256` is the published file's; `content_sha256` is that of the decompressed bytes, which also
-    recognises copies that were compressed anew or not at all.
+    `sha256` is the published file's, and so is `md5`, where the publisher gives one. `content_sha256`, of a
+    gzip-compressed file, is that of the decompressed bytes, which also recognises copies that were compressed anew or
+    not at all.
     """
 
     name: str
     sha256: str
-    content_sha256: str
+    content_sha256: str = ""
+    md5: str = ""
 
     @property
-    def uncompressed_name(self) -> str:
-        """The name without its ".gz"."""
-        return self.name.removesuffix(".gz")
+    def accepted_names(self) -> tuple[str, ...]:
+        """The names by which it is looked for."""
+        return (self.name, self.name.removesuffix(".gz")) if self.content_sha256 else (self.name,)
+
+    @property
+    def checksums(self) -> str:
+        """What the published file has, in words."""
+        return f"SHA-256 {self.sha256}{f', MD5 {self.md5}' if self.md5 else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """A folder of images that holds a data set; `images` says how many files match each pattern below it."""
+
+    name: str
+    images: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +53,28 @@ class Source:
     """Where the files of one data set are published, and where else they may lie.
 
     `urls` are folders, tried in this order; `system_folders` are where packages of an operating system put
-    the files; `hint` is a sentence for those who can reach no download.
+    the files; `folder` serves instead of the files; `hint` is a sentence for those who can reach no download.
     """
 
     dataset: str
     files: tuple[DataFile, ...]
     urls: tuple[str, ...]
     system_folders: tuple[Path, ...] = ()
+    folder: ImageFolder | None = None
     hint: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A file's checksums in words, expected and found; `sound` if they agree."""
+
+    sound: bool
+    expected: str
+    found: str
+
+
 def read(source: Source, file: DataFile, *, data_dir: str | Path | None = None) -> bytes:
-    """The verified, decompressed content of one of the source's files, downloaded if it is nowhere.
+    """The verified, decompressed content of one of the source's gzip files, downloaded if it is nowhere.
 
     The search goes through `data_dir`/DATA_SET, `data_dir`, the system's folders and the cache of
     downloads. `data_dir` is PRUNEMARK_DATA by default. A file is accepted with or without its ".gz". The
@@ -55,12 +84,106 @@ def read(source: Source, file: DataFile, *, data_dir: str | Path | None = None) 
         ValueError: `data_dir` is no folder; the file cannot be had, or its SHA-256 is another one. The
             message names the file, the expected and found checksums, and which files to put where.
     """
-    folders = _folders(source, data_dir)
-    for folder in folders:
-        for name in (file.name, file.uncompressed_name):
-            if (folder / name).is_file():
-                return verified_content(folder / name, file)
-    return verified_content(_download(source, file, folders), file)
+    return verified_content(found(source, file, data_dir) or downloaded(source, file, data_dir=data_dir), file)
+
+
+def archive(source: Source, file: DataFile, *, data_dir: str | Path | None = None) -> Path:
+    """The verified file itself, looked for as `read` does, and only as it was published.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    path = found(source, file, data_dir)
+    if path is None:
+        return downloaded(source, file, data_dir=data_dir)
+    require_sound(path, file)
+    return path
+
+
+def folders(source: Source, data_dir: str | Path | None) -> list[Path]:
+    """Where a source's files are looked for before the cache of downloads.
+
+    Raises:
+        ValueError: `data_dir`, or PRUNEMARK_DATA in its place, is no folder.
+    """
+    folder = given_folder(data_dir)
+    if folder is None:
+        return list(source.system_folders)
+    return [folder / source.dataset, folder, *source.system_folders]
+
+
+def given_folder(data_dir: str | Path | None) -> Path | None:
+    """`data_dir`, by default PRUNEMARK_DATA, or None without either.
+
+    Raises:
+        ValueError: it is no folder.
+    """
+    given, label = data_dir, "data_dir"
+    if given is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        given, label = os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE
+    if given is None:
+        return None
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f'{label} must be an existing folder, but is "{given}"')
+    return folder
+
+
+def cache_folder(dataset: str) -> Path:
+    """Where downloads of a data set, and what is made of them, are kept."""
+    # Imported here: pooch brings the whole of requests, which data that is on disk does not need.
+    import pooch
+
+    return Path(pooch.os_cache("prunemark")) / dataset
+
+
+def found(source: Source, file: DataFile, data_dir: str | Path | None) -> Path | None:
+    """The first file of that name in `folders`, unverified, or None."""
+    places = (folder / name for folder in folders(source, data_dir) for name in file.accepted_names)
+    return next((path for path in places if path.is_file()), None)
+
+
+def found_folder(source: Source, data_dir: str | Path | None) -> Path | None:
+    """The first folder in `folders` that holds the source's images, or None.
+
+    It is one in which each of the patterns finds its first folder: "train", for example.
+    """
+    if source.folder is None:
+        return None
+    tops = {pattern.split("/", 1)[0] for pattern in source.folder.images}
+    places = (folder / source.folder.name for folder in folders(source, data_dir))
+    return next((place for place in places if any((place / top).is_dir() for top in tops)), None)
+
+
+def check(path: Path, file: DataFile) -> Checked:
+    """Compare a file's checksums: the content's of a gzip file, the file's own of any other.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        if file.content_sha256:
+            return _check_content(path, path.read_bytes(), file)[0]
+        sha256, md5 = _digests(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    sound = sha256 == file.sha256 and (not file.md5 or md5 == file.md5)
+    found = f"SHA-256 {sha256}{f', MD5 {md5}' if file.md5 else ''} ({path.stat().st_size:,} bytes)"
+    return Checked(sound=sound, expected=file.checksums, found=found)
+
+
+def require_sound(path: Path, file: DataFile) -> None:
+    """Check a file as `check` does.
+
+    Raises:
+        ValueError: the file cannot be read, or has other checksums.
+    """
+    checked = check(path, file)
+    if not checked.sound:
+        raise ValueError(
+            f"{path}: wrong checksum: expected {checked.expected}, found {checked.found}. "
+            "Replace the file or remove it."
+        )
 
 
 def verified_content(path: Path, file: DataFile) -> bytes:
@@ -72,68 +195,120 @@ def verified_content(path: Path, file: DataFile) -> bytes:
     try:
         stored = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-    content = stored
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(stored)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"{path}: truncated or damaged gzip file ({error}); expected SHA-256 {file.sha256}, "
-                f"found {hashlib.sha256(stored).hexdigest()} ({len(stored)} bytes). Replace the file or remove it."
-            ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.content_sha256:
+        raise _unreadable(path, error) from error
+    checked, content = _check_content(path, stored, file)
+    if content is None:
+        raise ValueError(f"{path}: expected {checked.expected}, found {checked.found}. Replace the file or remove it.")
+    if not checked.sound:
         raise ValueError(
-            f"{path}: wrong checksum of the {'decompressed ' if content is not stored else ''}content: "
-            f"expected SHA-256 {file.content_sha256}, found {found} ({len(content)} bytes). "
-            "Replace the file or remove it."
+            f"{path}: wrong checksum of the {'decompressed ' if path.suffix == '.gz' else ''}content: "
+            f"expected {checked.expected}, found {checked.found}. Replace the file or remove it."
         )
     return content
 
 
-def _folders(source: Source, data_dir: str | Path | None) -> list[Path]:
-    given, label = data_dir, "data_dir"
-    if given is None and os.environ.get(ENVIRONMENT_VARIABLE):
-        given, label = os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE
-    if given is None:
-        return list(source.system_folders)
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
-        raise ValueError(f'{label} must be an existing folder, but is "{given}"')
-    return [folder / source.dataset, folder, *source.system_folders]
+def downloaded(
+    source: Source,
+    file: DataFile,
+    *,
+    data_dir: str | Path | None = None,
+    into: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """A published file, downloaded into a folder unless it is there, and verified.
 
+    What came of a download that was cut off stays beside it as NAME.part, and the next try goes on from there. A
+    download with another checksum is deleted.
 
-def _download(source: Source, file: DataFile, searched: list[Path]) -> Path:
-    # Imported here: pooch brings the whole of requests, which data that is on disk does not need.
+    Args:
+        source: says where it is published.
+        file: which of its files.
+        data_dir: where it was looked for, for the message.
+        into: the folder; by default the cache of downloads.
+        progress: see `Progress`.
+
+    Raises:
+        ValueError: it cannot be had, or not as it was published. The message says which files to put where.
+    """
     import pooch
     from requests.exceptions import RequestException
+
+    if progress:
+        # The caller shows what happens; pooch would write between its lines.
+        pooch.get_logger().setLevel("ERROR")
+    into = into or cache_folder(source.dataset)
+
+    def fetch(url: str, output_file: str, pooch: Any) -> None:
+        download(url, file.name, partial(into / file.name), Path(output_file), progress)
 
     failures: list[str] = []
     for url in source.urls:
         store = pooch.create(
-            path=Path(pooch.os_cache("prunemark")) / source.dataset,
+            path=into,
             base_url=f"{url.rstrip('/')}/",
             registry={file.name: f"sha256:{file.sha256}"},
             retry_if_failed=_RETRIES,
         )
         try:
-            return Path(store.fetch(file.name))
+            return Path(store.fetch(file.name, downloader=cast(Any, fetch)))
         # ValueError is pooch's word for a checksum that does not match, OSError for a cache that is not writable.
         except (RequestException, ValueError, OSError) as error:
             failures.append(f"  {store.get_url(file.name)}: {type(error).__name__}: {error}")
-    raise ValueError(_not_available(source, file, searched, failures))
+    raise not_available(source, data_dir, f"{file.name} is missing", failures)
 
 
-def _not_available(source: Source, file: DataFile, searched: list[Path], failures: list[str]) -> str:
-    places = ", ".join(str(folder) for folder in searched) or "no folder (none was given)"
-    wanted = [f"  {each.name}  SHA-256 {each.sha256}" for each in source.files]
-    return "\n".join(
-        [
-            f'data set "{source.dataset}": {file.name} is missing (looked in {places}) and could not be downloaded:',
-            *failures,
-            f"Put these files into DIR/{source.dataset} and give DIR as data_dir or in {ENVIRONMENT_VARIABLE}:",
-            *wanted,
-            *([source.hint] if source.hint else []),
-        ]
+def not_available(
+    source: Source, data_dir: str | Path | None, missing: str, failures: list[str] | None = None
+) -> ValueError:
+    """The error that says what is missing, where it was looked for, and which files to put where."""
+    places = ", ".join(str(folder) for folder in folders(source, data_dir)) or "no folder (none was given)"
+    failed = [" and could not be downloaded:", *failures] if failures else ["."]
+    wanted = [f"  {each.name}  {each.checksums}" for each in source.files]
+    if not source.files and source.folder:
+        wanted = [f"  {pattern}  {count:,} images" for pattern, count in source.folder.images.items()]
+    return ValueError(
+        "\n".join(
+            [
+                f'data set "{source.dataset}": {missing} (looked in {places}){failed[0]}',
+                *failed[1:],
+                f"Put these files into DIR/{source.dataset} and give DIR as data_dir or in {ENVIRONMENT_VARIABLE}:",
+                *wanted,
+                *([source.hint] if source.hint else []),
+            ]
+        )
     )
+
+
+def _check_content(path: Path, stored: bytes, file: DataFile) -> tuple[Checked, bytes | None]:
+    content = stored
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(stored)
+        except (EOFError, OSError, zlib.error) as error:
+            found = (
+                f"a truncated or damaged gzip file ({error}), SHA-256 {hashlib.sha256(stored).hexdigest()} "
+                f"({len(stored):,} bytes)"
+            )
+            return Checked(sound=False, expected=file.checksums, found=found), None
+    found = hashlib.sha256(content).hexdigest()
+    return (
+        Checked(
+            sound=found == file.content_sha256,
+            expected=f"SHA-256 {file.content_sha256}",
+            found=f"SHA-256 {found} ({len(content):,} bytes)",
+        ),
+        content,
+    )
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            md5.update(block)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def _unreadable(path: Path, error: OSError) -> ValueError:
+    return ValueError(f"{path}: cannot be read: {error}")

@@ -1,31 +1,37 @@
-"""A data set as tensors in memory: two splits of labelled, normalised examples."""
+"""A data set: two splits of labelled, normalised examples, as tensors in memory or lazily."""
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunemark.datasets.lazy import LazyInputs, PixelInputs
+
+Inputs = Tensor | LazyInputs
 Images = NDArray[np.uint8]
-Labels = NDArray[np.uint8]
+Labels = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
     """Labelled examples: `inputs` float32 (N, C, H, W), `targets` int64 (N,).
 
+    Of data too large for that, `inputs` are `LazyInputs`, which give float32 batches when they are indexed.
+
     Raises:
         ValueError: other types or shapes, or unequal lengths.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __post_init__(self) -> None:
         inputs, targets = self.inputs, self.targets
-        if inputs.dtype != torch.float32 or inputs.ndim != 4:
+        if isinstance(inputs, Tensor) and (inputs.dtype != torch.float32 or inputs.ndim != 4):
             raise ValueError(f"inputs must be float32 (N, C, H, W), not {inputs.dtype} {tuple(inputs.shape)}")
         if targets.dtype != torch.int64 or targets.shape != (len(inputs),):
             raise ValueError(f"targets must be int64 ({len(inputs)},), not {targets.dtype} {tuple(targets.shape)}")
@@ -127,24 +133,69 @@ def from_images(
         train=_split(*train, tables),
         test=_split(*test, tables),
         class_names=class_names,
-        fingerprint=_fingerprint(train, test),
+        fingerprint=fingerprint_of(*train, *test),
     )
+
+
+def from_pixels(
+    name: str,
+    *,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    mean: Tensor,
+    std: Tensor,
+    class_names: tuple[str, ...],
+    fingerprint: str,
+) -> Dataset:
+    """A Dataset of bytes (N, H, W, C), normalised a batch at a time, and targets (N,).
+
+    Raises:
+        ValueError: what `PixelInputs` and `Dataset` refuse.
+    """
+
+    def split(pixels: Tensor, targets: Tensor) -> Split:
+        return Split(inputs=PixelInputs(pixels, mean=mean, std=std), targets=targets)
+
+    return Dataset(name=name, train=split(*train), test=split(*test), class_names=class_names, fingerprint=fingerprint)
+
+
+def moments(name: str, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Population mean and standard deviation of each channel, from how often each byte occurs in it, (C, 256).
+
+    Raises:
+        ValueError: a channel is constant.
+    """
+    values = np.arange(256, dtype=np.float64)
+    mean, std = np.empty(len(counts)), np.empty(len(counts))
+    for channel, count in enumerate(counts.astype(np.float64)):
+        mean[channel] = count @ values / count.sum()
+        std[channel] = np.sqrt(count @ (values - mean[channel]) ** 2 / count.sum())
+    if constant := np.flatnonzero(std == 0).tolist():
+        raise ValueError(f'channel {constant[0]} of the training images of "{name}" is constant')
+    return mean, std
+
+
+def byte_counts(channel: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each byte occurs, (256,)."""
+    # torch counts bytes as they are; numpy would copy them to int64, eight times the memory.
+    return torch.bincount(torch.from_numpy(channel.copy()).flatten(), minlength=256).numpy()
+
+
+def fingerprint_of(*arrays: NDArray[Any]) -> str:
+    """The SHA-256 of the arrays' types, shapes and contents."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        # The shape is part of the content: the same bytes as 4x16 and 8x8 images are other data.
+        digest.update(f"{array.dtype.name} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _normalisation(name: str, images: Images) -> NDArray[np.float32]:
     """The normalised value of each of the 256 pixel values, (C, 256)."""
-    values = np.arange(256, dtype=np.float64)
-    tables: list[NDArray[np.float32]] = []
-    for channel in range(images.shape[1]):
-        # torch counts bytes as they are; numpy would copy them to int64, eight times the memory.
-        pixels = torch.from_numpy(images[:, channel].copy()).flatten()  # pyright: ignore[reportUnknownMemberType]
-        counts = torch.bincount(pixels, minlength=256).numpy().astype(np.float64)
-        mean = float(counts @ values / counts.sum())
-        std = float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
-        if std == 0:
-            raise ValueError(f'channel {channel} of the training images of "{name}" is constant')
-        tables.append(((values - mean) / std).astype(np.float32))
-    return np.stack(tables)
+    counts = np.stack([byte_counts(images[:, channel]) for channel in range(images.shape[1])])
+    mean, std = moments(name, counts)
+    return ((np.arange(256) - mean[:, np.newaxis]) / std[:, np.newaxis]).astype(np.float32)
 
 
 def _split(images: Images, labels: Labels, tables: NDArray[np.float32]) -> Split:
@@ -153,13 +204,3 @@ def _split(images: Images, labels: Labels, tables: NDArray[np.float32]) -> Split
         # A byte cannot be out of a table of 256, so "clip" only saves take the check, and a copy.
         np.take(table, images[:, channel], out=inputs[:, channel], mode="clip")
     return Split(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(labels.astype(np.int64)))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _fingerprint(train: tuple[Images, Labels], test: tuple[Images, Labels]) -> str:
-    digest = hashlib.sha256()
-    for images, labels in (train, test):
-        for array in (images, labels):
-            # The shape is part of the content: the same bytes as 4x16 and 8x8 images are other data.
-            digest.update(f"{array.dtype.name} {array.shape};".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()
