@@ -9,9 +9,13 @@ from prunemark.registry import Entry, find, is_file_reference, load_file
 
 if TYPE_CHECKING:
     from prunemark.methods.custom import Custom
+    from prunemark.methods.force import Force
     from prunemark.methods.grasp import Grasp
     from prunemark.methods.magnitude import Magnitude
+    from prunemark.methods.ntk_sap import NtkSap
+    from prunemark.methods.phew import Phew
     from prunemark.methods.problem import Method, Problem
+    from prunemark.methods.prospr import ProsPr
     from prunemark.methods.random import Random
     from prunemark.methods.snip import Snip, SnipMilAd, SnipOfficial, SnipSynapticFlow
     from prunemark.methods.synflow import SynFlow
@@ -104,14 +108,49 @@ METHODS: dict[str, MethodEntry] = {
         source="ganguli-lab/Synaptic-Flow",
         rounds=100,
     ),
+    "force": MethodEntry(
+        target="prunemark.methods.force:Force",
+        summary="|w * dL/d(w * m)|: SNIP of the pruned network, whose pruned weights may come back",
+        source="de Jorge et al. 2021",
+        rounds=60,
+        needs_data=True,
+    ),
+    "iter-snip": MethodEntry(
+        target="prunemark.methods.snip:Snip",
+        summary="SNIP in many rounds",
+        source="de Jorge et al. 2021",
+        rounds=60,
+        needs_data=True,
+    ),
+    "prospr": MethodEntry(
+        target="prunemark.methods.prospr:ProsPr",
+        summary="|w * dL_M/dw|: SNIP of the loss after M steps of training",
+        source="Alizadeh et al. 2022",
+        needs_data=True,
+    ),
+    "phew": MethodEntry(
+        target="prunemark.methods.phew:Phew",
+        summary="paths of random walks that prefer large |w|, without data",
+        source="Patil & Dovrolis 2021",
+    ),
+    "ntk-sap": MethodEntry(
+        target="prunemark.methods.ntk_sap:NtkSap",
+        summary="|m * d(trace of the neural tangent kernel)/dm| over random weights, without data",
+        source="Wang et al. 2023",
+        rounds=20,
+    ),
 }
 
 _HOMES = {
     "Custom": "custom",
+    "Force": "force",
     "Grasp": "grasp",
     "Magnitude": "magnitude",
     "Method": "problem",
+    "NtkSap": "ntk_sap",
+    "Phew": "phew",
     "Problem": "problem",
+    "ProsPr": "prospr",
     "Random": "random",
     "Snip": "snip",
     "SnipMilAd": "snip",
@@ -123,11 +162,15 @@ _HOMES = {
 __all__ = [
     "METHODS",
     "Custom",
+    "Force",
     "Grasp",
     "Magnitude",
     "Method",
     "MethodEntry",
+    "NtkSap",
+    "Phew",
     "Problem",
+    "ProsPr",
     "Random",
     "Snip",
     "SnipMilAd",

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from prunemark.masks import Masks
@@ -42,6 +43,7 @@ class Problem:
         loss: (outputs, targets) -> a scalar, the mean over the batch.
         forward: (model, inputs) -> outputs.
         input_shape: shape of one example, without the batch axis, where it is known.
+        round: which round of pruning this is, from 1.
     """
 
     model: nn.Module
@@ -52,6 +54,7 @@ class Problem:
     loss: Loss = functional.cross_entropy
     forward: Forward = call
     input_shape: tuple[int, ...] | None = None
+    round: int = 1
     given_batches: Sequence[Batch] = field(default=(), repr=False)
 
     @property
@@ -92,32 +95,56 @@ class Problem:
         edges = [size * part // parts for part in range(parts + 1)]
         return [(inputs[a:b], targets[a:b]) for a, b in itertools.pairwise(edges)]
 
-    def batch_loss(self, batch: Batch, *, temperature: float = 1.0) -> Tensor:
-        """The loss of one batch, with its logits divided by a temperature.
+    def outputs(self, inputs: Inputs, *, parameters: Mapping[str, Tensor] | None = None) -> Any:
+        """What the model gives for these inputs, where asked with other values of some `parameters`, by name."""
+        if parameters is None:
+            return self.forward(self.model, inputs)
+        values = {f"model.{name}": value for name, value in parameters.items()}
+        return functional_call(_Caller(self.model, self.forward), values, (inputs,))
+
+    def batch_loss(
+        self, batch: Batch, *, temperature: float = 1.0, parameters: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """The loss of one batch, with its logits divided by a temperature; `parameters` as in `outputs`.
 
         Raises:
-            ValueError: the loss is not a scalar, or does not depend on the weights.
+            ValueError: the loss is not a scalar or does not depend on the weights; or the outputs are not one
+                tensor and have a temperature.
         """
         inputs, targets = batch
-        outputs = self.forward(self.model, inputs)
+        outputs = self.outputs(inputs, parameters=parameters)
         if temperature != 1:
+            if not isinstance(outputs, Tensor):
+                raise ValueError(
+                    f"the model returns a {type(outputs).__name__}, which a temperature cannot divide: pass "
+                    "forward=(model, inputs) -> logits"
+                )
             outputs = outputs / temperature
         loss = self.loss(outputs, targets)
         if loss.numel() != 1:
             raise ValueError(f"the loss must be one number; got a tensor of shape {tuple(loss.shape)}")
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            raise ValueError("the loss does not depend on any prunable weight")
         return loss
 
     def gradients(self, value: Tensor, *, create_graph: bool = False, masked: bool = True) -> dict[str, Tensor]:
         """d value / d w for every prunable weight; zero where w does not matter or, `masked`, is pruned."""
         if not value.requires_grad:
             raise ValueError("the loss does not depend on any prunable weight")
-        names = list(self.weights)
-        grads = torch.autograd.grad(
-            value, list(self.weights.values()), create_graph=create_graph, materialize_grads=True
+        tensors = list(self.weights.values())
+        grads = dict(
+            zip(
+                self.weights,
+                torch.autograd.grad(value, tensors, create_graph=create_graph, materialize_grads=True),
+                strict=True,
+            )
         )
-        if not masked:
-            return dict(zip(names, grads, strict=True))
-        return {name: grad * self.masks[name] for name, grad in zip(names, grads, strict=True)}
+        if masked:
+            for layer in self.masks.layers():
+                if layer.kept < layer.total:
+                    # One after the other, so that the unmasked ones are not all held as well.
+                    grads[layer.name] = grads[layer.name] * self.masks[layer.name]
+        return grads
 
     def zeros(self) -> dict[str, Tensor]:
         """A tensor of zeros per prunable weight: where scores are summed up."""
@@ -133,6 +160,18 @@ class Problem:
         self.model.train(bn == "train")
         yield
         self.model.train()
+
+
+class _Caller(nn.Module):
+    """A model and how it is called, as one module, so that `functional_call` takes any `forward`."""
+
+    def __init__(self, model: nn.Module, call_model: Forward) -> None:
+        super().__init__()
+        self.model = model
+        self.call_model = call_model
+
+    def forward(self, inputs: Inputs) -> Any:
+        return self.call_model(self.model, inputs)
 
 
 class Method(Protocol):

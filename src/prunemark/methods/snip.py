@@ -17,7 +17,8 @@ class Snip:
     Deviations: the paper divides the scores by their sum, which changes no ranking.
 
     Attributes:
-        rounds: 1 in the paper; more give iterative SNIP, in which only surviving weights are ranked.
+        rounds: 1 in the paper; more give iterative SNIP, in which only surviving weights are ranked (`iter-snip`: 60,
+            as in the examples of naver/force; see `Force`).
         examples_per_class: how many examples of each class are drawn from a dataset.
         bn: whether BatchNorm uses the batch's statistics ("train") or its running ones ("eval").
     """
@@ -32,7 +33,7 @@ class Snip:
         with problem.mode(self.bn):
             for batch, share in problem.weighted_batches():
                 for name, gradient in problem.gradients(problem.batch_loss(batch)).items():
-                    scores[name] += share * (problem.weights[name].detach() * gradient).abs()
+                    scores[name] += (problem.weights[name].detach() * gradient).abs_().mul_(share)
         return scores
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunemark.methods.problem import Problem
 
@@ -36,7 +36,8 @@ class SynFlow:
         """Scores >= 0, in float64.
 
         Raises:
-            ValueError: the shape of an example is not known.
+            ValueError: the shape of an example is not known; the model does not take floats of that shape, or
+                returns something other than one tensor.
         """
         if problem.input_shape is None:
             raise ValueError("SynFlow feeds an all-ones input: pass input_shape= (without the batch axis) or data=")
@@ -48,5 +49,23 @@ class SynFlow:
                     tensor.abs_()
         device = next(model.parameters()).device
         ones = torch.ones(1, *problem.input_shape, dtype=dtype, device=device)
-        gradients = problem.gradients(problem.forward(model, ones).sum())
-        return {name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()}
+        gradients = problem.gradients(self._outputs(problem, model, ones).sum())
+        # Each gradient is let go before the next score is made: in float64 these are the largest things around.
+        return {name: (problem.weights[name].detach() * gradients.pop(name)).abs_() for name in problem.weights}
+
+    @staticmethod
+    def _outputs(problem: Problem, model: nn.Module, ones: Tensor) -> Tensor:
+        try:
+            outputs = problem.forward(model, ones)
+        except Exception as error:
+            raise ValueError(
+                f"SynFlow feeds {type(model).__name__} ones of shape {tuple(ones.shape)} and dtype {ones.dtype}, which "
+                "it does not take; where inputs are not one tensor of floats (tokens, say), pass "
+                f"forward=(model, ones) -> logits, which enters behind the embedding, with its input_shape=: {error}"
+            ) from error
+        if not isinstance(outputs, Tensor):
+            raise ValueError(
+                f"SynFlow adds up outputs that are one tensor; the model returns a {type(outputs).__name__}: pass "
+                "forward=(model, ones) -> logits"
+            )
+        return outputs
