@@ -1,0 +1,163 @@
+"""The operations on Signals that everything else is made of."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from prunemark.connectivity.signals import Ledger, Origin, Signal, Use, inward, outward, signal
+
+# Sums of zeros and ones are whole numbers: anything below this is rounding, as of fast convolutions.
+INTEGER = 0.5
+
+
+def product(
+    ledger: Ledger,
+    multiply: Callable[[Tensor, Tensor], Tensor],
+    left: Signal,
+    right: Signal,
+    *,
+    multiply_adds: Callable[[Tensor], int] | None,
+    unit_axis: int | None = None,
+) -> Signal:
+    """A bilinear operation: a path goes on through either factor wherever the other is alive.
+
+    reach = multiply(left.reach, right.alive) + multiply(left.alive, right.reach)
+    alive = multiply(left.alive, right.alive)
+
+    Args:
+        ledger: takes note of the weight's units and of the multiply-adds.
+        multiply: the operation on planes.
+        left, right: the factors; at most one is a masked weight in practice.
+        multiply_adds: of the operation, given its result; None where they are not counted.
+        unit_axis: the axis of the result along which the weight's units lie, where they do.
+    """
+    origin = next((s.origin for s in (left, right) if s.reach is None and s.origin is not None), None)
+    reads_weight = any(s.reach is None and s.alive.requires_grad for s in (left, right))
+    meter = partial(_measure, ledger, origin, unit_axis) if reads_weight else None
+    terms: list[Tensor] = []
+    if left.reach is not None:
+        terms.append(multiply(inward(left.reach, INTEGER), inward(right.alive, INTEGER)))
+    if right.reach is not None:
+        terms.append(multiply(inward(left.alive, INTEGER), inward(right.reach, INTEGER)))
+    with torch.set_grad_enabled(not terms):
+        alive = outward(multiply(inward(left.alive, INTEGER), inward(right.alive, INTEGER)), INTEGER)
+    if multiply_adds is not None:
+        count = multiply_adds(alive)
+        if origin is None:
+            ledger.other_multiply_adds += count
+        else:
+            weight = left if left.origin is origin else right
+            use = Use(first=origin.first, rows=origin.rows, multiply_adds_per_weight=count // weight.numel())
+            ledger.uses.setdefault(origin.name, []).append(use)
+    return signal(outward(_sum(terms), INTEGER, meter) if terms else None, alive)
+
+
+def _measure(ledger: Ledger, origin: Origin | None, unit_axis: int | None, used: Tensor) -> Tensor:
+    if not ledger.one_step:
+        return used
+    if origin is not None and origin.upright and unit_axis is not None:
+        ledger.record(origin, unit_axis, used)
+    # One step back, what lies beyond this weight does not matter: it is read, so what it keeps is in use.
+    return torch.ones_like(used)
+
+
+def _sum(planes: list[Tensor]) -> Tensor:
+    total = planes[0]
+    for plane in planes[1:]:
+        total = total + plane
+    return total
+
+
+def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: bool) -> Signal:
+    """inputs @ weight.T, units along the last axis; with a bias everything that leaves is alive."""
+    made = product(
+        ledger,
+        functional.linear,
+        inputs,
+        weight,
+        multiply_adds=lambda out: out.numel() * weight.shape[-1],
+        unit_axis=-1,
+    )
+    return revive(made) if bias else made
+
+
+def matmul(ledger: Ledger, left: Signal, right: Signal) -> Signal:
+    """left @ right."""
+    return product(ledger, torch.matmul, left, right, multiply_adds=lambda out: out.numel() * left.shape[-1])
+
+
+def times(ledger: Ledger, left: Signal, right: Signal) -> Signal:
+    """left * right, element by element."""
+    made = product(ledger, torch.mul, left, right, multiply_adds=None)
+    # A weight that is scaled by constants is still that weight.
+    made.origin = _same_weight(made, left, right)
+    return made
+
+
+def add(*terms: Signal) -> Signal:
+    """The sum of Signals, element by element; also their difference, maximum and the like."""
+    shape = torch.broadcast_shapes(*(term.shape for term in terms))
+    reaching = [term.reach.expand(shape) for term in terms if term.reach is not None]
+    alive = _sum([term.alive.expand(shape) for term in terms])
+    if not reaching:
+        made = signal(None, outward(inward(alive)))
+    else:
+        alive = (alive > 0).float()
+        # A shift by a constant needs no node of its own.
+        made = signal(reaching[0] if len(reaching) == 1 else outward(_sum(reaching)), alive)
+    made.origin = _same_weight(made, *terms)
+    return made
+
+
+def _same_weight(made: Signal, *sources: Signal) -> Origin | None:
+    origins = [source.origin for source in sources if source.origin is not None and source.shape == made.shape]
+    return origins[0] if made.reach is None and len(origins) == 1 else None
+
+
+def same(source: Signal) -> Signal:
+    """A function of each element that leaves 0 at 0."""
+    return signal(source.reach, source.alive, origin=source.origin)
+
+
+def revive(source: Signal) -> Signal:
+    """A function of each element that is not 0 at 0, such as a sigmoid or the addition of a bias."""
+    return signal(source.reach, torch.ones_like(source.alive), origin=source.origin)
+
+
+def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: float = 0.0) -> Signal:
+    """A sum or mean of elements with positive coefficients, such as pooling; of ones, it is above the threshold."""
+    planes = [plane for plane in (source.reach, source.alive) if plane is not None]
+    sums: list[Tensor] = []
+    for plane in planes:
+        with torch.set_grad_enabled(plane is planes[0]):
+            sums.append(outward(combine(inward(plane, threshold)).float(), threshold))
+    return signal(sums[0] if len(sums) > 1 else None, sums[-1])
+
+
+def total(source: Signal, dim: Any, *, keepdim: bool) -> Signal:
+    """The sum over `dim`: an axis, several, or None for all; also the maximum, the norm and the like."""
+    axes = tuple(range(source.dim())) if dim is None else dim
+    return gather(source, lambda plane: plane.sum(axes, keepdim=keepdim))
+
+
+def softmax(source: Signal, dim: int) -> Signal:
+    """Each element depends on all of its axis, and none is ever 0; alone on its axis it is the constant 1."""
+    if source.shape[dim] == 1:
+        return signal(torch.zeros_like(source.alive), torch.ones_like(source.alive))
+    return revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
+
+
+def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
+    """What only moves, repeats or leaves out elements; a Signal, or a tuple of them where `move` gives several."""
+    alive = move(source.alive)
+    reach = None if source.reach is None else move(source.reach)
+    if isinstance(alive, Tensor):
+        origin = source.origin if alive.numel() == source.numel() else None
+        return signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+    reaches = [None] * len(alive) if reach is None else reach
+    return tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))

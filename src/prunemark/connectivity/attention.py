@@ -1,0 +1,169 @@
+"""Scaled dot-product and multi-head attention on Signals.
+
+A path leads through a query where it meets a key that is alive, and the other way round; through a value always,
+since no attention weight is 0 but where a mask forbids it.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunemark.connectivity.algebra import arrange, gather, linear, matmul, softmax, times
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, as_signal, signal
+
+
+def attend(
+    ledger: Ledger,
+    query: Signal,
+    key: Signal,
+    value: Signal,
+    allowed: Tensor | None,
+) -> tuple[Signal, Signal]:
+    """softmax(query @ key.T) @ value and the attention weights; `allowed` is 0 where a key is masked out."""
+    scores = matmul(ledger, query, arrange(key, lambda plane: plane.transpose(-2, -1)))
+    if allowed is not None:
+        permission = signal(None, allowed.float().expand(scores.shape))
+        weights = times(ledger, softmax(times(ledger, scores, permission), -1), permission)
+    else:
+        weights = softmax(scores, -1)
+    return matmul(ledger, weights, value), weights
+
+
+def permitted(
+    mask: Tensor | None, scores_shape: tuple[int, ...], device: torch.device, *, causal: bool
+) -> Tensor | None:
+    """Which scores count: a boolean mask is True where they do, a float mask adds -inf where they do not."""
+    allowed = None
+    if mask is not None and not isinstance(mask, Signal):
+        allowed = mask if mask.dtype == torch.bool else mask > -torch.inf
+    if causal:
+        triangle = torch.ones(scores_shape[-2:], dtype=torch.bool, device=device).tril()
+        allowed = triangle if allowed is None else allowed & triangle
+    return allowed
+
+
+def scaled_dot_product(
+    ledger: Ledger,
+    query: Signal,
+    key: Signal,
+    value: Signal,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Signal:
+    """`torch.nn.functional.scaled_dot_product_attention`."""
+    del dropout_p, scale
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (arrange(s, lambda plane: plane.repeat_interleave(groups, -3)) for s in (key, value))
+    shape = (*query.shape[:-1], key.shape[-2])
+    return attend(ledger, query, key, value, permitted(attn_mask, shape, query.device, causal=is_causal))[0]
+
+
+def multi_head(
+    ledger: Ledger,
+    query: Signal,
+    key: Signal,
+    value: Signal,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Any,
+    in_proj_bias: Any,
+    bias_k: Any,
+    bias_v: Any,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Any,
+    out_proj_bias: Any,
+    *,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Any = None,
+    k_proj_weight: Any = None,
+    v_proj_weight: Any = None,
+    static_k: Any = None,
+    static_v: Any = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Signal, Signal | None]:
+    """`torch.nn.functional.multi_head_attention_forward`.
+
+    Raises:
+        ValueError: one of its rarest options is used: added key and value rows.
+    """
+    del dropout_p, training
+    if bias_k is not None or bias_v is not None or add_zero_attn or static_k is not None or static_v is not None:
+        raise CannotFollowError("topology cannot follow attention with add_bias_kv, add_zero_attn or static keys")
+    device = query.device
+    if use_separate_proj_weight:
+        projections = [as_signal(weight, device) for weight in (q_proj_weight, k_proj_weight, v_proj_weight)]
+    else:
+        projections = thirds(as_signal(in_proj_weight, device), embed_dim_to_check)
+    batched = query.dim() == 3
+    states = (as_signal(x, device) for x in (query, key, value))
+    # (length, batch, embedding) -> (batch, heads, length, embedding / heads)
+    q, k, v = (
+        _split_heads(
+            linear(
+                ledger,
+                state if batched else arrange(state, lambda plane: plane.unsqueeze(1)),
+                weight,
+                bias=in_proj_bias is not None,
+            ),
+            num_heads,
+        )
+        for state, weight in zip(states, projections, strict=True)
+    )
+    shape = (q.shape[0], num_heads, q.shape[2], k.shape[2])
+    # multi_head_attention_forward's boolean masks are True where a key does not count.
+    allowed = permitted(_inverted(attn_mask), shape, device, causal=is_causal and attn_mask is None)
+    if allowed is not None and allowed.dim() == 3:
+        allowed = allowed.view(shape)
+    if key_padding_mask is not None:
+        padding = permitted(_inverted(key_padding_mask), shape, device, causal=False)
+        if padding is not None:
+            padding = padding.view(-1, 1, 1, shape[3])
+            allowed = padding if allowed is None else allowed & padding
+    attended, weights = attend(ledger, q, k, v, allowed)
+    joined = arrange(attended, lambda plane: plane.permute(2, 0, 1, 3).flatten(2))
+    outputs = linear(ledger, joined, as_signal(out_proj_weight, device), bias=out_proj_bias is not None)
+    if average_attn_weights:
+        weights = gather(weights, lambda plane: plane.mean(1))
+    if not batched:
+        outputs = arrange(outputs, lambda plane: plane.squeeze(1))
+        weights = arrange(weights, lambda plane: plane.squeeze(0))
+    return outputs, weights if need_weights else None
+
+
+def _inverted(mask: Tensor | None) -> Tensor | None:
+    return ~mask if mask is not None and mask.dtype == torch.bool else mask
+
+
+def _split_heads(state: Signal, heads: int) -> Signal:
+    return arrange(state, lambda plane: plane.unflatten(-1, (heads, -1)).permute(1, 2, 0, 3))
+
+
+def thirds(packed: Signal, rows: int) -> list[Signal]:
+    """The query, key and value projections packed into one weight."""
+    return rows_of(packed, [rows] * (packed.shape[0] // rows))
+
+
+def rows_of(weight: Signal, sizes: list[int]) -> list[Signal]:
+    """A weight cut along its first axis; the pieces know which rows of the weight they are."""
+    pieces: list[Signal] = []
+    first = 0
+    for rows in sizes:
+        start = first
+        piece = arrange(weight, lambda plane, start=start, rows=rows: plane[start : start + rows])
+        if weight.origin is not None and weight.origin.upright:
+            piece.origin = Origin(name=weight.origin.name, first=weight.origin.first + start, rows=rows)
+        pieces.append(piece)
+        first += rows
+    return pieces

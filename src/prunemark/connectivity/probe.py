@@ -1,0 +1,240 @@
+"""Run a model on Signals, forward and backward, and read off which weights lie on a path."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from prunemark.connectivity.rules import RULES, Call, signals_in
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, Use, signal
+from prunemark.copies import independent_copy
+from prunemark.isolation import isolated
+from prunemark.masks import Masks
+from prunemark.methods.problem import Forward, Inputs
+from prunemark.prunable import device_of, masked_parameters, parameters_by_name
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TENSOR_PROPERTIES = _words(".T .mT .H .mH .data")
+_IN_PLACE = _words("iadd isub imul itruediv idiv ipow iand ior ixor imatmul imod ifloordiv")
+_VALUES = _words("__bool__ __float__ __int__ __index__ __complex__ __array__")
+_METADATA = _words(
+    "size dim ndimension numel nelement stride storage_offset is_contiguous is_floating_point is_complex is_signed "
+    "element_size get_device len has_names is_pinned is_shared is_inference is_tensor result_type can_cast "
+    "is_same_size hash repr format dir reduce_ex is_set_to retain_grad register_hook get_default_dtype"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run on Signals found.
+
+    Attributes:
+        effective: per weight, which elements are kept and lie on a path from input to output.
+        read: per weight, which of its units something reads through a kept weight, or as an output; weights used in
+            a way that hides their units are missing.
+        uses: per weight, the products it takes part in.
+        other_multiply_adds: of products without a masked weight.
+        inputs, inputs_used: elements of one example, and those with a path to the output.
+        outputs, outputs_reached: elements of the output for one example, and those with a path from the input.
+    """
+
+    effective: Mapping[str, Tensor]
+    read: Mapping[str, Tensor]
+    uses: Mapping[str, list[Use]]
+    other_multiply_adds: int
+    inputs: int
+    inputs_used: int
+    outputs: int
+    outputs_reached: int
+
+
+class _Probe(TorchFunctionMode):
+    """While active, torch's functions act on Signals by `RULES`; masked parameters are Signals to them."""
+
+    def __init__(self, ledger: Ledger, weights: Mapping[int, Signal]) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._weights = weights
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        name, in_place = _rule_name(func)
+        if name in _METADATA or (name.startswith(".") and name not in _TENSOR_PROPERTIES):
+            with torch._C.DisableTorchFunctionSubclass():  # pyright: ignore[reportPrivateUsage]
+                return func(*args, **kwargs)
+        given = self._with_weights((args, kwargs))
+        if not signals_in(given):
+            return func(*args, **kwargs)
+        rule = RULES.get(name)
+        if rule is None:
+            raise CannotFollowError(
+                f"topology has no rule for torch's {name}, which this model's forward uses; without input_shape= and "
+                "data= it reports what needs no run of the model"
+            )
+        target = args[0] if in_place else None
+        if in_place and name != "setitem":
+            func = getattr(Tensor, name, func)
+        call = Call(function=func, name=name, args=given[0], kwargs=given[1], ledger=self._ledger)
+        with torch._C.DisableTorchFunctionSubclass(), torch.enable_grad():  # pyright: ignore[reportPrivateUsage]
+            made = rule(call)
+            return _written(target, made, name) if isinstance(target, Signal) and made is not None else made
+
+    def _with_weights(self, value: Any) -> Any:
+        if isinstance(value, nn.Parameter):
+            return self._weights.get(id(value), value)
+        if isinstance(value, Mapping):
+            return {key: self._with_weights(item) for key, item in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(self._with_weights(item) for item in value)
+        return value
+
+
+def _written(target: Signal, made: Signal, name: str) -> Signal:
+    if made.shape != target.shape:
+        raise CannotFollowError(f"topology cannot follow torch's {name}_, which changes a shape in place")
+    target.reach, target.alive, target.origin = made.reach, made.alive, made.origin
+    return target
+
+
+def _rule_name(func: Callable[..., Any]) -> tuple[str, bool]:
+    """A function's name as in RULES, and whether it writes into its first argument."""
+    name: str = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__"):
+        return f".{getattr(func, '__self__').__name__}", False  # noqa: B009  # pyright knows no __self__ here
+    if name in _VALUES:
+        return name, False
+    plain = name.strip("_")
+    if name.startswith("__"):
+        return (plain[1:], True) if plain in _IN_PLACE else (plain, plain == "setitem")
+    return plain, name.endswith("_")
+
+
+def parameters_of(model: nn.Module, masks: Masks) -> dict[str, str]:
+    """The name of the parameter behind each mask: its own, or of what `torch.nn.utils.prune` made of it.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    names = parameters_by_name(model)
+    own = {name: f"{name}_orig" if name not in names and f"{name}_orig" in names else name for name in masks}
+    masked_parameters(model, {own[name]: mask for name, mask in masks.items()})
+    return own
+
+
+def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs: Inputs, forward: Forward) -> Findings:
+    """Find the kept weights on a path from input to output, for inputs of these shapes.
+
+    Args:
+        model: any module; a copy of it is run.
+        masks: of its parameters.
+        parameters: the name of the parameter behind each mask.
+        inputs: one example with its batch axis, as `forward` takes it. Of floating-point tensors and of token ids
+            only the shape matters; boolean tensors are given as they are.
+        forward: (model, inputs) -> outputs.
+
+    Raises:
+        ValueError: the model does not run on such inputs, or uses a function that cannot be followed.
+    """
+    private = independent_copy(model).eval()
+    device = device_of(private)
+    with isolated(0, "topology", device=device):
+        ledger = Ledger()
+        by_name = parameters_by_name(private)
+        leaves = {name: mask.to(device, torch.float32).requires_grad_() for name, mask in masks.items()}
+        weights = {
+            id(by_name[parameters[name]]): signal(None, leaf, origin=Origin(name=name, first=0, rows=len(leaf)))
+            for name, leaf in leaves.items()
+        }
+        with torch.no_grad():
+            for parameter in private.parameters():
+                # Its value now says nothing about its value after training: zero at initialisation is alive.
+                if id(parameter) not in weights:
+                    parameter.fill_(1)
+        given = _as_inputs(ledger, inputs, device)
+        try:
+            with _Probe(ledger, weights):
+                outputs = forward(private, given)
+        except CannotFollowError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{type(private).__name__} does not run on one example of shape {_shapes(inputs)}: {error}"
+            ) from error
+        reached, elements = _outputs(outputs)
+        return _findings(ledger, masks, leaves, reached, elements)
+
+
+def _as_inputs(ledger: Ledger, value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        if value.dtype == torch.bool:
+            return value.to(device)
+        like = None if value.is_floating_point() else value.to(device)
+        plane = ledger.input(value.shape, device)
+        return signal(plane, plane, like=like)
+    if isinstance(value, Mapping):
+        return {key: _as_inputs(ledger, item, device) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_as_inputs(ledger, item, device) for item in value)
+    return value
+
+
+def _shapes(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return str(tuple(value.shape[1:]))
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_shapes(item)}" for key, item in value.items()) + "}"
+    return ", ".join(_shapes(item) for item in value) if isinstance(value, tuple | list) else type(value).__name__
+
+
+def _outputs(value: Any) -> tuple[list[Tensor], int]:
+    """The reach planes of the outputs, and the number of their elements, constant ones included."""
+    if isinstance(value, Tensor):
+        reach = value.reach if isinstance(value, Signal) else None
+        return ([] if reach is None else [reach]), value.numel()
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    elif is_dataclass(value):
+        value = tuple(getattr(value, f.name) for f in fields(value))
+    planes: list[Tensor] = []
+    elements = 0
+    if isinstance(value, tuple | list):
+        for item in value:
+            found, count = _outputs(item)
+            planes += found
+            elements += count
+    return planes, elements
+
+
+def _findings(
+    ledger: Ledger, masks: Masks, leaves: Mapping[str, Tensor], reached: list[Tensor], elements: int
+) -> Findings:
+    ones = [torch.ones_like(plane) for plane in reached]
+    sources = [*ledger.inputs, *leaves.values()]
+    if reached:
+        grads = torch.autograd.grad(reached, sources, ones, retain_graph=True, materialize_grads=True)
+        ledger.one_step = True
+        torch.autograd.grad(reached, ledger.inputs, ones, allow_unused=True)
+    else:
+        grads = [torch.zeros_like(source) for source in sources]
+    on_inputs, on_weights = grads[: len(ledger.inputs)], grads[len(ledger.inputs) :]
+    return Findings(
+        effective={
+            name: (grad > 0).to(masks[name].device) & masks[name] for name, grad in zip(leaves, on_weights, strict=True)
+        },
+        read=ledger.used,
+        uses=ledger.uses,
+        other_multiply_adds=ledger.other_multiply_adds,
+        inputs=sum(plane.numel() for plane in ledger.inputs),
+        inputs_used=sum(int((grad > 0).sum()) for grad in on_inputs),
+        outputs=elements,
+        outputs_reached=sum(int((plane > 0).sum()) for plane in reached),
+    )

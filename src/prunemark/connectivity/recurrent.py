@@ -1,0 +1,103 @@
+"""Recurrent layers on Signals, unrolled over time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunemark.connectivity.algebra import add, arrange, linear, revive, times
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal, signal
+
+State = tuple[Signal, ...]
+
+
+def step(ledger: Ledger, kind: str, inputs: Signal, state: State, weights: Sequence[Signal], *, bias: bool) -> State:
+    """One step of a cell: the new hidden state, and the new cell state of an LSTM.
+
+    Args:
+        ledger: takes note of the weights' units and multiply-adds.
+        kind: "lstm", "gru" or "rnn".
+        inputs: (batch, features).
+        state: (hidden,) or, of an LSTM, (hidden, cell).
+        weights: from the input, from the hidden state and, where the LSTM has one, its projection.
+        bias: whether gates have one.
+    """
+    from_inputs = linear(ledger, inputs, weights[0], bias=bias)
+    from_hidden = linear(ledger, state[0], weights[1], bias=bias)
+    if kind == "rnn":
+        return (add(from_inputs, from_hidden),)
+    if kind == "gru":
+        (reset_x, update_x, new_x), (reset_h, update_h, new_h) = _gates(from_inputs, 3), _gates(from_hidden, 3)
+        update = revive(add(update_x, update_h))
+        new = add(new_x, times(ledger, revive(add(reset_x, reset_h)), new_h))
+        return (add(times(ledger, update, new), times(ledger, update, state[0])),)
+    i, f, g, o = _gates(add(from_inputs, from_hidden), 4)
+    cell = add(times(ledger, revive(f), state[1]), times(ledger, revive(i), g))
+    hidden = times(ledger, revive(o), cell)
+    return linear(ledger, hidden, weights[2], bias=False) if len(weights) > 2 else hidden, cell
+
+
+def _gates(stacked: Signal, count: int) -> tuple[Signal, ...]:
+    return arrange(stacked, lambda plane: plane.chunk(count, -1))
+
+
+def cell(ledger: Ledger, kind: str, inputs: Signal, hidden: Any, weights: Sequence[Any], *, bias: bool) -> Any:
+    """`nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`."""
+    device = inputs.device
+    state = tuple(as_signal(h, device) for h in (hidden if kind == "lstm" else (hidden,)))
+    after = step(ledger, kind, inputs, state, [as_signal(w, device) for w in weights], bias=bias)
+    return after if kind == "lstm" else after[0]
+
+
+def layers(
+    ledger: Ledger,
+    kind: str,
+    inputs: Any,
+    hidden: Any,
+    flat_weights: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Signal, ...]:
+    """`nn.LSTM`, `nn.GRU` or `nn.RNN`: outputs and last states, as torch gives them.
+
+    Raises:
+        ValueError: the input is a packed sequence.
+    """
+    del dropout, train
+    if not isinstance(inputs, Signal) or isinstance(flat_weights, Tensor | bool):
+        raise CannotFollowError("topology cannot follow a recurrent layer on packed sequences; give it padded ones")
+    device, directions = inputs.device, 2 if bidirectional else 1
+    first = [as_signal(h, device) for h in (hidden if kind == "lstm" else (hidden,))]
+    per_cell = len(flat_weights) // (num_layers * directions)
+    steps = arrange(inputs, lambda plane: plane.unbind(1 if batch_first else 0))
+    last: list[State] = []
+    for layer in range(num_layers):
+        ways: list[list[Signal]] = []
+        for direction in range(directions):
+            at = layer * directions + direction
+            given = flat_weights[at * per_cell : (at + 1) * per_cell]
+            weights = [as_signal(w, device) for w in given if w.dim() == 2]
+            state: State = tuple(arrange(h, lambda plane, at=at: plane[at]) for h in first)
+            outputs: list[Signal] = []
+            for x in steps[::-1] if direction else steps:
+                state = step(ledger, kind, x, state, weights, bias=has_biases)
+                outputs.append(state[0])
+            last.append(state)
+            ways.append(outputs[::-1] if direction else outputs)
+        steps = [_joined(list(both), torch.cat, -1) for both in zip(*ways, strict=True)]
+    outputs_over_time = _joined(list(steps), torch.stack, 1 if batch_first else 0)
+    ends = [_joined([state[part] for state in last], torch.stack, 0) for part in range(len(first))]
+    return outputs_over_time, *ends
+
+
+def _joined(parts: list[Signal], join: Any, axis: int) -> Signal:
+    alive = join([part.alive for part in parts], axis)
+    if all(part.reach is None for part in parts):
+        return signal(None, alive)
+    reaches = [torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts]
+    return signal(join(reaches, axis), alive)

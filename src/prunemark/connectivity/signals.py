@@ -1,0 +1,149 @@
+"""What a tensor of the forward pass is to connectivity: zeros and ones in place of its values.
+
+Every tensor that depends on the input or on a masked weight is a `Signal`. It carries two planes of 0 and 1, in
+float32, of its own shape:
+
+    reach   1 where a path from the input arrives
+    alive   1 where the value can differ from 0, be it only by a bias; what a product lets through is decided by the
+            other factor's alive plane
+
+Sums of zeros and ones are cut back to zeros and ones after every operation, forward and backward, so that nothing can
+overflow or vanish, however deep the network is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The masked parameter that a tensor is, or is a part of.
+
+    `first` and `rows` say which rows of its first axis (all of them: 0 and its length); `upright` is False once the
+    tensor was transposed or reshaped, so that its first axis no longer is the parameter's.
+    """
+
+    name: str
+    first: int
+    rows: int
+    upright: bool = True
+
+
+class CannotFollowError(ValueError):
+    """The model does something that paths cannot be followed through."""
+
+
+class Signal(Tensor):
+    """A tensor of the forward pass with its planes; made by `signal`.
+
+    `reach` is None for what does not depend on the input: masked weights and what is computed from them alone. Their
+    `alive` plane is the mask and carries the gradient to it.
+    """
+
+    reach: Tensor | None
+    alive: Tensor
+    origin: Origin | None
+
+
+def signal(reach: Tensor | None, alive: Tensor, *, origin: Origin | None = None, like: Tensor | None = None) -> Signal:
+    """A Signal of these planes; `like` gives it another data type, as of token ids."""
+    base = like if like is not None else alive if reach is None else reach
+    made = base.detach().as_subclass(Signal)
+    made.reach = reach
+    made.alive = alive if reach is None else alive.detach()
+    made.origin = origin
+    return made
+
+
+def as_signal(value: Any, device: torch.device) -> Signal:
+    """A Signal as it is; of a constant tensor or number, one that no path reaches, alive where it is not 0."""
+    if isinstance(value, Signal):
+        return value
+    return signal(None, (torch.as_tensor(value, device=device) != 0).float())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """One product with rows `first` to `first + rows` of a weight, and in how many multiply-adds each element is."""
+
+    first: int
+    rows: int
+    multiply_adds_per_weight: int
+
+
+@dataclass
+class Ledger:
+    """What a run through the network finds out beside gradients.
+
+    Attributes:
+        inputs: the reach planes that everything starts from.
+        used: per weight, which of its units something reads through a kept weight (or as an output).
+        uses: per weight, the products it takes part in.
+        other_multiply_adds: of products without a masked weight.
+        one_step: while set, the backward pass looks no further than the next weights.
+    """
+
+    inputs: list[Tensor] = field(default_factory=list[Tensor])
+    used: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    uses: dict[str, list[Use]] = field(default_factory=dict[str, list[Use]])
+    other_multiply_adds: int = 0
+    one_step: bool = False
+
+    def input(self, shape: torch.Size, device: torch.device) -> Tensor:
+        """The reach plane of an input: all ones, and the leaf of a gradient."""
+        leaf = torch.ones(shape, device=device, requires_grad=True)
+        self.inputs.append(leaf)
+        return leaf
+
+    def record(self, origin: Origin, unit_axis: int, used: Tensor) -> None:
+        """Note which units of a weight the backward pass found in use."""
+        units = used.movedim(unit_axis, 0).flatten(1).any(1)
+        so_far = self.used.setdefault(origin.name, torch.zeros(0, dtype=torch.bool, device=used.device))
+        if len(so_far) < origin.first + len(units):
+            longer = so_far.new_zeros(origin.first + len(units))
+            longer[: len(so_far)] = so_far
+            so_far = self.used[origin.name] = longer
+        so_far[origin.first : origin.first + len(units)] |= units
+
+
+# Which units were in use -> the gradient that goes on towards the input.
+Meter = Callable[[Tensor], Tensor]
+
+
+def inward(plane: Tensor, threshold: float = 0.0) -> Tensor:
+    """The plane itself; its gradient is cut to 0 and 1."""
+    return _Inward.apply(plane, threshold) if plane.requires_grad else plane  # pyright: ignore[reportReturnType]
+
+
+def outward(plane: Tensor, threshold: float = 0.0, meter: Meter | None = None) -> Tensor:
+    """The plane cut to 0 and 1; so is its gradient, or as the meter says."""
+    return _Outward.apply(plane, threshold, meter)  # pyright: ignore[reportReturnType]
+
+
+class _Inward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plane: Tensor, threshold: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.threshold = threshold
+        return plane.view_as(plane)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return (grad > ctx.threshold).to(grad.dtype), None
+
+
+class _Outward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plane: Tensor, threshold: float, meter: Meter | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.meter = meter
+        return (plane > threshold).to(plane.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        used = grad > 0
+        if ctx.meter is not None:
+            used = ctx.meter(used)
+        return used.to(grad.dtype), None, None
