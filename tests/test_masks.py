@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
@@ -79,46 +80,6 @@ def test_verify_sees_nan(convnet):
         masks.verify(convnet)
 
 
-OPTIMIZERS = {
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
-    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
-    "adamw-foreach": lambda p: torch.optim.AdamW(p, lr=0.1, foreach=True),
-    "adamw-fused": lambda p: torch.optim.AdamW(p, lr=0.1, fused=True),
-}
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_hold_keeps_pruned_weights_at_zero(convnet, batches, optimizer):
-    masks = random_masks(convnet)
-    keys = list(convnet.state_dict())
-    steps = OPTIMIZERS[optimizer](convnet.parameters())
-    # Momentum from before the masks would move the pruned weights.
-    for inputs, targets in batches:
-        nn.functional.cross_entropy(convnet(inputs), targets).backward()
-        steps.step()
-    handle = masks.hold(convnet, steps)
-    for inputs, targets in batches * 3:
-        steps.zero_grad()
-        nn.functional.cross_entropy(convnet(inputs), targets).backward()
-        assert all((w.grad[~masks[n]] == 0).all() for n, w in prunable(convnet).items())
-        steps.step()
-        masks.verify(convnet)
-    assert list(convnet.state_dict()) == keys
-    handle.remove()
-    nn.functional.cross_entropy(convnet(batches[0][0]), batches[0][1]).backward()
-    steps.step()
-    with pytest.raises(MaskError):
-        masks.verify(convnet)
-
-
-def test_hold_survives_loading_a_dense_state(convnet):
-    dense = copy.deepcopy(convnet.state_dict())
-    masks = random_masks(convnet)
-    masks.hold(convnet, torch.optim.SGD(convnet.parameters(), lr=0.1))
-    convnet.load_state_dict(dense)
-    masks.verify(convnet)
-
-
 def test_pickled_masks_are_equal(convnet):
     masks = random_masks(convnet)
     assert pickle.loads(pickle.dumps(masks)) == masks
@@ -143,29 +104,132 @@ def test_from_torch_prune_needs_a_pruned_layer(convnet):
         Masks.from_torch_prune(convnet)
 
 
+def test_torch_prune_computes_what_the_masked_model_computes(convnet, batches):
+    masks = random_masks(convnet)
+    masked = copy.deepcopy(convnet).eval()
+    masks.apply_(masked)
+    masks.to_torch_prune(convnet.eval())
+    torch.testing.assert_close(convnet(batches[0][0]), masked(batches[0][0]))
+    with pytest.raises(ValueError, match=r"stem\.weight is pruned by torch.nn.utils.prune; take its masks"):
+        masks.verify(convnet)
+    for module in (convnet.stem, convnet.down, convnet.shortcut, convnet.head):
+        torch_prune.remove(module, "weight")
+    masks.verify(convnet)
+
+
+def test_torch_prune_round_trip_of_a_shared_tensor():
+    model = nn.Sequential(nn.Embedding(5, 5), nn.Linear(5, 5, bias=False))
+    model[1].weight = model[0].weight
+    masks = random_masks(model)
+    masks.to_torch_prune(model)
+    assert model[0].weight_orig is model[1].weight_orig
+    assert (model[1].weight[~masks["0.weight"]] == 0).all()
+    model(torch.tensor([1, 2])).sum().backward()
+    assert Masks.from_torch_prune(model) == masks
+
+
+def test_torch_prune_cannot_mask_a_layer_that_is_never_called():
+    attention = nn.MultiheadAttention(4, 2)
+    with pytest.raises(ValueError, match=r"cannot mask out_proj\.weight: .* without calling its layer; use hold"):
+        random_masks(attention).to_torch_prune(attention)
+    assert not torch_prune.is_pruned(attention)
+    masks = Masks({"in_proj_weight": random_masks(attention)["in_proj_weight"]})
+    masks.to_torch_prune(attention)
+    for _ in range(2):
+        attention(*[torch.ones(2, 3, 4)] * 3)[0].sum().backward()
+    round_trip = Masks.from_torch_prune(attention)
+    assert torch.equal(round_trip["in_proj_weight"], masks["in_proj_weight"])
+    assert round_trip["out_proj.weight"].all()
+
+
 def test_saved_masks_come_back_in_order_with_provenance(tmp_path, convnet):
     masks = random_masks(convnet)
-    masks.provenance["method"] = "snip"
+    masks.provenance |= {"method": "snip", "options": {"bn": "eval"}, "seed": 3, "data": None}
     masks.save(tmp_path / "m.safetensors")
-    loaded = Masks.load(tmp_path / "m.safetensors")
+    loaded = Masks.load(str(tmp_path / "m.safetensors"))
     assert loaded == masks
     assert list(loaded) == list(masks)
-    assert loaded.provenance == {"method": "snip"}
+    assert loaded.provenance == masks.provenance
 
 
-def test_a_truncated_file_is_refused(tmp_path, convnet):
+def test_masks_that_share_memory_are_saved(tmp_path):
+    bits = torch.tensor([[True, False], [False, False]])
+    masks = Masks({"a": bits, "b": bits.T, "c": bits[:1].expand(3, 2)})
+    masks.save(tmp_path / "m.safetensors")
+    assert Masks.load(tmp_path / "m.safetensors") == masks
+
+
+def test_saving_leaves_the_old_file_or_the_whole_new_one(tmp_path, convnet, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    masks = random_masks(convnet)
+    masks.save(path)
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        random_masks(convnet, density=0.9).save(path)
+    assert Masks.load(path) == masks
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_masks_cannot_be_saved(tmp_path, convnet):
+    masks = random_masks(convnet)
+    with pytest.raises(IsADirectoryError, match="cannot write a file in the place of the folder"):
+        masks.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"cannot write .*m\.safetensors: there is no folder .*missing"):
+        masks.save(tmp_path / "missing" / "m.safetensors")
+    masks.provenance |= {"seed": 0, "model": convnet}
+    with pytest.raises(ValueError, match=r"provenance\['model'\] cannot be saved: Object of type ConvNet is not JSON"):
+        masks.save(tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 100, -1])
+def test_a_truncated_file_is_refused(tmp_path, convnet, size):
     path = tmp_path / "m.safetensors"
     random_masks(convnet).save(path)
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"m\.safetensors is not a whole safetensors file"):
         Masks.load(path)
 
 
-def test_a_file_of_weights_is_not_masks(tmp_path, convnet):
-    from safetensors.torch import save_file
+def test_files_that_are_no_masks(tmp_path, convnet):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(FileNotFoundError, match="there is no masks file"):
+        Masks.load(path)
+    with pytest.raises(FileNotFoundError, match=r"there is no masks file .* \(a folder\)"):
+        Masks.load(tmp_path)
+    path.write_text("a text, long enough to be a header")
+    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+        Masks.load(path)
+    torch.save(convnet.state_dict(), path)
+    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+        Masks.load(path)
+    save_file({"w": torch.ones(2)}, path)
+    with pytest.raises(ValueError, match="a safetensors file, but not one of prunemark masks"):
+        Masks.load(path)
 
-    save_file({"w": torch.ones(2)}, tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match="not one of prunemark masks"):
-        Masks.load(tmp_path / "w.safetensors")
-    with pytest.raises(FileNotFoundError, match="no masks file"):
-        Masks.load(tmp_path / "missing.safetensors")
+
+GOOD = {"format": "prunemark.masks/1", "layers": '["w"]', "provenance": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "metadata", "message"),
+    [
+        (torch.ones(2, dtype=torch.bool), {"layers": None}, "damaged masks file: it has no 'layers'"),
+        (torch.ones(2, dtype=torch.bool), {"provenance": None}, "damaged masks file: it has no 'provenance'"),
+        (torch.ones(2, dtype=torch.bool), {"layers": "[]"}, "its list of layers does not fit the masks in it"),
+        (torch.ones(2, dtype=torch.bool), {"layers": '["w'}, "damaged masks file: Unterminated string"),
+        (torch.ones(2, dtype=torch.bool), {"layers": "3"}, "damaged masks file: 'int' object is not iterable"),
+        (torch.ones(2, dtype=torch.bool), {"provenance": "[1]"}, "damaged masks file: cannot convert dictionary"),
+        (torch.ones(2, dtype=torch.bool), {"format": "prunemark.masks/2"}, r"not one of .* \(prunemark.masks/1\)"),
+        (torch.ones(2), {}, "masks are boolean, True = kept; w has dtype torch.float32"),
+    ],
+)
+def test_damaged_masks_files(tmp_path, tensor, metadata, message):
+    path = tmp_path / "m.safetensors"
+    save_file({"w": tensor}, path, {key: value for key, value in (GOOD | metadata).items() if value is not None})
+    with pytest.raises(ValueError, match=message):
+        Masks.load(path)

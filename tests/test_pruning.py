@@ -2,30 +2,68 @@
 
 import copy
 import random
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import prunemark as pm
 from prunemark.methods import METHODS
 from prunemark.prunable import prunable
+from prunemark.quotas import quotas as layer_quotas
 
-SPARSITIES = [0.0, 0.5, 1 - 0.8**10, 0.997]
 names = pytest.mark.parametrize("method", METHODS)
+# Their scores do not depend on the weights.
+BLIND = {"random", "ntk-sap", "snip:mil-ad"}
+
+
+@pytest.fixture
+def small() -> nn.Sequential:
+    """A convolution with BatchNorm and two linear maps: 2x5 -> 3 classes, 144 prunable weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)
+        )
+
+
+source = torch.Generator().manual_seed(2)
+SMALL_BATCHES = [(torch.randn(6, 2, 5, generator=source), torch.arange(6) % 3) for _ in range(2)]
+
+
+def random_states() -> list[Any]:
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
 
 
 @names
+@pytest.mark.parametrize("quotas", [None, "uniform", "erk"])
 @pytest.mark.parametrize("rounds", [1, 10])
-@pytest.mark.parametrize("sparsity", SPARSITIES)
-@pytest.mark.parametrize("invert", [False, True])
-def test_exact_count_in_any_number_of_rounds(convnet, batches, method, rounds, sparsity, invert):
-    masks = pm.prune(convnet, method, sparsity=sparsity, data=batches, rounds=rounds, invert=invert)
-    assert masks.kept == round((1 - sparsity) * masks.total)
-    assert {n: m.shape for n, m in masks.items()} == {n: w.shape for n, w in prunable(convnet).items()}
-    if invert:
-        assert masks.provenance["certificate"]["ablation"] == "invert"
+def test_exact_counts_certificates_and_an_untouched_caller(small, method, quotas, rounds):
+    state, before = copy.deepcopy(small.state_dict()), random_states()
+    cases = [(0.9, False)]
+    if rounds == 1:
+        cases += [(0.9, True), (0.0, False), (0.0, True), (0.99, False), (0.997, True)]
+    elif quotas is None:
+        cases += [(0.9, True)]
+    for sparsity, invert in cases:
+        masks = pm.prune(
+            small, method, sparsity=sparsity, data=SMALL_BATCHES, rounds=rounds, quotas=quotas, invert=invert, seed=3
+        )
+        assert masks.kept == round((1 - sparsity) * 144)
+        assert {name: mask.shape for name, mask in masks.items()} == {n: w.shape for n, w in prunable(small).items()}
+        if quotas is not None:
+            shapes = {name: mask.shape for name, mask in masks.items()}
+            assert {c.name: c.kept for c in masks.layers()} == layer_quotas(quotas, shapes, masks.kept)
+        assert (masks.provenance.get("certificate") or {}).get("ablation") == ("invert" if invert else None)
+        if sparsity == 0.9 and not invert:
+            shuffled = pm.shuffle(masks, seed=1)
+            assert shuffled.provenance["certificate"]["ablation"] == "shuffle"
+            assert [c.kept for c in shuffled.layers()] == [c.kept for c in masks.layers()]
+    assert random_states() == before
+    assert all(torch.equal(value, state[name]) for name, value in small.state_dict().items())
 
 
 @names
@@ -34,16 +72,14 @@ def test_same_seed_same_scores_and_nothing_of_the_caller_is_touched(convnet, bat
     convnet.norm.train()
     convnet.head.weight.requires_grad_(False)
     convnet.stem.weight.grad = torch.ones_like(convnet.stem.weight)
-    state = copy.deepcopy(convnet.state_dict())
+    state, before = copy.deepcopy(convnet.state_dict()), random_states()
     modes = [module.training for module in convnet.modules()]
-    randomness = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
     first = pm.score(convnet, method, data=batches, seed=5)
-    torch.rand(1)  # whatever happens in between
-    torch.set_rng_state(randomness[0])
+    assert random_states() == before
+    torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002  # whatever happens in between
     second = pm.score(convnet, method, data=batches, seed=5)
-    assert all(torch.equal(first[name], second[name]) for name in prunable(convnet))
-    assert torch.equal(torch.get_rng_state(), randomness[0])
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == randomness[1:]  # noqa: NPY002
+    assert list(first) == list(prunable(convnet))
+    assert all(torch.equal(first[name], second[name]) for name in first)
     assert all(torch.equal(value, state[name]) for name, value in convnet.state_dict().items())
     assert [module.training for module in convnet.modules()] == modes
     assert not convnet.head.weight.requires_grad
@@ -52,10 +88,25 @@ def test_same_seed_same_scores_and_nothing_of_the_caller_is_touched(convnet, bat
 
 
 @names
-def test_float64_models(convnet, batches, method):
-    double = [(inputs.double(), targets) for inputs, targets in batches]
-    masks = pm.prune(convnet.double(), method, sparsity=0.9, data=double, rounds=2)
-    assert masks.kept == round((1 - 0.9) * masks.total)
+def test_the_same_masks_twice_in_rounds_and_in_float64(small, method):
+    small.double()
+    double = [(inputs.double(), targets) for inputs, targets in SMALL_BATCHES]
+    first, second = (pm.prune(small, method, sparsity=0.9, data=double, rounds=3, seed=1) for _ in range(2))
+    assert first == second
+    assert first.kept == round((1 - 0.9) * 144)
+    assert first.provenance == second.provenance
+
+
+@names
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused_by_the_name_of_the_layer(small, method, bad):
+    with torch.no_grad():
+        small[4].weight[2, 3] = bad
+    if method in BLIND:
+        pm.score(small, method, data=SMALL_BATCHES)
+        return
+    with pytest.raises(ValueError, match=r"\b[046]\.weight .*not finite|weights? of [046]\.weight"):
+        pm.score(small, method, data=SMALL_BATCHES)
 
 
 def test_rounds_rescore_the_surviving_network(convnet, batches):
@@ -125,6 +176,44 @@ def test_provenance_says_how_masks_were_made(convnet, batches):
     assert masks.provenance["versions"]["torch"] == torch.__version__
 
 
+def test_a_generator_is_read_once_and_a_loader_shuffles_by_the_seed(small):
+    masks = pm.prune(small, "grasp", sparsity=0.9, data=(batch for batch in SMALL_BATCHES), rounds=3)
+    assert masks == pm.prune(small, "grasp", sparsity=0.9, data=SMALL_BATCHES, rounds=3)
+    inputs, targets = (torch.cat(parts) for parts in zip(*SMALL_BATCHES, strict=True))
+    loader = DataLoader(TensorDataset(inputs, targets), batch_size=5, shuffle=True)
+    before = random_states()
+    first, again, other = (pm.score(small, "snip", data=loader, seed=seed)["0.weight"] for seed in (0, 0, 1))
+    assert random_states() == before
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_models_own_draws_come_from_the_seed(small):
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x * (random.random() + np.random.rand())) + torch.rand(3)  # noqa: NPY002
+
+    before = random_states()
+    first, again, other = (pm.score(Noisy(), "snip", data=SMALL_BATCHES, seed=s)["inner.0.weight"] for s in (0, 0, 1))
+    assert random_states() == before
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_masks_as_quotas(small):
+    like = pm.prune(small, "magnitude", sparsity=0.8)
+    masks = pm.prune(small, "snip", sparsity=0.8, data=SMALL_BATCHES, quotas=like, rounds=10)
+    assert [c.kept for c in masks.layers()] == [c.kept for c in like.layers()]
+    assert masks.provenance["quotas"] == "as in masks"
+
+
+X, Y = SMALL_BATCHES[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -132,24 +221,87 @@ def test_provenance_says_how_masks_were_made(convnet, batches):
         ({"method": "snip"}, "this method scores with examples: pass data="),
         ({"method": "synflow"}, "pass input_shape="),
         ({"method": "snip", "data": []}, "data holds no batches"),
+        ({"method": "snip", "data": iter(())}, "data holds no batches"),
+        ({"method": "snip", "data": [(X, Y), (X[:0], Y[:0])]}, "batch 1 of data has no examples"),
+        ({"method": "snip", "data": (X, Y)}, r"batches such as \[\(inputs, targets\)\], not one tuple"),
+        ({"method": "snip", "data": X}, r"batches such as \[\(inputs, targets\)\], not one Tensor"),
+        ({"method": "snip", "data": [X, Y]}, r"\(inputs, targets\) batches; batch 0 is a Tensor"),
+        ({"method": "snip", "data": [(X, Y, Y)]}, r"\(inputs, targets\) batches; batch 0 is a tuple of 3"),
+        ({"method": "snip", "data": [{"x": X, "y": Y, "z": Y}]}, "batch 0 is a dict of 3"),
+        ({"method": "snip", "data": 7}, "an iterable of .* batches, not a int"),
+        ({"method": "snip", "data": TensorDataset(X, Y)}, "such as a DataLoader of this TensorDataset"),
+        ({"method": "snip", "data": pm.dataset("digits").train}, "batches, not a Split"),
+        (
+            {"method": "snip", "data": pm.dataset("digits"), "examples_per_class": 1000},
+            r'class 0 \("0"\) of "digits" has 128 training examples; 1000 per class were asked for',
+        ),
         ({"method": "snip", "examples": 3}, 'snip: unknown option "examples"; known: .*examples_per_class'),
         ({"method": "random", "sparsity": 1.0}, r"in \[0, 1\); got 1.0"),
-        ({"method": "random", "rounds": 0}, "rounds counts from 1; got 0"),
+        ({"method": "random", "sparsity": -0.1}, r"in \[0, 1\); got -0.1"),
+        ({"method": "random", "sparsity": 90}, r"in \[0, 1\); got 90"),
+        ({"method": "random", "sparsity": float("nan")}, r"in \[0, 1\); got nan"),
+        ({"method": "random", "rounds": 0}, "rounds is a whole number from 1; got 0"),
+        ({"method": "random", "rounds": 2.5}, "rounds is a whole number from 1; got 2.5"),
+        ({"method": "random", "quotas": "erkk"}, 'unknown quota rule "erkk"; known: erk, .*; did you mean "erk"'),
+        (
+            {"method": "random", "quotas": pm.Masks({"x": torch.ones(1, dtype=torch.bool)})},
+            "quotas must be masks of the same layers",
+        ),
+        ({"method": "random", "include": nn.Conv3d}, "Conv3d'> selects no prunable weight of this Sequential"),
         ({"method": lambda problem: {}}, "must name each prunable weight: missing"),
-        ({"method": lambda p: {n: w[:1] for n, w in p.weights.items()}}, "scores of stem.weight have shape"),
+        ({"method": lambda problem: [1.0]}, "a mapping from names to scores, not a list"),
+        ({"method": lambda p: dict.fromkeys(p.weights, 1.0)}, r"0\.weight must be a tensor of real numbers, not float"),
+        (
+            {"method": lambda p: {n: w * 1j for n, w in p.weights.items()}},
+            r"0\.weight must be a tensor of real numbers, not torch.complex64",
+        ),
+        ({"method": lambda p: {n: w[:1] for n, w in p.weights.items()}}, r"scores of 0\.weight have shape \(1, 2, 3\)"),
         (
             {"method": lambda p: {n: w.detach() / 0 for n, w in p.weights.items()}},
-            "scores of stem.weight are not finite",
+            r"scores of 0\.weight are not finite",
         ),
     ],
 )
-def test_bad_input_gets_one_sentence(convnet, arguments, message):
+def test_bad_input_gets_one_sentence(small, arguments, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        pm.prune(small, **{"sparsity": 0.5, **arguments})
+    assert "\n" not in str(caught.value)
+
+
+@names
+def test_methods_that_need_data_say_so(small, method):
+    if METHODS[method].needs_data:
+        with pytest.raises(ValueError, match="this method scores with examples: pass data="):
+            pm.score(small, method)
+    else:
+        pm.score(small, method, input_shape=(2, 5))
+
+
+def test_nothing_to_prune():
+    with pytest.raises(ValueError, match="Sequential has nothing to prune: no convolution, linear, recurrent or"):
+        pm.prune(nn.Sequential(nn.BatchNorm1d(3)), "random", sparsity=0.5)
+
+
+def test_masks_of_another_model(small, convnet):
+    with pytest.raises(ValueError, match="within= must be masks of exactly the prunable weights of this model"):
+        pm.score(small, "random", within=pm.Masks.ones(prunable(convnet)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda outputs, targets: outputs, r"the loss must be one number; got a tensor of shape \(6, 3\)"),
+        (lambda outputs, targets: outputs.sum().item(), "the loss must be one number as a tensor, .*; got "),
+        (lambda outputs, targets: torch.tensor(1.0), "does not depend on any prunable weight"),
+    ],
+)
+@pytest.mark.parametrize("method", ["snip", "grasp", "prospr"])
+def test_a_loss_that_is_not_a_scalar_of_the_weights(small, loss, message, method):
     with pytest.raises(ValueError, match=message):
-        pm.prune(convnet, **{"sparsity": 0.5, **arguments})
+        pm.score(small, method, data=SMALL_BATCHES, loss=loss)
 
 
-def test_a_loss_that_is_not_a_scalar(convnet, batches):
-    with pytest.raises(ValueError, match=r"the loss must be one number; got a tensor of shape \(12, 3\)"):
-        pm.score(convnet, "snip", data=batches, loss=lambda outputs, targets: outputs)
-    with pytest.raises(ValueError, match="does not depend on any prunable weight"):
-        pm.score(convnet, "snip", data=batches, loss=lambda outputs, targets: torch.tensor(1.0))
+def test_scores_of_integers_or_truth_values_are_ranked(small):
+    for scores in (lambda w: w > 0, lambda w: (w * 100).int(), lambda w: w.bfloat16()):
+        masks = pm.prune(small, lambda p, f=scores: {n: f(w) for n, w in p.weights.items()}, sparsity=0.7)
+        assert masks.kept == round(0.3 * 144)

@@ -3,7 +3,6 @@
 Inversion is an option of `prunemark.prune`, since in several rounds it changes what is scored.
 """
 
-import copy
 import warnings
 from typing import Protocol, runtime_checkable
 
@@ -17,9 +16,10 @@ from prunemark.certificates import (
     certify_reinit,
     certify_shuffle,
 )
+from prunemark.copies import independent_copy
+from prunemark.isolation import isolated
 from prunemark.masks import Masks
-from prunemark.prunable import unwrap
-from prunemark.randomness import derive, generator
+from prunemark.randomness import generator
 
 __all__ = [
     "Certificate",
@@ -77,32 +77,34 @@ def reinitialize(model: nn.Module, *, seed: int) -> nn.Module:
     """A copy of the model whose whole state is drawn afresh from the same initialisation.
 
     A model with a method `initialize_(generator)`, as prunemark's own networks have, draws itself. Any other model
-    is drawn by the `reset_parameters` of its modules, from a forked random state: the global one is untouched.
+    is drawn by the `reset_parameters` of its modules, inner ones first, as their constructors do; a module's own
+    comes after those of the modules in it. All randomness, NumPy's included, is drawn from the seed.
+
+    A tensor that several modules share is drawn by the first of them.
 
     Raises:
-        ValueError: a module has parameters of its own but neither method, so its distribution is not known.
+        ValueError: a module has parameters of its own but neither method, so its distribution is not known; or
+            the model cannot be copied.
         CertificateError: a prunable weight tensor came out as it was.
     """
-    fresh = copy.deepcopy(unwrap(model))
+    fresh = independent_copy(model)
     if isinstance(fresh, Initializable):
         fresh.initialize_(generator(seed, "reinit"))
     else:
-        devices = sorted({p.device.index or 0 for p in fresh.parameters() if p.is_cuda})
-        with torch.random.fork_rng(devices), torch.no_grad():
-            torch.manual_seed(derive(seed, "reinit"))
-            for name, module in fresh.named_modules():
+        device = next(fresh.parameters(), torch.empty(0)).device
+        with isolated(seed, "reinit", device=device), torch.no_grad():
+            for name, module in reversed(list(fresh.named_modules())):
                 _reset(name, module)
     certify_reinit(model, fresh)
     return fresh
 
 
 def _reset(name: str, module: nn.Module) -> None:
-    if next(module.parameters(recurse=False), None) is None:
-        return
     reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-    if reset is None:
+    if reset is not None:
+        reset()
+    elif next(module.parameters(recurse=False), None) is not None:
         raise ValueError(
             f"{name or 'the model'} ({type(module).__name__}) has parameters but no reset_parameters(), so how it was "
             "initialised is not known; give the model a method initialize_(generator)"
         )
-    reset()

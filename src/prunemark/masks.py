@@ -8,11 +8,16 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import prune as torch_prune
 
-from prunemark.prunable import module_of, prunable, unwrap
+from prunemark.atomic import write_atomically
+from prunemark.holding import Hold
+from prunemark.prunable import masked_parameters, prunable, unwrap
+
+_FORMAT = "prunemark.masks/1"
 
 
 class MaskError(ValueError):
@@ -127,8 +132,8 @@ class Masks(Mapping[str, Tensor]):
             ValueError: the model lacks a masked parameter, or its shape differs.
         """
         with torch.no_grad():
-            for weight, mask in self._matched(model):
-                weight.masked_fill_(~mask.to(weight.device), 0)
+            for name, weight in masked_parameters(model, self).items():
+                weight.masked_fill_(~self[name].to(weight.device), 0)
 
     def verify(self, model: nn.Module) -> None:
         """Check that every pruned weight of the model is exactly 0.
@@ -137,8 +142,8 @@ class Masks(Mapping[str, Tensor]):
             MaskError: one is not; names the layer, the index and the value.
             ValueError: the model lacks a masked parameter, or its shape differs.
         """
-        for (weight, mask), name in zip(self._matched(model), self, strict=True):
-            wrong = (weight.detach() != 0) & ~mask.to(weight.device)
+        for name, weight in masked_parameters(model, self).items():
+            wrong = (weight.detach() != 0) & ~self[name].to(weight.device)
             if wrong.any():
                 index = tuple(int(i) for i in wrong.nonzero()[0])
                 raise MaskError(
@@ -146,38 +151,48 @@ class Masks(Mapping[str, Tensor]):
                     f"({int(wrong.sum()):,} such weights in this layer)"
                 )
 
-    def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> "Hold":
-        """Zero the pruned weights now and keep them at exactly 0 through every step of this optimizer.
+    def hold(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> Hold:
+        """Zero the pruned weights now and keep them at exactly 0 through every step of these optimizers.
 
         Gradients of pruned weights are zeroed as they accumulate, so that they count neither in
         gradient clipping nor in momentum; after each optimizer step, and after each `load_state_dict` of the
-        model, pruned weights are set to 0 again, whatever the optimizer did. State dict keys do not change.
+        model or a part of it, pruned weights are set to 0 again, whatever happened to them. State dict keys do not
+        change. A copy of the model (`deepcopy`, pickle, an average of weights) starts out masked but is not held:
+        hold it with its own optimizer.
 
         Returns:
             A handle; `handle.remove()` lets go, as does leaving it used as a context manager.
-        """
-        return Hold(self, model, optimizer)
 
-    def _matched(self, model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
-        parameters = dict(unwrap(model).named_parameters(remove_duplicate=False))
-        pairs: list[tuple[nn.Parameter, Tensor]] = []
-        for name, mask in self._masks.items():
-            weight = parameters.get(name)
-            if weight is None:
-                raise ValueError(f"these masks are of another model: it has no parameter {name!r}")
-            if weight.shape != mask.shape:
-                raise ValueError(
-                    f"these masks are of another model: {name} has shape {tuple(weight.shape)}, "
-                    f"its mask {tuple(mask.shape)}"
-                )
-            pairs.append((weight, mask))
-        return pairs
+        Raises:
+            ValueError: no optimizer is given, none of them steps a masked weight, or the masks are of another model.
+        """
+        return Hold(self, model, optimizers)
 
     def to_torch_prune(self, model: nn.Module) -> None:
-        """Put the masks into the model with `torch.nn.utils.prune`, in place (`weight_orig`, `weight_mask`)."""
-        for name, (weight, mask) in zip(self, self._matched(model), strict=True):
-            module, attribute = module_of(model, name)
-            torch_prune.custom_from_mask(module, attribute, mask.to(weight.device, weight.dtype))
+        """Put the masks into the model with `torch.nn.utils.prune`, in place (`weight_orig`, `weight_mask`).
+
+        Raises:
+            ValueError: the masks are of another model; or a layer is never called as a module (the output
+                projection of `nn.MultiheadAttention`), and `torch.nn.utils.prune` masks weights when their layer is.
+        """
+        weights = masked_parameters(model, self)
+        names = {id(weight): name for name, weight in weights.items()}
+        # All that share a tensor: masked in one of them only, it would stay dense in the others.
+        owners = [
+            (module, attribute, names[id(parameter)])
+            for module in unwrap(model).modules()
+            for attribute, parameter in module.named_parameters(recurse=False)
+            if id(parameter) in names
+        ]
+        for module, _, name in owners:
+            if isinstance(module, NonDynamicallyQuantizableLinear):
+                raise ValueError(
+                    f"torch.nn.utils.prune cannot mask {name}: nn.MultiheadAttention uses the weight without calling "
+                    "its layer; use hold, or leave the layer out with exclude="
+                )
+        for module, attribute, name in owners:
+            weight = weights[name]
+            torch_prune.custom_from_mask(module, attribute, self[name].to(weight.device, weight.dtype))
 
     @classmethod
     def from_torch_prune(cls, model: nn.Module) -> Self:
@@ -187,30 +202,47 @@ class Masks(Mapping[str, Tensor]):
             ValueError: no layer of the model is pruned by `torch.nn.utils.prune`.
         """
         masks: dict[str, Tensor] = {}
+        seen: set[int] = set()
         inner = unwrap(model)
         for path, module in inner.named_modules():
+            originals = dict(module.named_parameters(recurse=False))
             for buffer, mask in module.named_buffers(recurse=False):
                 attribute = buffer.removesuffix("_mask")
-                if buffer != attribute and f"{attribute}_orig" in dict(module.named_parameters(recurse=False)):
+                original = originals.get(f"{attribute}_orig")
+                if buffer != attribute and original is not None and id(original) not in seen:
+                    seen.add(id(original))
                     masks[f"{path}.{attribute}" if path else attribute] = mask.bool()
         if not masks:
             raise ValueError(f"no layer of this {type(inner).__name__} is pruned by torch.nn.utils.prune")
         try:
-            untouched = prunable(inner, exclude=lambda name, _module, _weight: name in masks)
+            untouched = prunable(inner, exclude=_is_computed)
         except ValueError:
             untouched = {}
         return cls(masks | {n: torch.ones_like(w, dtype=torch.bool) for n, w in untouched.items()})
 
     def save(self, path: str | Path) -> None:
-        """Write the masks and their provenance as a safetensors file."""
-        tensors = {name: mask.detach().cpu().contiguous() for name, mask in self._masks.items()}
+        """Write the masks and their provenance as a safetensors file, whole or not at all.
+
+        Raises:
+            ValueError: the provenance is not JSON-able; its first entry that is not is named.
+            OSError: there is no such folder, or it cannot be written to.
+        """
+        for key, value in self.provenance.items():
+            try:
+                json.dumps({key: value})
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"provenance[{key!r}] cannot be saved: {error}") from error
+        tensors = {
+            name: mask.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, mask in self._masks.items()
+        }
         metadata = {
-            "format": "prunemark.masks/1",
+            "format": _FORMAT,
             # The file sorts tensors by name, but the order of the layers is part of what masks say.
             "layers": json.dumps(list(self._masks)),
             "provenance": json.dumps(self.provenance),
         }
-        save_file(tensors, path, metadata)
+        write_atomically(path, save(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -221,47 +253,26 @@ class Masks(Mapping[str, Tensor]):
             ValueError: the file is truncated, or not one of masks.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no masks file {path}")
+            raise FileNotFoundError(f"there is no masks file {path}" + (" (a folder)" if Path(path).is_dir() else ""))
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("format") != "prunemark.masks/1":
-                    raise ValueError(f"{path} is a safetensors file, but not one of prunemark masks")
-                masks = {name: file.get_tensor(name) for name in json.loads(metadata["layers"])}
+                if metadata.get("format") != _FORMAT:
+                    raise ValueError(f"{path} is a safetensors file, but not one of prunemark masks ({_FORMAT})")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not iterable
         except SafetensorError as error:
             raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-        return cls(masks, provenance=json.loads(metadata["provenance"]))
+        try:
+            layers: Any = json.loads(metadata["layers"])
+            provenance: Any = json.loads(metadata["provenance"])
+            if sorted(layers) != sorted(tensors):
+                raise ValueError("its list of layers does not fit the masks in it")
+            return cls({name: tensors[name] for name in layers}, provenance=provenance)
+        except KeyError as error:
+            raise ValueError(f"{path} is a damaged masks file: it has no {error.args[0]!r}") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is a damaged masks file: {error}") from error
 
 
-class Hold:
-    """Masks in force on one model and optimizer; made by `Masks.hold`."""
-
-    def __init__(self, masks: Masks, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        masks.apply_(model)
-        self._handles: list[Any] = []
-        for name, weight in unwrap(model).named_parameters(remove_duplicate=False):
-            if name in masks and weight.requires_grad:
-                pruned = ~masks[name].to(weight.device)
-                self._handles.append(weight.register_post_accumulate_grad_hook(_zero_gradient(pruned)))
-        self._handles.append(optimizer.register_step_post_hook(lambda *_: masks.apply_(model)))
-        self._handles.append(unwrap(model).register_load_state_dict_post_hook(lambda *_: masks.apply_(model)))
-
-    def remove(self) -> None:
-        """Let go: from now on nothing keeps the pruned weights at 0."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
-def _zero_gradient(pruned: Tensor) -> Any:
-    def hook(weight: Tensor) -> None:
-        if weight.grad is not None:
-            weight.grad.masked_fill_(pruned, 0)
-
-    return hook
+def _is_computed(name: str, module: nn.Module, weight: Tensor) -> bool:
+    return not isinstance(weight, nn.Parameter)

@@ -1,11 +1,12 @@
 """Which tensors of a model can be pruned."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 Predicate = Callable[[str, nn.Module, nn.Parameter], bool]
 Rule = str | type[nn.Module] | Predicate
@@ -20,11 +21,13 @@ _CONVOLUTIONS = (
     nn.ConvTranspose3d,
 )
 
+_NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # pyright: ignore[reportPrivateUsage]
+
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside `torch.compile`, DataParallel and DistributedDataParallel wrappers."""
+    """The user's own module inside `torch.compile`, data parallel and weight averaging wrappers."""
     while True:
-        if isinstance(model, DataParallel | DistributedDataParallel):
+        if isinstance(model, DataParallel | DistributedDataParallel | AveragedModel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
             model = inner
@@ -32,22 +35,32 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every parameter under every name it has, without the prefixes of wrappers, around the model or inside it."""
+    named = unwrap(model).named_parameters(remove_duplicate=False)
+    return {_plain_name(name): parameter for name, parameter in named}
+
+
 def prunable(
     model: nn.Module, *, include: Rules | None = None, exclude: Rules | None = None
 ) -> dict[str, nn.Parameter]:
-    """The prunable weights of a model: name -> parameter, in the order of the model's modules.
+    """The prunable weights of a model: name -> parameter, in the order of `named_parameters()`.
 
     Prunable is every weight tensor of a convolution (also transposed, grouped, 1d, 3d), of a linear map
     (classifier and 1x1 shortcuts included), of a recurrent layer, and the packed or separate projections of
-    `nn.MultiheadAttention`. Biases and normalisation parameters never are. Embeddings are only when
-    `include` names `nn.Embedding`. A tensor that two modules share counts once, under its first name; frozen
-    parameters count. Names are those of `named_parameters()` without wrappers' prefixes.
+    `nn.MultiheadAttention`. Biases and normalisation parameters never are. Frozen parameters are. Names are those
+    of `named_parameters()` without wrappers' prefixes.
+
+    A tensor that several modules share counts once, under the first of its names. It is prunable if it is the
+    weight of one of them, so a classifier tied to an embedding is pruned, and the embedding with it.
 
     Args:
-        model: any module; wrappers of `torch.compile` and data parallelism are looked through.
+        model: any module; wrappers of `torch.compile`, data parallelism and weight averaging are looked through.
         include: keep only what one of these rules selects. A rule is a pattern for the name
             (`"features.*"`, shell style), a module type, or a predicate `(name, module, parameter) -> bool`.
-        exclude: drop what one of these rules selects.
+            Naming a type also makes prunable the tensors of two or more axes that modules of this type hold
+            themselves: `[nn.Linear, nn.Embedding]`, or a layer of your own.
+        exclude: drop what one of these rules selects, under any of its names.
 
     Raises:
         ValueError: nothing is left to prune; a rule selects nothing; a layer's weight is not a plain
@@ -55,65 +68,84 @@ def prunable(
     """
     inner = unwrap(model)
     wanted, unwanted = _as_rules(include), _as_rules(exclude)
-    embeddings = any(isinstance(rule, type) and issubclass(rule, nn.Embedding) for rule in wanted)
+    rules = (*(wanted or ()), *(unwanted or ()))
+    named_types = tuple(rule for rule in rules if isinstance(rule, type))
+    first_names = {id(parameter): _plain_name(name) for name, parameter in inner.named_parameters()}
     found: dict[str, nn.Parameter] = {}
-    seen: set[int] = set()
+    dropped: set[str] = set()
     used: set[int] = set()
-    for module_name, module in inner.named_modules():
-        for attribute in _weight_attributes(module, embeddings=embeddings):
-            name = f"{module_name}.{attribute}" if module_name else attribute
-            kept = not wanted
-            for rule in wanted:
-                if _selects(rule, name, module):
-                    used.add(id(rule))
-                    kept = True
-            for rule in unwanted:
-                if _selects(rule, name, module):
-                    used.add(id(rule))
-                    kept = False
-            if not kept:
-                continue
-            parameter = _plain_parameter(module, attribute, name)
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                found[name] = parameter
-    for rule in (*wanted, *unwanted):
+
+    def select(rules: Sequence[Rule] | None, name: str, module: nn.Module, attribute: str) -> bool:
+        selecting = [id(rule) for rule in rules or () if _selects(rule, name, module, attribute)]
+        used.update(selecting)
+        return bool(selecting)
+
+    for path, module in inner.named_modules(remove_duplicate=False):
+        usual = list(_weight_attributes(module))
+        for attribute in usual or _tensors_of_named_type(module, named_types):
+            name = _plain_name(f"{path}.{attribute}" if path else attribute)
+            parameter = module._parameters.get(attribute)  # pyright: ignore[reportPrivateUsage]
+            first_name = first_names.get(id(parameter), name)
+            included = select(wanted, name, module, attribute) or (bool(usual) and wanted is None)
+            if select(unwanted, name, module, attribute):
+                dropped.add(first_name)
+            elif included:
+                found[first_name] = _plain_parameter(module, attribute, name)
+    for rule in rules:
         if id(rule) not in used:
             raise ValueError(f"the rule {rule!r} selects no prunable weight of this {type(inner).__name__}")
-    if not found:
-        raise ValueError(
-            f"{type(inner).__name__} has nothing to prune: no convolution, linear, recurrent or attention weight"
-        )
-    return found
+    names = [name for name in first_names.values() if name in found and name not in dropped]
+    kept = {name: found[name] for name in names if found[name].numel()}
+    if not kept:
+        why = "no convolution, linear, recurrent or attention weight"
+        if include is not None or exclude is not None:
+            why = "include= and exclude= leave none of its weights"
+        raise ValueError(f"{type(inner).__name__} has nothing to prune: {why}")
+    return kept
 
 
-def _as_rules(rules: Rules | None) -> Sequence[Rule]:
+def _plain_name(name: str) -> str:
+    # A compiled block inside a model is a module of its own around the block.
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def _as_rules(rules: Rules | None) -> Sequence[Rule] | None:
     if rules is None:
-        return ()
-    if isinstance(rules, str | type) or callable(rules):
-        return (rules,)
-    return rules
+        return None
+    listed = (rules,) if isinstance(rules, str | type | nn.Module) or callable(rules) else tuple(rules)
+    for rule in listed:
+        if isinstance(rule, nn.Module) or not (isinstance(rule, str | type) or callable(rule)):
+            raise ValueError(f"a rule is a name pattern, a module type or a predicate, not {rule!r}")
+    return listed
 
 
-def _selects(rule: Rule, name: str, module: nn.Module) -> bool:
+def _selects(rule: Rule, name: str, module: nn.Module, attribute: str) -> bool:
     if isinstance(rule, str):
         return fnmatchcase(name, rule)
     if isinstance(rule, type):
         return isinstance(module, rule)
-    parameter = getattr(module, name.rpartition(".")[2])
-    return rule(name, module, parameter)
+    return rule(name, module, getattr(module, attribute))
 
 
-def _weight_attributes(module: nn.Module, *, embeddings: bool) -> Iterator[str]:
-    if isinstance(module, (nn.Linear, *_CONVOLUTIONS)) or (embeddings and isinstance(module, nn.Embedding)):
+def _weight_attributes(module: nn.Module) -> Iterator[str]:
+    if isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
         yield "weight"
     elif isinstance(module, nn.MultiheadAttention):
         names = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
         yield from (name for name in names if getattr(module, name) is not None)
     elif isinstance(module, nn.RNNBase):
-        yield from (name for name, _ in module.named_parameters() if name.startswith("weight"))
+        kinds = ("ih", "hh", "hr") if module.proj_size else ("ih", "hh")
+        for layer in range(module.num_layers):
+            for direction in ("", "_reverse") if module.bidirectional else ("",):
+                yield from (f"weight_{kind}_l{layer}{direction}" for kind in kinds)
     elif isinstance(module, nn.RNNCellBase):
         yield from ("weight_ih", "weight_hh")
+
+
+def _tensors_of_named_type(module: nn.Module, types: tuple[type[nn.Module], ...]) -> list[str]:
+    if not isinstance(module, types) or isinstance(module, _NORMALISATIONS):
+        return []
+    return [name for name, value in module.named_parameters(recurse=False) if value.ndim >= 2]
 
 
 def _plain_parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
@@ -122,21 +154,56 @@ def _plain_parameter(module: nn.Module, attribute: str, name: str) -> nn.Paramet
         raise ValueError(f"{name} has no shape yet: run the lazy module once before pruning it")
     if parameter is not None:
         return parameter
+    raise ValueError(_why_computed(module, attribute, name))
+
+
+def _why_computed(module: nn.Module, attribute: str, name: str) -> str:
     if f"{attribute}_mask" in module._buffers:  # pyright: ignore[reportPrivateUsage]
-        raise ValueError(
+        return (
             f"{name} is pruned by torch.nn.utils.prune; take its masks with Masks.from_torch_prune(model), "
             "then make it permanent with torch.nn.utils.prune.remove"
         )
-    raise ValueError(
+    return (
         f"{name} is computed from other tensors (a parametrisation or weight norm), so there is no "
         "parameter to hold at zero; remove the parametrisation first, or leave the layer out with exclude="
     )
 
 
+def masked_parameters(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
+    """The model's parameters that these masks name.
+
+    Raises:
+        ValueError: the model has no such parameter, or its shape differs, or it is computed from others.
+    """
+    parameters = parameters_by_name(model)
+    matched: dict[str, nn.Parameter] = {}
+    for name, mask in masks.items():
+        weight = parameters.get(name)
+        if weight is None:
+            raise ValueError(_why_missing(model, name))
+        if weight.shape != mask.shape:
+            raise ValueError(
+                f"these masks are of another model: {name} has shape {tuple(weight.shape)}, "
+                f"its mask {tuple(mask.shape)}"
+            )
+        matched[name] = weight
+    return matched
+
+
+def _why_missing(model: nn.Module, name: str) -> str:
+    try:
+        module, attribute = module_of(model, name)
+        if isinstance(getattr(module, attribute), Tensor):
+            return _why_computed(module, attribute, name)
+    except AttributeError:
+        pass
+    return f"these masks are of another model: it has no parameter {name!r}"
+
+
 def module_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     """The module that owns the parameter of that name, and the parameter's attribute in it."""
     path, _, attribute = name.rpartition(".")
-    return unwrap(model).get_submodule(path), attribute
+    return unwrap(unwrap(model).get_submodule(path)), attribute
 
 
 def device_of(model: nn.Module) -> torch.device:

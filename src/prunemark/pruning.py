@@ -1,7 +1,6 @@
 """Score and select, once or in N rounds."""
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,22 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prunemark.certificates import certify_invert
+from prunemark.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.datasets import Dataset
+from prunemark.examples import Data, example_shape, scoring_batches
+from prunemark.explaining import explained_forward, explained_loss
+from prunemark.isolation import isolated
 from prunemark.masks import Masks
 from prunemark.methods import resolve
-from prunemark.methods.problem import Batch, Forward, Loss, Method, Problem, call
-from prunemark.prunable import Rules, device_of, prunable, unwrap
+from prunemark.methods.problem import Forward, Loss, Method, Problem, call
+from prunemark.onednn import sound_convolutions
+from prunemark.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.quotas import QuotaName
 from prunemark.quotas import quotas as layer_quotas
-from prunemark.randomness import derive, generator
 from prunemark.selection import keep_count, require_finite, select_count
 from prunemark.version import __version__
 
-Data = Dataset | Iterable[Batch]
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
-
-# A dataset's scoring sample is one batch up to this size (10 examples of 25 classes), several beyond it.
-_SCORING_BATCH = 250
 
 
 def score(
@@ -44,16 +43,18 @@ def score(
 ) -> dict[str, Tensor]:
     """Score every prunable weight of a model, once: name -> tensor of the weight's shape, larger = keep.
 
-    Works on a copy: the model, its BatchNorm statistics, gradients and flags, and the global random state are
-    untouched.
+    Works on a copy: the model, its BatchNorm statistics, gradients and flags, and the global random states (torch's,
+    NumPy's, Python's) are untouched, and neither `no_grad` nor autocast around the call reaches in. A model in half
+    precision is scored in float32, which represents its weights exactly: products of bfloat16 numbers tie too often
+    to be ranked. Any other precision is the model's own.
 
     Args:
         model: any module.
         method: a name in METHODS, a configured method, a function `(Problem) -> scores`, or "FILE.py:function".
-        data: (inputs, targets) batches, used exactly as given, or a dataset, from which the method's
-            `examples_per_class` (10) examples of each class are drawn. Inputs that are a tuple are
+        data: (inputs, targets) batches, all of them used exactly as given and read once, or a dataset, from which the
+            method's `examples_per_class` (10) examples of each class are drawn. Inputs that are a tuple are
             given as model(*inputs), a dict as model(**inputs).
-        seed: names all random choices: the examples, random scores, dropout.
+        seed: names all random choices: the examples, the order of a shuffling DataLoader, random scores, dropout.
         input_shape: shape of one example without the batch axis, for methods that need no data.
         include, exclude: which weights are prunable, as in `prunemark.prunable.prunable`.
         loss: (outputs, targets) -> scalar mean loss.
@@ -62,8 +63,9 @@ def score(
         options: the method's own, such as `bn="eval"`.
 
     Raises:
-        ValueError: unknown method or option, missing data, nothing prunable, a loss that is not a scalar, or
-            scores that are not finite (the layer is named).
+        ValueError: unknown method or option; missing data, or data that is no batches; nothing prunable; a model that
+            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar; scores
+            that are not finite (the layer is named).
     """
     return _Scorer(model, resolve(method, **options), data, seed, input_shape, include, exclude, loss, forward)(within)
 
@@ -102,8 +104,8 @@ def prune(
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
-    if rounds < 1:
-        raise ValueError(f"rounds counts from 1; got {rounds}")
+    if not isinstance(rounds, int) or rounds < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
     scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
@@ -112,7 +114,7 @@ def prune(
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
-        scores = scorer(masks)
+        scores = scorer(masks, n)
         survivors = None if getattr(configured, "revives", False) else masks
         budget = None
         if quotas is not None:
@@ -123,6 +125,7 @@ def prune(
             certificate = certify_invert(scores, chosen, within=survivors, per_layer=quotas is not None)
             provenance |= {"ablation": "invert", "certificate": certificate.to_dict()}
         masks = chosen
+        del scores  # or they would still be held while the next round makes its own
     return Masks(masks, provenance=provenance)
 
 
@@ -152,89 +155,68 @@ class _Scorer:
         self.method = method
         self.seed = seed
         self.data = data
-        self.batches = _scoring_batches(data, method, seed, next(iter(self.weights.values())))
-        self.input_shape = input_shape if input_shape is not None else _shape_of(data, self.batches)
-        self.loss = loss
-        self.forward = forward
+        first = next(iter(self.weights.values()))
+        for name, weight in self.weights.items():
+            if weight.is_meta:
+                raise ValueError(f"{name} is on the meta device: it has no values to score")
+        self.device, self.dtype = first.device, at_least_single(first[:0]).dtype
+        self.half = self.dtype != first.dtype
+        with isolated(self.seed, "batches", device=self.device):
+            self.batches = scoring_batches(
+                data, method, seed=seed, device=self.device, dtype=self.dtype, single=self.half
+            )
+        self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
+        self.loss = explained_loss(loss)
+        self.forward = explained_forward(forward)
 
-    def __call__(self, masks: Masks | None) -> dict[str, Tensor]:
-        private = copy.deepcopy(self.model).requires_grad_(True).train()
-        private.zero_grad(set_to_none=True)
-        by_name = dict(private.named_parameters(remove_duplicate=False))
+    def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
+        with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
+            return self._checked(self.method(self._problem(masks, n)))
+
+    def _problem(self, masks: Masks | None, n: int) -> Problem:
+        private = independent_copy(self.model).train()
+        to_single_precision_(private)
+        for parameter in private.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        by_name = parameters_by_name(private)
         weights = {name: by_name[name] for name in self.weights}
         if masks is None:
             masks = Masks.ones(weights)
+        if masks.keys() != weights.keys():
+            raise ValueError("within= must be masks of exactly the prunable weights of this model")
         masks.apply_(private)
-        problem = Problem(
+        return Problem(
             model=private,
             weights=weights,
             masks=masks,
-            initial={name: weight.detach() for name, weight in self.weights.items()},
+            initial={name: at_least_single(weight.detach()) for name, weight in self.weights.items()},
             seed=self.seed,
             loss=self.loss,
             forward=self.forward,
             input_shape=self.input_shape,
+            round=n,
             given_batches=self.batches,
         )
-        device = device_of(private)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(derive(self.seed, "scoring"))
-            scores = self.method(problem)
-        return self._checked(scores)
 
     def _checked(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not isinstance(scores, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"a method returns a mapping from names to scores, not a {type(scores).__name__}")
         missing = [name for name in self.weights if name not in scores]
         foreign = [name for name in scores if name not in self.weights]
         if missing or foreign:
             raise ValueError(f"scores must name each prunable weight: missing {missing}, not prunable {foreign}")
+        checked: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
-            if scores[name].shape != weight.shape:
-                raise ValueError(
-                    f"scores of {name} have shape {tuple(scores[name].shape)}, its weight {tuple(weight.shape)}"
-                )
-        checked = {name: scores[name].detach() for name in self.weights}
+            score = scores[name]
+            if not isinstance(score, Tensor) or score.is_complex():  # pyright: ignore[reportUnnecessaryIsInstance]
+                kind = score.dtype if isinstance(score, Tensor) else type(score).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"scores of {name} must be a tensor of real numbers, not {kind}")
+            if score.shape != weight.shape:
+                raise ValueError(f"scores of {name} have shape {tuple(score.shape)}, its weight {tuple(weight.shape)}")
+            score = at_least_single(score.detach())
+            checked[name] = score.to(torch.uint8) if score.dtype == torch.bool else score
         require_finite(checked)
         return checked
-
-
-def _scoring_batches(data: Data | None, method: Method, seed: int, like: Tensor) -> Sequence[Batch]:
-    if data is None:
-        return ()
-    if not isinstance(data, Dataset):
-        batches = [(_moved(inputs, like), _moved(targets, like)) for inputs, targets in data]
-        if not batches:
-            raise ValueError("data holds no batches")
-        return batches
-    ordinary: int | None = getattr(method, "ordinary_batch", None)
-    if ordinary is not None:
-        chosen = torch.randperm(len(data.train), generator=generator(seed, "examples"))[:ordinary]
-        inputs, targets = data.train.inputs[chosen], data.train.targets[chosen]
-    else:
-        per_class: int = getattr(method, "examples_per_class", 10)
-        inputs, targets = data.balanced_sample(per_class, generator(seed, "examples"))
-        # Drawn class by class; batches must mix the classes, or BatchNorm sees one class at a time.
-        order = torch.randperm(len(inputs), generator=generator(seed, "examples", "order"))
-        inputs, targets = inputs[order], targets[order]
-    inputs, targets = inputs.to(like.device, like.dtype), targets.to(like.device)
-    return list(zip(inputs.split(_SCORING_BATCH), targets.split(_SCORING_BATCH), strict=True))
-
-
-def _moved(value: Any, like: Tensor) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(like.device)
-    if isinstance(value, Mapping):
-        return {key: _moved(item, like) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return tuple(_moved(item, like) for item in value)
-    return value
-
-
-def _shape_of(data: Data | None, batches: Sequence[Batch]) -> tuple[int, ...] | None:
-    if isinstance(data, Dataset):
-        return data.input_shape
-    if batches and isinstance(inputs := batches[0][0], Tensor):
-        return tuple(inputs.shape[1:])
-    return None
 
 
 def _provenance(

@@ -1,0 +1,49 @@
+"""Failures of the user's model and loss, said in a sentence."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunemark.examples import tensors_of
+from prunemark.methods.problem import Forward, Inputs, Loss
+
+
+def explained_forward(forward: Forward) -> Forward:
+    """The same forward, but inputs in another precision than the model's are a ValueError that says so."""
+
+    def explained(model: nn.Module, inputs: Inputs) -> Any:
+        try:
+            return forward(model, inputs)
+        except RuntimeError as error:
+            given = {tensor.dtype for tensor in tensors_of(inputs) if tensor.is_floating_point()}
+            own = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+            if "type" in str(error) and given - own:
+                raise ValueError(
+                    f"the model computes in {_names(own)}, but its inputs are {_names(given)}: convert one of them"
+                ) from error
+            raise
+
+    return explained
+
+
+def explained_loss(loss: Loss) -> Loss:
+    """The same loss, but what is no tensor, before it or after it, is a ValueError that says what to do."""
+
+    def explained(outputs: Any, targets: Any) -> Tensor:
+        if loss is functional.cross_entropy and not isinstance(outputs, Tensor):
+            raise ValueError(
+                f"the model returns a {type(outputs).__name__}, which cross-entropy cannot take: pass "
+                "forward=(model, inputs) -> logits, or loss=(outputs, targets) -> scalar"
+            )
+        value = loss(outputs, targets)
+        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"the loss must be one number as a tensor, so that it has gradients; got {value!r}")
+        return value
+
+    return explained
+
+
+def _names(dtypes: set[torch.dtype]) -> str:
+    return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
