@@ -12,6 +12,7 @@ from prunemark.version import __version__ as __version__
 if TYPE_CHECKING:
     from prunemark import methods as methods
     from prunemark.ablations import Certificate, CertificateError, reinitialize, shuffle
+    from prunemark.connectivity import Topology, topology
     from prunemark.datasets import Dataset, dataset
     from prunemark.masks import Masks
     from prunemark.networks import network
@@ -28,6 +29,7 @@ _HOMES = {
     "Dataset": "datasets",
     "Masks": "masks",
     "Study": "study.spec",
+    "Topology": "connectivity",
     "dataset": "datasets",
     "network": "networks",
     "prune": "pruning",
@@ -37,6 +39,7 @@ _HOMES = {
     "score": "pruning",
     "select": "selection",
     "shuffle": "ablations",
+    "topology": "connectivity",
 }
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "Dataset",
     "Masks",
     "Study",
+    "Topology",
     "dataset",
     "methods",
     "network",
@@ -55,6 +59,7 @@ __all__ = [
     "score",
     "select",
     "shuffle",
+    "topology",
 ]
 
 

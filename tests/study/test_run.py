@@ -230,26 +230,23 @@ def test_data_that_changed_are_refused(tiny: Tiny, tmp_path: Path, inline: str) 
 
 DRIVER = """
 import sys
-from prunemark.study.progress import Advanced
 from prunemark.study.run import run
 from prunemark.study.spec import Study
 from tests.study.conftest import TINY
 
-run(Study(**TINY), out=sys.argv[1], workers=2, progress=lambda event: print(type(event).__name__, flush=True))
+for _ in range(2):
+    tell = lambda event: print(type(event).__name__, flush=True)
+    summary = run(Study(**TINY), out=sys.argv[1], workers=2, progress=tell)
+    print("interrupted" if summary.interrupted else "finished", flush=True)
 """
 
 
-def driver(out: Path) -> subprocess.Popen[str]:
-    """A program that runs the tiny study, as a script without a main guard would."""
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(out)], stdout=subprocess.PIPE, text=True)
-
-
-def wait_for_jobs(process: subprocess.Popen[str], count: int) -> None:
+def wait_for(process: subprocess.Popen[str], line: str, count: int = 1) -> None:
     assert process.stdout is not None
     while count:
-        line = process.stdout.readline()
-        assert line, "the driver ended early"
-        count -= line == "Advanced\n"
+        said = process.stdout.readline()
+        assert said, "the driver ended early"
+        count -= said == f"{line}\n"
 
 
 def alive(pid: int) -> bool:
@@ -261,33 +258,27 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc to find the workers")
-def test_a_killed_driver_leaves_no_workers_and_can_be_resumed(tiny: Tiny, tmp_path: Path, inline: str) -> None:
-    killed = driver(tmp_path / "killed")
-    wait_for_jobs(killed, 6)
-    workers = [int(pid) for pid in Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()]
-    killed.kill()
-    assert killed.wait() == -signal.SIGKILL
-    killed.communicate()
+def test_a_script_can_be_interrupted_and_killed_and_resumed(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    out = tmp_path / "out"
+    script = subprocess.Popen([sys.executable, "-c", DRIVER, str(out)], stdout=subprocess.PIPE, text=True)
+    wait_for(script, "Advanced", 2)
+    script.send_signal(signal.SIGINT)
+    wait_for(script, "interrupted")
+    wait_for(script, "Advanced", 3)
+    workers = [int(pid) for pid in Path(f"/proc/{script.pid}/task/{script.pid}/children").read_text().split()]
+    script.kill()
+    script.communicate()
+    assert script.returncode == -signal.SIGKILL
     assert len(workers) == 2
     deadline = time.monotonic() + 30
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < deadline, "a worker outlived its driver"
         time.sleep(0.02)
-    summary = run(tiny(), out=tmp_path / "killed", executor=inline)
-    assert summary.skipped >= 6
+    summary = run(tiny(), out=out, executor=inline)
+    assert summary.skipped >= 5
     assert (summary.failed, summary.left) == (0, 0)
     run(tiny(), out=tmp_path / "straight", executor=inline)
-    pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), numbers(tmp_path / "straight"), check_exact=True)
-
-
-def test_a_script_without_a_main_guard_can_be_interrupted(tmp_path: Path) -> None:
-    script = driver(tmp_path)
-    wait_for_jobs(script, 3)
-    script.send_signal(signal.SIGINT)
-    script.communicate(timeout=60)
-    assert script.returncode == 0, "run returns its summary"
-    with Store.writing(tmp_path) as store:
-        assert len(store.finished()) >= 3
+    pd.testing.assert_frame_equal(numbers(out), numbers(tmp_path / "straight"), check_exact=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-class StoreError(RuntimeError):
+class StoreError(OSError):
     """A results folder that cannot be used; the message says why, and what to do."""
 
 

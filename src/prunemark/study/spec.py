@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry
+from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.recipes import Recipe, recipe_for
@@ -193,7 +193,7 @@ class Study(BaseModel):
     Attributes:
         name: its name in the results.
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
-        dataset: a name in DATASETS.
+        dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
         benchmarks: what prunes at the end of training: names in BENCHMARKS.
         ablations: names in ABLATIONS; the unmodified run is always there.
@@ -275,7 +275,12 @@ class Study(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _dataset_fits(cls, name: str, info: ValidationInfo) -> str:
-        if name not in DATASETS:
+        if split_scheme(name)[0]:
+            try:
+                entry_for(name)
+            except ValueError as error:
+                raise fail(str(error)) from None
+        elif name not in DATASETS:
             raise fail(unknown("dataset", name, DATASETS))
         _check_network(info.data.get("network"), name, {})
         return name
@@ -314,14 +319,14 @@ class Study(BaseModel):
     def _rewinding_lies_within(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text is None and info.data.keys() >= _SCHEDULE and "lottery-rewinding" in info.data.get("benchmarks", ()):
             recipe = recipe_for(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
-            _step(recipe.rewind_to, info)
+            _step(str(recipe.rewind_to), info)
         return text
 
     @field_validator("examples_per_class")
     @classmethod
     def _examples_suffice(cls, count: int, info: ValidationInfo) -> int:
         if "dataset" in info.data:
-            entry = DATASETS[info.data["dataset"]]
+            entry = entry_for(info.data["dataset"])
             most = entry.train_examples // entry.classes
             if count > most:
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
@@ -336,12 +341,12 @@ class Study(BaseModel):
     @property
     def rewind_step(self) -> str:
         """The step that lottery rewinding goes back to, as text."""
-        return self.rewind_to or self.full_recipe.rewind_to
+        return self.rewind_to or str(self.full_recipe.rewind_to)
 
     @property
     def data(self) -> DatasetEntry:
         """The data set's line in DATASETS."""
-        return DATASETS[self.dataset]
+        return entry_for(self.dataset)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -431,7 +436,7 @@ def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _check_network(network: str | None, dataset: str, options: dict[str, Any]) -> None:
     if network in NETWORKS:
-        data = DATASETS[dataset]
+        data = entry_for(dataset)
         try:
             NETWORKS[network].check(data.input_shape, data.classes, options)
         except ValueError as error:
@@ -440,7 +445,7 @@ def _check_network(network: str | None, dataset: str, options: dict[str, Any]) -
 
 def _step_in(fields: Mapping[str, Any], step: Step) -> int:
     recipe = recipe_for(fields["network"], fields["dataset"]).override(fields["recipe"])
-    per_epoch = recipe.steps_per_epoch(DATASETS[fields["dataset"]].train_examples)
+    per_epoch = recipe.steps_per_epoch(entry_for(fields["dataset"]).train_examples)
     return step.at(steps_per_epoch=per_epoch, total_steps=recipe.epochs * per_epoch)
 
 

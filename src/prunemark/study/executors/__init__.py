@@ -18,7 +18,7 @@ class Finished:
     lost: str = ""
 
 
-class ExecutorError(RuntimeError):
+class ExecutorError(OSError):
     """The workers cannot work at all."""
 
 

@@ -1,0 +1,63 @@
+"""What the command line prints on: a console, and the progress of a run."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prunemark.study.progress import Event, Progress
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    # A file or pipe has no width; 80 columns would wrap tables that are then read elsewhere.
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+
+
+class ProgressBar:
+    """A bar with the time left on terminals, a line a tenth of the way elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self.console = make_console(stderr=True)
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("jobs, {task.fields[left]} left"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task: Any = None
+        self.tenths = 0
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self._tell
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def _tell(self, event: "Event") -> None:
+        from prunemark.study.progress import Planned, duration
+
+        if isinstance(event, Planned):
+            self.console.print(event.describe(), markup=False)
+            if event.jobs:
+                self.task = self.bar.add_task("", total=event.jobs, left=duration(event.seconds))
+            return
+        left = duration(event.seconds_left)
+        if event.status == "failed":
+            self.console.print(
+                f"failed {event.kind} {event.key[:12]}: {event.error.partition(chr(10))[0]}", markup=False
+            )
+        if self.task is not None:
+            self.bar.update(self.task, completed=event.jobs_done, left=left)
+        tenths = 10 * event.jobs_done // event.jobs_total
+        if not self.console.is_terminal and tenths > self.tenths:
+            self.tenths = tenths
+            self.console.print(f"{event.jobs_done:,} of {event.jobs_total:,} jobs done, {left} left", markup=False)

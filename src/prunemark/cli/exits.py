@@ -1,0 +1,3 @@
+"""Exit codes."""
+
+DONE, FAILED_JOBS, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -1,0 +1,187 @@
+"""`run`, `report`, `export` and `check`: studies on the command line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunemark.cli.console import ProgressBar, make_console
+from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prunemark.stats import Verdict
+    from prunemark.study.run import RunSummary
+
+Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
+DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+
+
+def run(
+    study: Annotated[
+        str, typer.Argument(help="A study file, or the name of a shipped study.", metavar="STUDY.toml|NAME")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for results and report; by default prunemark-NAME.", metavar="DIR")
+    ] = None,
+    workers: Workers = None,
+    executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
+    ] = False,
+) -> None:
+    """Run what is missing of a study, then judge it and write its report."""
+    from prunemark.study.run import run as run_study
+    from prunemark.study.spec import Study
+
+    checked = Study.load(study)
+    folder = out or Path(f"prunemark-{checked.name}")
+    with ProgressBar() as progress:
+        summary = run_study(
+            checked,
+            out=folder,
+            workers=workers,
+            executor=executor,
+            device=device,
+            data_dir=data_dir,
+            progress=progress,
+            dry_run=dry_run,
+        )
+    if dry_run:
+        return
+    console = make_console()
+    _tell(console, summary, folder)
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    _judge(console, folder, checked.name, folder / "report.html")
+    if summary.failed:
+        raise typer.Exit(FAILED_JOBS)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
+    out: Annotated[Path | None, typer.Option(help="The page to write; by default DIR/report.html.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Which study, if the folder holds several; by default the last.")
+    ] = None,
+) -> None:
+    """Judge the results in a folder, print the verdicts and write the report; also while a study runs."""
+    _judge(make_console(), folder, study, out or folder / "report.html")
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
+    format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT.")] = None,
+    study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
+) -> None:
+    """Write the results in a folder as a table: one row a trial."""
+    from prunemark.study.store import export as export_results
+
+    print(export_results(folder, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
+
+
+def check(
+    method: Annotated[str, typer.Argument(help="Your scoring function.", metavar="FILE.py:METHOD")],
+    study: Annotated[str, typer.Option(help="Whose battery to run: a shipped study, or a file.")] = "quickstart",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for results and report; by default prunemark-check-METHOD.", metavar="DIR"),
+    ] = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+) -> None:
+    """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
+    from prunemark.registry import is_file_reference
+    from prunemark.report.check import check_words
+    from prunemark.study.run import run as run_study
+    from prunemark.study.spec import Study
+
+    if not is_file_reference(method):
+        raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
+    label = method.rpartition(":")[2]
+    battery = Study.load(study)
+    fields = battery.model_dump(exclude={"name", "description", "methods"})
+    checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
+    folder = out or Path(f"prunemark-check-{label}")
+    with ProgressBar() as progress:
+        summary = run_study(checked, out=folder, workers=workers, device=device, data_dir=data_dir, progress=progress)
+    console = make_console()
+    _tell(console, summary, folder)
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    judged = _judge(console, folder, checked.name, folder / "report.html")
+    console.print()
+    for sentence in check_words(judged, label):
+        console.print(f"- {sentence}", markup=False)
+    if summary.failed:
+        raise typer.Exit(FAILED_JOBS)
+
+
+def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
+    from rich.markup import escape
+
+    from prunemark.study.progress import duration
+
+    for key, reason in summary.failures:
+        console.print(f"[red]failed[/red] {key[:12]}: {escape(reason)}")
+    if summary.interrupted:
+        console.print(f"stopped; {summary.left:,} jobs are left. Run the same command again to go on.")
+        return
+    words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
+    if summary.skipped:
+        words.append(f"{summary.skipped:,} were there already")
+    if summary.failed:
+        words.append(f"{summary.failed:,} failed: run again to retry them")
+    console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
+
+
+def _judge(console: "Console", folder: Path, study: str | None, page: Path) -> "list[Verdict]":
+    from prunemark.registry import unknown
+    from prunemark.report import results_table, verdict_table, write_report
+    from prunemark.stats import claims, verdicts
+    from prunemark.study.store import Store
+
+    with Store.reading(folder) as store:
+        specs = store.studies()
+        if study is not None and study not in specs:
+            raise ValueError(unknown("study", study, specs))
+        if not specs:
+            raise ValueError(f"{folder} holds no study yet")
+        name = study or list(specs)[-1]
+        table = store.results(name)
+    if table.empty:
+        raise ValueError(f"no trial of {name} in {folder} has finished yet")
+    judged = verdicts(table, margin=specs[name]["margin"])
+    summary = claims(judged)
+    path = write_report(table, judged, summary, study_name=name, facts=_facts(specs[name], table), out=page)
+    console.print(results_table(table))
+    console.print(verdict_table(judged, summary))
+    console.print(f"report: {path}", soft_wrap=True)
+    return judged
+
+
+def _facts(spec: dict[str, Any], table: Any) -> dict[str, str]:
+    """What a reader needs to know to trust or repeat the numbers."""
+    import platform
+
+    seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
+    return {
+        "Network": spec["network"],
+        "Data set": spec["dataset"],
+        "Replicates": str(spec["replicates"]),
+        "Margin": f"{spec['margin']:g} percentage points",
+        "Recipe overrides": ", ".join(f"{key} = {value}" for key, value in spec["recipe"].items()) or "none",
+        "Training time": f"{seconds / 3600:.2f} core hours",
+        "Device": ", ".join(sorted(set(table["device"].dropna()))),
+        "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "Versions": "; ".join(
+            f"prunemark {code}, torch {torch}"
+            for code, torch in table[["code_version", "torch_version"]].drop_duplicates().itertuples(index=False)
+        ),
+    }
