@@ -4,6 +4,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export OMP_NUM_THREADS = 1
+export NO_MKDOCS_2_WARNING = 1
 
 .venv/run: requirements/run.txt pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
