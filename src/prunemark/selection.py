@@ -95,21 +95,30 @@ def _keep_best(scores: Mapping[str, Tensor], survivors: Masks, keep: int, *, inv
         return Masks({name: survivors[name] & ~best[name] for name in scores})
     if keep == 0:
         return Masks({name: torch.zeros_like(survivors[name]) for name in scores})
-    dtype = reduce(torch.promote_types, (score.dtype for score in scores.values()))
-    ranked = torch.cat([score[survivors[name]].to(dtype) for name, score in scores.items()])
-    # A partial selection: the score of the last weight kept, without sorting the others.
-    threshold = ranked.kthvalue(candidates - keep + 1).values
-    above = ranked > threshold
-    ties = (ranked == threshold).nonzero().squeeze(1)
-    above[ties[: keep - int(above.sum())]] = True
-    chosen: dict[str, Tensor] = {}
-    start = 0
+    dtype = reduce(torch.promote_types, (score.dtype for score in scores.values()), torch.float32)
+    threshold = _kth_largest([_ranked(score, survivors[name], dtype) for name, score in scores.items()], keep)
+    chosen = {name: _ranked(score, survivors[name], dtype) > threshold for name, score in scores.items()}
+    missing = keep - sum(int(mask.sum()) for mask in chosen.values())
     for name, score in scores.items():
-        survivor = survivors[name]
-        mask = torch.zeros_like(survivor)
-        count = int(survivor.sum())
-        mask[survivor] = above[start : start + count]
-        chosen[name] = mask
-        start += count
-        assert mask.shape == score.shape
+        if not missing:
+            break
+        ties = (_ranked(score, survivors[name], dtype) == threshold).flatten().nonzero().squeeze(1)[:missing]
+        chosen[name].view(-1)[ties] = True
+        missing -= len(ties)
     return Masks(chosen)
+
+
+def _ranked(score: Tensor, survivor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Scores in the common dtype, contiguous, with pruned weights behind all others."""
+    return torch.where(survivor, score.to(dtype), -torch.inf).contiguous()
+
+
+def _kth_largest(pieces: list[Tensor], k: int) -> float:
+    """The k-th largest of all values, by partial selection: nothing is sorted."""
+    values = torch.cat([piece.flatten() for piece in pieces])
+    index = len(values) - k
+    if values.device.type == "cpu":
+        array = values.numpy()
+        array.partition(index)  # in place, and several times faster than kthvalue
+        return float(array[index])
+    return float(values.kthvalue(index + 1).values)
