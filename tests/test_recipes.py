@@ -1,45 +1,57 @@
 """Recipes: the paper's table, overrides, and what is refused."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prunemark.datasets import DATASETS
 from prunemark.networks import NETWORKS
-from prunemark.recipes import DEFAULT, RECIPES, Recipe, recipe_for
+from prunemark.recipes import AUGMENTATIONS, DEFAULT, RECIPES, REPLICATES, Recipe, recipe_for
+from prunemark.steps import Step
 
-TRAIN_EXAMPLES = {
-    "mnist": 60_000,
-    "fashion-mnist": 60_000,
-    "digits": 1_297,
-    "cifar-10": 50_000,
-    "tinyimagenet": 100_000,
-    "imagenet": 1_281_167,
-}
+PAPER = [
+    ("lenet-300-100", "mnist", 40, 128, 0.1, 0, (), 0, 0, (), 5),
+    ("resnet-20", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4, ("crop", "flip"), 5),
+    ("vgg-16", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4, ("crop", "flip"), 5),
+    ("resnet-18", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4, ("crop", "flip"), 3),
+    ("resnet-18-modified", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4, ("crop", "flip"), 3),
+    ("resnet-50", "imagenet", 90, 1024, 0.4, 0.9, (30, 60, 80), 5, 1e-4, ("resized-crop", "flip"), 3),
+]
 
 
-@pytest.mark.parametrize(
-    ("network", "dataset", "epochs", "batch_size", "lr", "momentum", "drops", "warmup", "weight_decay"),
-    [
-        ("lenet-300-100", "mnist", 40, 128, 0.1, 0, (), 0, 0),
-        ("resnet-20", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4),
-        ("vgg-16", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4),
-        ("resnet-18", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4),
-        ("resnet-18-modified", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4),
-        ("resnet-50", "imagenet", 90, 1024, 0.4, 0.9, (30, 60, 80), 5, 1e-4),
-    ],
-)
-def test_the_table_is_the_papers(network, dataset, epochs, batch_size, lr, momentum, drops, warmup, weight_decay):
+@pytest.mark.parametrize("line", PAPER, ids=lambda line: line[0])
+def test_the_table_is_the_papers(line):
+    network, dataset, epochs, batch_size, lr, momentum, drops, warmup, weight_decay, augment, replicates = line
     recipe = RECIPES[network, dataset]
     assert (recipe.epochs, recipe.batch_size, recipe.lr) == (epochs, batch_size, lr)
     assert (recipe.momentum, recipe.weight_decay) == (momentum, weight_decay)
-    assert (recipe.drops, recipe.warmup_epochs) == (drops, warmup)
+    assert (recipe.drops, recipe.warmup_epochs, recipe.augment) == (drops, warmup, augment)
+    assert REPLICATES[network, dataset] == replicates
+
+
+def test_the_table_of_replicates_has_the_papers_lines_only():
+    assert REPLICATES.keys() == {line[:2] for line in PAPER}
+
+
+@pytest.mark.parametrize("pair", RECIPES, ids=" on ".join)
+def test_every_line_names_a_network_and_a_data_set_that_fit(pair):
+    network, dataset = pair
+    entry = DATASETS[dataset]
+    NETWORKS[network].check(entry.input_shape, entry.classes)
+
+
+def test_recipes_are_read_without_torch():
+    program = "import sys; from prunemark.recipes import RECIPES; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(("pair", "recipe"), RECIPES.items())
 def test_every_recipe_rewinds_to_a_step_before_the_first_drop(pair, recipe):
-    examples = TRAIN_EXAMPLES[pair[1]]
+    examples = DATASETS[pair[1]].train_examples
     steps = recipe.steps_per_epoch(examples)
     rewind = recipe.rewind_to.at(steps_per_epoch=steps, total_steps=recipe.total_steps(examples))
     assert rewind < (recipe.drops[0] if recipe.drops else recipe.epochs) * steps
@@ -72,6 +84,35 @@ def test_override_of_the_batch_size_leaves_the_rest():
     changed = recipe.override({"batch_size": 256})
     assert changed.batch_size == 256
     assert changed.override({"batch_size": 128}) == recipe
+
+
+def test_a_changed_batch_size_at_the_same_learning_rate_is_noted_with_what_scaling_would_make_it():
+    recipe = recipe_for("resnet-20", "cifar-10")
+    assert recipe.override({"batch_size": 512}).notes(recipe) == (
+        "batch_size is 512 instead of 128, and the learning rate stays 0.1; scaled in proportion it would be lr = 0.4",
+    )
+    assert recipe.override({"batch_size": 48}).notes(recipe)[0].endswith("lr = 0.0375")
+
+
+@pytest.mark.parametrize("changes", [{}, {"lr": 0.3}, {"epochs": 10}, {"batch_size": 512, "lr": 0.4}])
+def test_other_changes_need_no_note(changes):
+    recipe = recipe_for("resnet-20", "cifar-10")
+    assert recipe.override(changes).notes(recipe) == ()
+
+
+def test_the_rewinding_step_is_a_step_however_it_is_given():
+    assert DEFAULT.override({"rewind_to": "12it"}).rewind_to == Step(12, "it")
+    assert DEFAULT.override({"rewind_to": Step(2, "ep")}).rewind_to == Step(2, "ep")
+    assert Recipe(epochs=1).rewind_to.at(steps_per_epoch=7, total_steps=7) == 0
+    assert all(isinstance(recipe.rewind_to, Step) for recipe in RECIPES.values())
+
+
+def test_augmentations_have_known_names_and_are_named_once():
+    assert DEFAULT.override({"augment": list(AUGMENTATIONS)}).augment == tuple(AUGMENTATIONS)
+    with pytest.raises(ValueError, match=r'unknown augmentation "crp"; known: crop, .*did you mean "crop"'):
+        DEFAULT.override({"augment": ["crp"]})
+    with pytest.raises(ValueError, match="each augmentation once"):
+        DEFAULT.override({"augment": ["flip", "flip"]})
 
 
 def test_override_by_nothing_is_the_same_recipe():

@@ -12,6 +12,7 @@ from typing import Any
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.randomness import derive
+from prunemark.recipes import recipe_for
 from prunemark.registry import is_file_reference
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key, file_hash
@@ -241,7 +242,7 @@ class _Planner:
 
     def _notes(self) -> tuple[str, ...]:
         study = self.study
-        notes: list[str] = []
+        notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
         if study.ablations and any(method.name == "random" for method in study.methods):
             notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
         if study.ablations and 0 in study.sparsities:

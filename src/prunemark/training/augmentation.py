@@ -77,8 +77,8 @@ class ResizedCrop:
 
     The part's share of the area is uniform over `area`, the logarithm of its width : height over `aspect`; sides are
     rounded to pixels. What does not lie within the image is drawn again, ten times at most; then the part is the
-    largest one in the middle whose width : height is within `aspect`. Scaling is bilinear, with a triangle filter of
-    the scale's width where it shrinks (antialiasing).
+    largest one in the middle whose width : height is within `aspect`. Scaling is bilinear; a part is never scaled down,
+    so that antialiasing makes no difference.
 
     Reference: Szegedy et al. 2015, arXiv 1409.4842, as torchvision's RandomResizedCrop.
     """
@@ -124,13 +124,13 @@ def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
     """The weight of each pixel of a side in each pixel of the part that is scaled to that side: (B, size, size).
 
     Output pixel i lies at x = start + (i + 1/2) length / size; the weight of input pixel j, with its middle at j + 1/2,
-    is proportional to max(0, 1 - |j + 1/2 - x| / max(1, length / size)) inside the part, and 0 outside.
+    is proportional to max(0, 1 - |j + 1/2 - x|) inside the part, and 0 outside.
     """
     pixel = torch.arange(size, device=start.device)
     start, length = start[:, None, None], length[:, None, None]
-    scale = length / size
-    distance = (pixel + 0.5 - start - (pixel[:, None] + 0.5) * scale).abs()
-    weights = (1 - distance / scale.clamp(min=1)).clamp(min=0) * ((pixel >= start) & (pixel < start + length))
+    # Differences in whole numbers, which are exact: positions in float32 would be off by up to 1e-5 pixels.
+    distance = (size * (2 * (pixel - start) + 1) - length * (2 * pixel[:, None] + 1)).abs() / (2 * size)
+    weights = (1 - distance).clamp(min=0) * ((pixel >= start) & (pixel < start + length))
     return weights / weights.sum(2, keepdim=True)
 
 
@@ -151,7 +151,8 @@ class Augmenter:
 
     Args:
         names: names of `prunemark.recipes.AUGMENTATIONS`.
-        inputs: the training images (N, C, H, W). Their darkest value in each channel is the black of "crop".
+        inputs: the training images (N, C, H, W). The black of "crop" is what lazy inputs say it is; of a tensor, the
+            darkest value in each channel.
 
     Raises:
         ValueError: an unknown name.
