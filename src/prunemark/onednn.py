@@ -15,8 +15,8 @@ def sound_convolutions(model: nn.Module) -> Generator[None]:
 
     torch 2.13's oneDNN does so in the weight gradient of a 1x1 convolution with a stride and fewer input channels than
     one of its blocks (oneDNN issue 6035; crashes seen with 2 to 6 channels, and valgrind names
-    `jit_avx2_1x1_convolution_bwd_weights`); what it damages crashes later, or is a gradient. Such layers are the shortcuts
-    of narrow residual networks; networks that contain one run without oneDNN, all others with it.
+    `jit_avx2_1x1_convolution_bwd_weights`); what it damages crashes later, or is a gradient. Shortcuts of narrow
+    residual networks are such layers; networks that contain one run without oneDNN, all others with it.
     """
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
     if not any(
