@@ -1,7 +1,5 @@
 """A state of training on disk: safetensors, written atomically."""
 
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from prunemark.atomic import write_atomically
 
 _FORMAT = "prunemark.checkpoint/1"
 
@@ -40,19 +40,9 @@ class Checkpoint:
         Raises:
             OSError: the folder cannot be written to.
         """
-        path = Path(path)
         tensors = {f"model/{name}": tensor for name, tensor in self.model.items()}
         tensors |= {f"momentum/{name}": tensor for name, tensor in self.momentum.items()}
-        content = save(tensors, {"format": _FORMAT, "step": str(self.step)})
-        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_atomically(path, save(tensors, {"format": _FORMAT, "step": str(self.step)}))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
