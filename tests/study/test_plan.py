@@ -187,7 +187,7 @@ def test_the_key_of_a_job_is_what_it_always_was(tiny: Tiny) -> None:
         '{"dataset":"digits","network":{"name":"lenet-300-100","options":{}},"recipe":null,'
         f'"seed":{initial.spec["seed"]},"step":0}}'
     )
-    assert initial.key == "4c5462a6a59c37c055f6c3da6e16850a92095f13537fd635426b9f76f00bf820"
+    assert initial.key == "f61421e90f20dd4c75332a826d06c115b799567aca894771f065db7167fa4021"
 
 
 def test_the_plan_says_how_big_it_is(tiny: Tiny) -> None:

@@ -103,8 +103,8 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "synflow:synaptic-flow": MethodEntry(
         target="prunemark.methods.synflow:SynFlow",
-        options={"dtype": "float32", "buffers": True, "keeps_ceiling": True},
-        summary="SynFlow in float32, buffers made positive too, with the program's counts",
+        options={"dtype": "float32", "buffers": True},
+        summary="SynFlow in float32, buffers made positive too",
         source="ganguli-lab/Synaptic-Flow",
         rounds=100,
     ),

@@ -18,19 +18,22 @@ class SynFlow:
     Needs no data, but the shape of an example. In every layer without a bias behind it the scores into a
     unit add up to those out of it (the paper's conservation law).
 
+    Rounds before the last prune floor(sparsity * total) weights, as the authors' program does, not the nearest number:
+    one weight more or less early on decides otherwise about others later, and so the masks are the program's own.
+
     Deviations: the authors' program computes in float32, which overflows on deep networks.
 
     Attributes:
         rounds: 100 in the paper; 1 gives one-shot SynFlow.
         dtype: "float64", or "float32" as in the authors' program.
         buffers: take the absolute values of buffers (running means) too, as the authors' program does.
-        keeps_ceiling: rounds before the last prune the floor of sparsity * total, as the authors' program does.
+        keeps_ceiling: rounds before the last keep the ceiling of density * total; False keeps the nearest number.
     """
 
     rounds: int = 100
     dtype: Literal["float64", "float32"] = "float64"
     buffers: bool = False
-    keeps_ceiling: bool = False
+    keeps_ceiling: bool = True
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in float64.

@@ -22,6 +22,7 @@ class Job:
         files: content hash -> path of a user's file. Not hashed: the content is.
         steps: optimizer steps that this job takes.
         cost: expected work, in optimizer steps of the dense network.
+        keeps_state: of a subnetwork's training, whether another job goes on from the state it ends in. Not hashed.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Job:
     files: dict[str, str] = field(default_factory=dict[str, str])
     steps: int = 0
     cost: float = 0.0
+    keeps_state: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

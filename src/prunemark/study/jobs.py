@@ -1,21 +1,22 @@
 """What each kind of job does: inputs -> artifact and numbers. The only place where planning meets torch."""
 
 import json
-import os
 import time
 import traceback
-import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from prunemark.ablations import NoEffectWarning, certify_invert, certify_reinit, reinitialize, shuffle
+from prunemark.atomic import write_atomically
+from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
@@ -80,7 +81,7 @@ def _dense(job: Job, context: Context) -> Result:
 
 def _score(job: Job, context: Context) -> Result:
     scores = score(_state(job, context, "state"), _method(job), data=_data(job, context), seed=job.spec["seed"])
-    _write(_artifact(context, job.key), lambda path: _save_scores(scores, path))
+    _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
 
 
@@ -88,7 +89,11 @@ def _mask(job: Job, context: Context) -> Result:
     spec = job.spec
     sparsity, invert = spec["sparsity"], spec["invert"]
     certificates: Result = {}
-    if "scores" in job.inputs:
+    if "within" in job.inputs:
+        survivors = Masks.load(_artifact(context, job.inputs["within"]))
+        scores = score(_state(job, context, "state"), _method(job), seed=spec["seed"], within=survivors)
+        chosen = select(scores, sparsity=sparsity, within=survivors)
+    elif "scores" in job.inputs:
         scores = _load_scores(_artifact(context, job.inputs["scores"]))
         budget = None
         if spec["quotas"]:
@@ -112,9 +117,8 @@ def _mask(job: Job, context: Context) -> Result:
         if invert:
             certificates["invert"] = chosen.provenance["certificate"]
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
-    _write(_artifact(context, job.key), masks.save)
-    layers = [{"name": c.name, "shape": list(c.shape), "kept": c.kept, "total": c.total} for c in masks.layers()]
-    return _counts(masks) | {"layers": layers, "certificates": certificates}
+    masks.save(_artifact(context, job.key))
+    return _counts(masks) | {"layers": _layers(_build(job, context), masks), "certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:
@@ -127,12 +131,14 @@ def _train(job: Job, context: Context) -> Result:
     else:
         model = _state(job, context, "weights")
     masks = Masks.load(_artifact(context, job.inputs["mask"])) if "mask" in job.inputs else None
+    layers: Result = {}
     if masks is not None and spec["shuffle"]:
         with warnings.catch_warnings():
             # Recorded in the certificate, layer by layer.
             warnings.simplefilter("ignore", NoEffectWarning)
             masks = shuffle(masks, seed=spec["seed"])
         certificates["shuffle"] = masks.provenance["certificate"]
+        layers["layers"] = _layers(model, masks)
     trained = train(
         model,
         data.train,
@@ -142,11 +148,13 @@ def _train(job: Job, context: Context) -> Result:
         test=data.test,
         device=context.device,
     )
+    if job.keeps_state:
+        trained.checkpoint.save(_artifact(context, job.key))
     if masks is None:
         return _training_result(trained) | {"density": 1.0, "certificates": certificates}
     masks.verify(model)
     certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
-    return _training_result(trained) | _counts(masks) | {"certificates": certificates}
+    return _training_result(trained) | _counts(masks) | layers | {"certificates": certificates}
 
 
 _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
@@ -170,6 +178,20 @@ def _training_result(trained: Trained) -> Result:
 
 def _counts(masks: Masks) -> Result:
     return {"kept": masks.kept, "total": masks.total, "density": masks.density}
+
+
+def _layers(model: nn.Module, masks: Masks) -> list[Result]:
+    """Per layer: name, shape, counts, and how many units keep how many inputs, as {kept inputs: units}."""
+    return [
+        {
+            "name": layer.name,
+            "shape": list(layer.shape),
+            "kept": layer.kept,
+            "total": layer.total,
+            "units_by_kept_inputs": dict(sorted(Counter(layer.kept_inputs).items())),
+        }
+        for layer in topology(model, masks).layers
+    ]
 
 
 def _artifact(context: Context, key: str) -> Path:
@@ -200,22 +222,10 @@ def _data(job: Job, context: Context) -> Dataset:
     return make_data(job.spec["dataset"], context.data_dir)
 
 
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Write a file so that the path holds the whole of it or nothing."""
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        save(unfinished)
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 def _save_scores(scores: Mapping[str, Tensor], path: Path) -> None:
     # The order of the layers breaks ties between scores, and safetensors keeps none.
     tensors = {name: tensor.cpu().contiguous() for name, tensor in scores.items()}
-    save_file(tensors, path, {"format": "prunemark.scores/1", "order": json.dumps(list(scores))})
+    write_atomically(path, save(tensors, {"format": "prunemark.scores/1", "order": json.dumps(list(scores))}))
 
 
 def _load_scores(path: Path) -> dict[str, Tensor]:
