@@ -62,6 +62,29 @@ def test_every_job_leaves_what_others_need(tiny: Tiny, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*")), "nothing unfinished is left"
 
 
+def test_iterative_pruning_prunes_what_the_round_before_trained(tiny: Tiny, tmp_path: Path) -> None:
+    study = tiny(methods=[], benchmarks=["imp", "imp-rewinding"], ablations=["shuffle"], sparsities=[0.4])
+    all_jobs = {job.key: job for job in plan(study).jobs}
+    rounds: dict[str, list[int]] = {}
+    for job, outcome in run_all(study, tmp_path):
+        assert outcome.status == "done", outcome.error
+        if "within" in job.inputs:
+            masks = Masks.load(artifact(tmp_path, job.key))
+            survivors = Masks.load(artifact(tmp_path, job.inputs["within"]))
+            state = Checkpoint.load(artifact(tmp_path, job.inputs["state"])).model
+            assert masks.kept == round((1 - job.spec["sparsity"]) * masks.total)
+            kept = torch.cat([state[name][masks[name]].abs() for name in masks])
+            gone = torch.cat([state[name][survivors[name] & ~masks[name]].abs() for name in masks])
+            assert all((masks[name] <= survivors[name]).all() for name in masks), "no weight comes back"
+            assert all((state[name][~survivors[name]] == 0).all() for name in masks), "it was trained within its mask"
+            assert kept.min() >= gone.max()
+            trained_from = all_jobs[job.inputs["state"]].inputs["weights"]
+            kind = "rewound" if all_jobs[trained_from].spec.get("step") == 3 else "kept"
+            rounds.setdefault(kind, []).append(masks.kept)
+    assert rounds["rewound"] == rounds["kept"]
+    assert len(rounds["kept"]) == 2
+
+
 def test_jobs_are_functions_of_their_specs(tiny: Tiny, tmp_path: Path) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
     once.mkdir()
@@ -236,6 +259,16 @@ def test_check_finds_what_only_code_can_tell(tiny: Tiny, tmp_path: Path) -> None
 def test_check_finds_too_few_examples_of_a_class(tiny: Tiny) -> None:
     with pytest.raises(StudyError, match=r"methods\[1\]: class 0 .* has 128 training examples; 129 per class"):
         check(tiny(examples_per_class=129), dataset("digits"))
+
+
+def test_check_finds_quotas_that_no_layers_can_meet(tiny: Tiny) -> None:
+    methods = [{"name": "snip", "quotas": "uniform-plus"}, {"name": "snip", "quotas": "erk", "label": "erk"}]
+    study = tiny(methods=methods, network="resnet-8", sparsities=[0.5, 0.9999])
+    with pytest.raises(StudyError) as caught:
+        check(study, dataset("digits"))
+    (problem,) = caught.value.problems
+    assert problem.startswith("tiny: methods[0]: quotas: at sparsity 0.9999: uniform-plus keeps the first convolution")
+    assert "but only 8 are to be kept" in problem
 
 
 def test_the_time_of_a_step_is_measured_without_trace(tiny: Tiny) -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prunemark.study.benchmarks import BENCHMARKS, rounds_to
 from prunemark.study.key import canonical, content_key
 from prunemark.study.plan import Plan, plan
-from prunemark.study.spec import ABLATIONS, BENCHMARKS, Study
+from prunemark.study.spec import ABLATIONS, Study
 from tests.study.conftest import TINY
 
 Tiny = Callable[..., Study]
@@ -48,9 +49,10 @@ def test_every_plan_is_a_graph_of_jobs_that_are_done_once(fields: dict[str, Any]
         assert job.key == content_key(job.kind, job.spec)
         seen.add(job.key)
     assert {trial.job_key for trial in job_plan.trials} <= seen
-    assert {job.key for job in job_plan.jobs if job.kind == "train"} <= {trial.job_key for trial in job_plan.trials}
-    needed = {key for job in job_plan.jobs for key in job.inputs.values()} | {t.job_key for t in job_plan.trials}
-    assert needed == seen, "no job is for nothing"
+    read = {key for job in job_plan.jobs for key in job.inputs.values()}
+    assert read | {trial.job_key for trial in job_plan.trials} == seen, "no job is for nothing"
+    trainings = {job.key: job.keeps_state for job in job_plan.jobs if job.kind == "train"}
+    assert all(keeps == (key in read) for key, keeps in trainings.items()), "states that are read are kept, no others"
     cells = [(t.method, t.ablation, t.benchmark, t.prune_at, t.sparsity, t.replicate) for t in job_plan.trials]
     assert len(set(cells)) == len(cells)
     assert job_plan.steps == sum(job.steps for job in job_plan.jobs)
@@ -75,7 +77,7 @@ def test_extending_a_study_only_adds_jobs(fields: dict[str, Any], more: dict[str
 def test_what_trials_share_is_one_job(tiny: Tiny) -> None:
     study = tiny(
         methods=["magnitude", "snip"],
-        benchmarks=list(BENCHMARKS),
+        benchmarks=["magnitude-after-training", "lottery-rewinding"],
         ablations=list(ABLATIONS),
         sparsities=[0.5, 0.9],
         replicates=2,
@@ -110,7 +112,7 @@ def test_the_trials_of_a_study(tiny: Tiny) -> None:
 
 
 def test_sparsity_zero_is_the_dense_network(tiny: Tiny) -> None:
-    job_plan = plan(tiny(sparsities=[0], benchmarks=list(BENCHMARKS)))
+    job_plan = plan(tiny(sparsities=[0], benchmarks=list(BENCHMARKS), ablations=list(ABLATIONS)))
     by_row = {(t.method, t.ablation, t.benchmark): t.job_key for t in job_plan.trials}
     dense = by_row["dense", "unmodified", ""]
     assert by_row["snip", "unmodified", ""] == by_row["random", "unmodified", ""] == dense
@@ -126,6 +128,72 @@ def test_a_score_run_in_rounds_belongs_to_its_mask(tiny: Tiny) -> None:
     assert mask.spec["rounds"] == 100
     assert mask.inputs.keys() == {"state"}
     assert "score" not in job_plan.counts()
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "expected"),
+    [
+        (0, [0]),
+        (0.1, [0.1]),
+        (0.2, [0.2]),
+        (0.36, [0.2, 0.36]),
+        (0.488, [0.2, 0.36, 0.488]),
+        (0.4881, [0.2, 0.36, 0.488, 0.4881]),
+        (1 - 0.8**4, [0.2, 0.36, 0.488, 1 - 0.8**4]),
+    ],
+)
+def test_rounds_of_twenty_per_cent_end_at_the_sparsity(sparsity: float, expected: list[float]) -> None:
+    assert rounds_to(sparsity) == expected
+
+
+@pytest.mark.parametrize("rewinds", [False, True])
+def test_iterative_pruning_goes_on_from_what_the_round_before_trained(tiny: Tiny, rewinds: bool) -> None:
+    name = "imp-rewinding" if rewinds else "imp"
+    study = tiny(methods=[], benchmarks=[name], ablations=["shuffle", "reinit", "invert"], sparsities=[0.36, 0.5])
+    job_plan = plan(study)
+    jobs = {job.key: job for job in job_plan.jobs}
+    trials = {(trial.ablation, trial.sparsity): jobs[trial.job_key] for trial in job_plan.trials if trial.benchmark}
+    assert {ablation for ablation, _ in trials} == {"unmodified", "shuffle", "reinit"}
+    assert any("not inverted" in note for note in job_plan.notes)
+    final = trials["unmodified", 0.5]
+    reached: list[float] = []
+    training = final
+    while training.kind == "train":
+        mask = jobs[training.inputs["mask"]]
+        reached.append(mask.spec["sparsity"])
+        before = (
+            jobs[mask.inputs["state"]] if "state" in mask.inputs else jobs[jobs[mask.inputs["scores"]].inputs["state"]]
+        )
+        weights = jobs[training.inputs["weights"]]
+        if rewinds:
+            assert (weights.kind, weights.spec["step"]) == ("dense", 3)
+        else:
+            assert weights == before
+        if "within" in mask.inputs:
+            assert mask.inputs["within"] == before.inputs["mask"]
+        training = before
+    assert reached == [0.5, 0.488, 0.36, 0.2]
+    assert training.spec["step"] == study.total_steps
+    assert trials["unmodified", 0.36].keeps_state, "the trial at 36 % is the second round of the one at 50 %"
+    assert not final.keeps_state
+    # Three rounds and the last one, and two ablations at each of the two sparsities; fresh weights are fresh weights.
+    assert job_plan.counts()["train"] == 4 + 2 * 2
+
+
+def test_one_round_is_the_benchmark_that_prunes_once(tiny: Tiny) -> None:
+    study = tiny(methods=[], benchmarks=list(BENCHMARKS), ablations=["shuffle"], sparsities=[0.2])
+    keys = {(trial.benchmark, trial.ablation): trial.job_key for trial in plan(study).trials}
+    for once, iterative in (("magnitude-after-training", "imp"), ("lottery-rewinding", "imp-rewinding")):
+        for ablation in ("unmodified", "shuffle"):
+            assert keys[once, ablation] == keys[iterative, ablation]
+
+
+def test_a_benchmark_rewinds_to_the_step_that_it_names(tiny: Tiny) -> None:
+    named = ["lottery-rewinding", "lottery-rewinding:3it", "lottery-rewinding:0ep", "imp-rewinding:5it"]
+    job_plan = plan(tiny(methods=[], benchmarks=named, ablations=[]))
+    jobs = {job.key: job for job in job_plan.jobs}
+    steps = {t.benchmark: jobs[jobs[t.job_key].inputs["weights"]].spec["step"] for t in job_plan.trials if t.benchmark}
+    assert steps == dict(zip(named, (3, 3, 0, 5), strict=True))
 
 
 def test_pruning_at_the_end_by_magnitude_is_the_benchmark(tiny: Tiny) -> None:

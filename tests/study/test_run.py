@@ -81,6 +81,21 @@ def test_nothing_is_run_twice(tiny: Tiny, tmp_path: Path, inline: str) -> None:
     assert len(results(tmp_path)) == len(plan(more).trials)
 
 
+def test_a_training_that_kept_no_state_is_run_again_where_its_state_is_needed(
+    tiny: Tiny, tmp_path: Path, inline: str
+) -> None:
+    once = tiny(methods=[], ablations=[], sparsities=[0.2])
+    run(once, out=tmp_path, executor=inline)
+    before = numbers(tmp_path)
+    InlineExecutor.executed.clear()
+    more = tiny(methods=[], ablations=[], sparsities=[0.2, 0.3], benchmarks=["lottery-rewinding", "imp-rewinding"])
+    run(more, out=tmp_path, executor=inline)
+    again = {job.key for job in plan(once).jobs} & set(InlineExecutor.executed)
+    assert [job.key for job in plan(more).jobs if job.keeps_state] == list(again)
+    same = numbers(tmp_path).merge(before, how="inner")
+    pd.testing.assert_frame_equal(same, before, check_exact=True)
+
+
 def test_neither_workers_nor_interruptions_change_results(tiny: Tiny, tmp_path: Path, inline: str) -> None:
     # Two processes; this one, job after job; this one, in another order; and this one, stopped twice.
     run(tiny(), out=tmp_path / "two", workers=2)

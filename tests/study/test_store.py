@@ -3,17 +3,20 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from prunemark.masks import Masks
 from prunemark.study.job import Outcome
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
+from prunemark.study.run import run
 from prunemark.study.spec import Study
-from prunemark.study.store import COLUMNS, Store, export, results
+from prunemark.study.store import COLUMNS, LAYER_COLUMNS, Store, export, results
 
 Tiny = Callable[..., Study]
 
@@ -54,6 +57,34 @@ def test_results_have_exactly_these_columns_and_types(tiny: Tiny, tmp_path: Path
         "",
     )
     assert (dense["sparsity"], dense["status"], dense["device"]) == (0, "done", "cpu")
+
+
+def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    study = tiny(methods=["random", "snip"], ablations=["shuffle", "reinit"], sparsities=[0, 0.9])
+    run(study, out=tmp_path, executor=inline)
+    with Store.reading(tmp_path) as store:
+        layers = store.layers("tiny")
+        artifacts = store.artifacts
+    expected = ["study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"]
+    assert list(layers.columns) == [*expected, "layer", "kept", "total", "units_by_kept_inputs"] == list(LAYER_COLUMNS)
+    # Neither the dense network nor sparsity 0 has a mask; benchmarks and SNIP have three ablations, random one.
+    assert len(layers) == 3 * (3 + 3 + 1)
+    assert set(layers["sparsity"]) == {0.9}
+    snip = layers[(layers["method"] == "snip")].set_index(["ablation", "layer"])
+    (job,) = (j for j in plan(study).jobs if j.kind == "mask" and j.spec["method"] == {"name": "snip"})
+    masks = Masks.load(artifacts / f"{job.key}.safetensors")
+    for name, mask in masks.items():
+        row = snip.loc[("unmodified", name)]
+        assert (row["kept"], row["total"]) == (int(mask.sum()), mask.numel())
+        assert row["units_by_kept_inputs"] == Counter(mask.sum(1).tolist())
+        assert snip.loc[("reinit", name)].equals(row)
+        shuffled = snip.loc[("shuffle", name)]
+        assert shuffled["kept"] == row["kept"]
+        assert sum(k * n for k, n in shuffled["units_by_kept_inputs"].items()) == row["kept"]
+    assert (
+        snip.loc[("shuffle", "fc1.weight")]["units_by_kept_inputs"]
+        != snip.loc[("unmodified", "fc1.weight")]["units_by_kept_inputs"]
+    )
 
 
 def test_results_of_an_unfinished_study_have_the_same_columns(tiny: Tiny, tmp_path: Path) -> None:

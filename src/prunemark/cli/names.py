@@ -17,7 +17,7 @@ def list_names(
     from prunemark.methods import METHODS
     from prunemark.networks import NETWORKS
     from prunemark.registry import unknown
-    from prunemark.study.spec import studies
+    from prunemark.study.files import studies
 
     kinds: dict[str, list[tuple[str, str, str]]] = {
         "methods": [

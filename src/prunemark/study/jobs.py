@@ -87,7 +87,7 @@ def _score(job: Job, context: Context) -> Result:
 
 def _mask(job: Job, context: Context) -> Result:
     spec = job.spec
-    sparsity, invert = spec["sparsity"], spec["invert"]
+    sparsity, invert = spec["sparsity"], spec.get("invert", False)
     certificates: Result = {}
     if "within" in job.inputs:
         survivors = Masks.load(_artifact(context, job.inputs["within"]))

@@ -14,11 +14,14 @@ from prunemark.networks import NETWORKS
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
 from prunemark.registry import is_file_reference
+from prunemark.study.benchmarks import parse as parse_benchmark
+from prunemark.study.benchmarks import rounds_to
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key, file_hash
 from prunemark.study.spec import MethodSpec, Study
 
 UNMODIFIED = "unmodified"
+_MAGNITUDE = MethodSpec(name="magnitude")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +119,14 @@ class _Planner:
                 for at in study.prune_at:
                     state = self.dense[study.step(at)]
                     self._cells(method, self._ablations(method), "", at, state, state)
-            magnitude = MethodSpec(name="magnitude")
-            end = self.dense[self.total_steps]
-            for benchmark in study.benchmarks:
-                rewinds = benchmark == "lottery-rewinding"
-                weights = self.dense[study.step(study.rewind_step)] if rewinds else end
-                self._cells(magnitude, (UNMODIFIED, *study.ablations), benchmark, "end", end, weights)
+            for text in study.benchmarks:
+                benchmark, step = parse_benchmark(text)
+                rewound = self.dense[study.step(step or study.rewind_step)] if benchmark.rewinds else None
+                if benchmark.iterative:
+                    self._iterative_cells(text, rewound)
+                else:
+                    end = self.dense[self.total_steps]
+                    self._cells(_MAGNITUDE, (UNMODIFIED, *study.ablations), text, "end", end, rewound or end)
         return Plan(study=study, jobs=tuple(self.jobs.values()), trials=tuple(self.trials), notes=self._notes())
 
     def _named(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +142,7 @@ class _Planner:
         *,
         steps: int = 0,
         cost: float = 0.0,
+        keeps_state: bool = False,
     ) -> str:
         spec: dict[str, Any] = {"network": self.network, "dataset": self.study.dataset, "seed": self.seed, **fields}
         key = content_key(kind, spec)
@@ -146,14 +152,17 @@ class _Planner:
             self.jobs[key] = Job(
                 key=key, kind=kind, spec=spec, inputs=dict(inputs), files=files, steps=steps, cost=cost or steps
             )
+        if keeps_state:
+            self.jobs[key] = dataclasses.replace(self.jobs[key], keeps_state=True)
         return key
 
     def _dense_chain(self) -> dict[int, str]:
         """Dense training of a replicate, cut at every step that something starts from: step -> key."""
         study = self.study
         steps = {0, self.total_steps, *map(study.step, study.prune_at)}
-        if "lottery-rewinding" in study.benchmarks:
-            steps.add(study.step(study.rewind_step))
+        for benchmark, step in map(parse_benchmark, study.benchmarks):
+            if benchmark.rewinds:
+                steps.add(study.step(step or study.rewind_step))
         chain: dict[int, str] = {}
         before: int | None = None
         for step in sorted(steps):
@@ -181,6 +190,43 @@ class _Planner:
                     mask = self._mask(method, state, sparsity, invert=ablation == "invert")
                     key = self._train(mask, state, weights, ablation)
                 self._trial(method.label, ablation, benchmark, at, sparsity, key)
+
+    def _iterative_cells(self, benchmark: str, rewound: str | None) -> None:
+        """Iterative magnitude pruning: each round's mask comes of the weights that the round before trained.
+
+        Args:
+            benchmark: its text.
+            rewound: the state that each round trains from; None: from the weights that were pruned.
+        """
+        for sparsity in self.study.sparsities:
+            mask, state = None, self.dense[self.total_steps]
+            *before, _ = rounds_to(sparsity)
+            for reached in before:
+                mask = self._mask_within(mask, state, reached)
+                state = self._train(mask, state, rewound or state, UNMODIFIED, keeps_state=True)
+            weights = rewound or state
+            if sparsity == 0:
+                self._trial(
+                    "magnitude", UNMODIFIED, benchmark, "end", 0.0, self._train(None, state, weights, UNMODIFIED)
+                )
+                continue
+            mask = self._mask_within(mask, state, sparsity)
+            for ablation in (UNMODIFIED, *self.study.ablations):
+                if ablation != "invert":
+                    key = self._train(mask, state, weights, ablation)
+                    self._trial("magnitude", ablation, benchmark, "end", sparsity, key)
+
+    def _mask_within(self, survivors: str | None, state: str, sparsity: float) -> str:
+        """The largest magnitudes of a state among the survivors of an earlier mask."""
+        if survivors is None:
+            return self._mask(_MAGNITUDE, state, sparsity, invert=False)
+        fields = {
+            "state": state,
+            "within": survivors,
+            **self._scoring(_MAGNITUDE),
+            "sparsity": sparsity,
+        }
+        return self._add("mask", fields, {"state": state, "within": survivors}, cost=1)
 
     def _mask(self, method: MethodSpec, state: str, sparsity: float, *, invert: bool) -> str:
         rounds, scoring = method.entry_rounds, self._scoring(method)
@@ -210,7 +256,7 @@ class _Planner:
         # A gradient, and for GraSP a second one: about three passes over the examples.
         return 3 * math.ceil(self.study.examples_per_class * self.study.data.classes / self.recipe["batch_size"])
 
-    def _train(self, mask: str | None, state: str, weights: str, ablation: str) -> str:
+    def _train(self, mask: str | None, state: str, weights: str, ablation: str, *, keeps_state: bool = False) -> str:
         if mask is None and weights == self.dense[0]:
             return self.dense[self.total_steps]
         inputs = {} if mask is None else {"mask": mask}
@@ -222,7 +268,7 @@ class _Planner:
             inputs["weights"] = weights
             fields = {"weights": weights}
         fields |= {"recipe": self.recipe, "mask": mask, "shuffle": ablation == "shuffle"}
-        return self._add("train", fields, inputs, steps=self.total_steps)
+        return self._add("train", fields, inputs, steps=self.total_steps, keeps_state=keeps_state)
 
     def _trial(self, method: str, ablation: str, benchmark: str, at: str, sparsity: float, key: str) -> None:
         self.trials.append(
@@ -245,6 +291,8 @@ class _Planner:
         notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
         if study.ablations and any(method.name == "random" for method in study.methods):
             notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
+        if "invert" in study.ablations and any(parse_benchmark(text)[0].iterative for text in study.benchmarks):
+            notes.append("iterative magnitude pruning is not inverted: each round would train an inverted network")
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
         if study.replicates < 3:

@@ -1,5 +1,8 @@
 """What only code can tell of a study before it runs: whether its parts can be made, and how fast they are."""
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
 
 from prunemark.ablations import reinitialize
@@ -7,7 +10,9 @@ from prunemark.datasets import Dataset
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.prunable import prunable
+from prunemark.quotas import quotas
 from prunemark.randomness import generator
+from prunemark.selection import keep_count
 from prunemark.study.materials import make_method, make_network
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
@@ -25,10 +30,11 @@ def check(study: Study, data: Dataset) -> None:
     try:
         named, files = identify(study.network, NETWORKS)
         model = make_network(named | {"options": study.network_options}, data, 0, files)
-        prunable(model)
+        weights = prunable(model)
     except Exception as error:
         problems.append(f"network: {error}")
     else:
+        problems += _quota_problems(study, {name: weight.shape for name, weight in weights.items()})
         if "reinit" in study.ablations:
             try:
                 reinitialize(model, seed=0)
@@ -44,6 +50,19 @@ def check(study: Study, data: Dataset) -> None:
             problems.append(f"methods[{i}]: {error}")
     if problems:
         raise StudyError(f"{study.name}: {problem}" for problem in problems)
+
+
+def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Sparsities at which a method's quotas cannot be met by the network's layers."""
+    total = sum(math.prod(shape) for shape in shapes.values())
+    problems: list[str] = []
+    for i, method in enumerate(study.methods):
+        for sparsity in study.sparsities if method.quotas else ():
+            try:
+                quotas(method.quotas, shapes, keep_count(total, sparsity))  # pyright: ignore[reportArgumentType]
+            except ValueError as error:
+                problems.append(f"methods[{i}]: quotas: at sparsity {sparsity:g}: {error}")
+    return problems
 
 
 def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: float = 0.5) -> float:

@@ -3,10 +3,7 @@
 import ast
 import dataclasses
 import re
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -31,13 +28,11 @@ from prunemark.networks import NETWORKS
 from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import is_file_reference, unknown
 from prunemark.steps import Step
+from prunemark.study.benchmarks import parse as parse_benchmark
+from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
 
-BENCHMARKS: dict[str, str] = {
-    "magnitude-after-training": "train, prune by |w|, train again from the final weights",
-    "lottery-rewinding": "the same mask on the weights of an early step, trained again",
-}
 ABLATIONS: dict[str, str] = {
     "shuffle": "permute the mask within each layer",
     "reinit": "draw the weights afresh",
@@ -93,6 +88,15 @@ def _step(text: str, info: ValidationInfo) -> str:
     except ValueError as error:
         raise fail(str(error)) from None
     return text
+
+
+def _benchmark(text: str, info: ValidationInfo) -> str:
+    """A benchmark that is known, and a step of its own that lies within training."""
+    try:
+        _, step = parse_benchmark(text)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    return f"{text.removesuffix(step)}{_step(step, info)}" if step else text
 
 
 def _json(options: dict[str, Any]) -> dict[str, Any]:
@@ -195,13 +199,14 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
-        benchmarks: what prunes at the end of training: names in BENCHMARKS.
+        benchmarks: what prunes at the end of training: names in `prunemark.study.benchmarks.BENCHMARKS`. One that
+            rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
         ablations: names in ABLATIONS; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
         replicates: how many sets of seeds; fewer than 3 give no verdict.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
-        rewind_to: the step of lottery rewinding; None = the recipe's.
+        rewind_to: the step that benchmarks rewind to; None = the recipe's.
         examples_per_class: how many training examples of each class data-driven scores use.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
@@ -217,14 +222,14 @@ class Study(BaseModel):
     network: Annotated[StrictStr, AfterValidator(lambda name: _file_or(NETWORKS, "network", name))]
     dataset: StrictStr
     network_options: Options = {}
+    recipe: dict[str, Any] = {}
     methods: tuple[MethodSpec, ...]
-    benchmarks: tuple[Annotated[StrictStr, _one_of(BENCHMARKS, "benchmark")], ...] = ()
+    benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
     ablations: tuple[Annotated[StrictStr, _one_of(ABLATIONS, "ablation")], ...] = ()
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
     replicates: Annotated[StrictInt, Field(ge=1)] = 3
-    recipe: dict[str, Any] = {}
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
@@ -243,29 +248,14 @@ class Study(BaseModel):
 
     @classmethod
     def load(cls, study: str | Path) -> Self:
-        """Read a study from a file (relative "FILE.py:NAME" references start at its folder) or by a shipped name.
+        """Read a study from a file or by a shipped name, see `prunemark.study.files.read`.
 
         Raises:
             StudyError: no such study, TOML that cannot be read, or problems with its content: all of them.
         """
-        path = Path(study)
-        if isinstance(study, str) and study in studies():
-            text, origin, folder = _shipped(study).read_text(encoding="utf-8"), f"studies/{study}.toml", Path.cwd()
-        elif path.suffix == ".toml" or path.is_file():
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise StudyError([f"{path}: the study cannot be read: {reason}"]) from None
-            origin, folder = str(path), path.parent
-        else:
-            raise StudyError([f"{unknown('study', str(study), studies())}; a file of yours ends in .toml"])
+        fields, origin = read(study)
         try:
-            fields = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise StudyError([f"{origin}: not valid TOML: {error}"]) from None
-        try:
-            return cls(**_absolute(fields, folder))
+            return cls(**fields)
         except StudyError as error:
             raise StudyError(f"{origin}{line.removeprefix('Study')}" for line in error.problems) from None
 
@@ -317,7 +307,10 @@ class Study(BaseModel):
     @field_validator("rewind_to")
     @classmethod
     def _rewinding_lies_within(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is None and info.data.keys() >= _SCHEDULE and "lottery-rewinding" in info.data.get("benchmarks", ()):
+        rewinding = any(
+            benchmark.rewinds and not step for benchmark, step in map(parse_benchmark, info.data.get("benchmarks", ()))
+        )
+        if text is None and rewinding and info.data.keys() >= _SCHEDULE:
             recipe = recipe_for(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
             _step(str(recipe.rewind_to), info)
         return text
@@ -340,7 +333,7 @@ class Study(BaseModel):
 
     @property
     def rewind_step(self) -> str:
-        """The step that lottery rewinding goes back to, as text."""
+        """The step that benchmarks rewind to unless they name their own, as text."""
         return self.rewind_to or str(self.full_recipe.rewind_to)
 
     @property
@@ -361,19 +354,6 @@ class Study(BaseModel):
     def step(self, text: str) -> int:
         """The optimizer step that a text such as "10ep" means here."""
         return Step.parse(text).at(steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
-
-
-def studies() -> dict[str, str]:
-    """The studies that ship with prunemark: name -> description."""
-    return {
-        file.name.removesuffix(".toml"): str(tomllib.loads(file.read_text(encoding="utf-8"))["description"])
-        for file in sorted((resources.files("prunemark") / "studies").iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".toml")
-    }
-
-
-def _shipped(name: str) -> Traversable:
-    return resources.files("prunemark") / "studies" / f"{name}.toml"
 
 
 def _repeated(fields: Mapping[str, Any]) -> list[str]:
@@ -412,26 +392,6 @@ def _name_and_label(method: Any) -> tuple[str, str]:
 
 def _default_label(name: str) -> str:
     return name.rpartition(":")[2] if is_file_reference(name) else name
-
-
-def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The fields with each "FILE.py:NAME" taken from the study's folder."""
-
-    def resolved(value: Any) -> Any:
-        if isinstance(value, str) and is_file_reference(value):
-            return str((folder / value).absolute())
-        return value
-
-    fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
-    methods = fields.get("methods")
-    if isinstance(methods, list):
-        fields["methods"] = [
-            {**item, "name": resolved(item.get("name"))}
-            if isinstance(item, dict) and "name" in item
-            else resolved(item)
-            for item in methods
-        ]
-    return fields
 
 
 def _check_network(network: str | None, dataset: str, options: dict[str, Any]) -> None:

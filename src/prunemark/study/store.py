@@ -46,6 +46,12 @@ COLUMNS = (
 )
 """The columns of the results, in this order."""
 
+LAYER_COLUMNS = (
+    *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
+    *("layer", "kept", "total", "units_by_kept_inputs"),
+)
+"""The columns of `Store.layers`, in this order."""
+
 _FILE = "study.sqlite"
 _APPLICATION = 0x50524D4B  # "PRMK"
 _VERSION = 1
@@ -278,6 +284,32 @@ class Store:
         numbers = dict.fromkeys(("sparsity", "density", "test_accuracy", "test_loss", "train_seconds"), "float64")
         return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(COLUMNS))
 
+    def layers(self, study: str) -> "pd.DataFrame":
+        """What each finished trial's mask keeps, layer by layer in the network's order, with `LAYER_COLUMNS`.
+
+        `kept` and `total` count weights; `units_by_kept_inputs` maps a number of kept inputs to how many of the layer's
+        units have it. Trials without a mask, as the dense network is, have no rows.
+        """
+        import pandas as pd
+
+        rows: list[tuple[Any, ...]] = []
+        for *trial, layers in self._connection.execute(_LAYERS, {"study": study}):
+            for layer in json.loads(layers):
+                units = {int(inputs): count for inputs, count in layer["units_by_kept_inputs"].items()}
+                rows.append((*trial, layer["name"], layer["kept"], layer["total"], units))
+        return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
+
+
+# A shuffled mask is made where it is trained; any other is a job of its own.
+_LAYERS = """
+SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
+    coalesce(json_extract(jobs.result, '$.layers'), json_extract(masks.result, '$.layers')) AS layers
+FROM trials
+JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
+LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND layers IS NOT NULL
+ORDER BY trials.rowid
+"""
 
 # A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
 _RESULTS = """
