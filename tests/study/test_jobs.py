@@ -11,13 +11,13 @@ from prunemark.masks import Masks
 from prunemark.methods import METHODS
 from prunemark.networks import network
 from prunemark.pruning import prune
-from prunemark.study import jobs
+from prunemark.study import jobs, preflight
 from prunemark.study.job import Context, Job, Outcome
 from prunemark.study.plan import plan
-from prunemark.study.preflight import check, time_step
+from prunemark.study.preflight import check, stand_in, time_step
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
-from prunemark.training import Checkpoint
+from prunemark.training import Checkpoint, Trained
 
 Tiny = Callable[..., Study]
 NARROW: dict[str, Any] = {"network": "resnet-8", "network_options": {"width": 0.5}}
@@ -269,6 +269,18 @@ def test_check_finds_quotas_that_no_layers_can_meet(tiny: Tiny) -> None:
     (problem,) = caught.value.problems
     assert problem.startswith("tiny: methods[0]: quotas: at sparsity 0.9999: uniform-plus keeps the first convolution")
     assert "but only 8 are to be kept" in problem
+
+
+def test_a_stand_in_is_one_batch_of_the_data_sets_shape(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stand_in(tiny(dataset="cifar-100", recipe={"batch_size": 6}))
+    assert (data.input_shape, data.classes, len(data.train)) == ((3, 32, 32), 100, 6)
+    large = Study(name="s", network="resnet-50", dataset="imagenet", methods=[], sparsities=[0.5])
+    assert stand_in(large).train.inputs.shape == (13, 3, 224, 224), "a batch of 1,024 would not fit"
+    # The time of 13 examples stands for that of 1,024.
+    trained = Trained(checkpoint=None, test_accuracy=0, test_loss=0, train_seconds=13.0, diverged=False)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(preflight, "make_network", lambda *_: None)
+    monkeypatch.setattr(preflight, "train", lambda *_, **__: trained)
+    assert time_step(large, stand_in(large)) == pytest.approx(1024 / 2)
 
 
 def test_the_time_of_a_step_is_measured_without_trace(tiny: Tiny) -> None:

@@ -126,6 +126,31 @@ def test_a_dry_run_plans_and_writes_nothing(tiny: Tiny, tmp_path: Path, inline: 
     assert run(tiny(), out=out, dry_run=True).left == 0
 
 
+def test_a_dry_run_without_the_data_downloads_nothing_and_says_so(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a dry run reads no data that are not here")
+
+    monkeypatch.setattr("prunemark.study.run.dataset", never)
+    events: list[Event] = []
+    study = tiny(dataset="cifar-10", recipe={"epochs": 1, "batch_size": 4})
+    summary = run(study, out=tmp_path / "out", dry_run=True, data_dir=tmp_path, progress=events.append)
+    (planned,) = events
+    assert isinstance(planned, Planned)
+    assert "note: cifar-10 is not here (prunemark data fetch cifar-10): the time is measured on" in planned.describe()
+    assert planned.step_seconds > 0
+    assert summary.left == len(planned.plan.jobs)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_without_the_data_still_finds_what_is_wrong(tiny: Tiny, tmp_path: Path) -> None:
+    study = tiny(dataset="cifar-10", methods=[{"name": "snip", "quotas": "uniform-plus"}], network="resnet-8")
+    study = study.model_copy(update={"sparsities": (0.9999,)})
+    with pytest.raises(StudyError, match=r"methods\[0\]: quotas: at sparsity 0.9999"):
+        run(study, out=tmp_path / "out", dry_run=True, data_dir=tmp_path)
+
+
 BAD_METHOD = """
 def fails(problem):
     raise RuntimeError("no score today")

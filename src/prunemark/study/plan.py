@@ -62,10 +62,11 @@ class Plan:
         """The plan's size, in a few lines."""
         study, counts = self.study, self.counts()
         methods = ", ".join(method.label for method in study.methods)
+        benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
             f"study {study.name}: {_short(study.network)} on {study.dataset}, {_count(study.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
-            f"  benchmarks: {', '.join(study.benchmarks) or 'none'}; ablations: {', '.join(study.ablations) or 'none'}",
+            f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
             f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
             f"  {_count(len(self.trials), 'trial')} from {_count(len(self.jobs), 'job')}: "
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
@@ -298,6 +299,15 @@ class _Planner:
         if study.replicates < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)
+
+
+def _benchmarks(texts: Iterable[str]) -> str:
+    """Their names, each once, with the steps that it rewinds to: "imp, lottery-rewinding (0ep, 2ep)"."""
+    steps: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, step = text.partition(":")
+        steps.setdefault(name, []).extend([step] if step else [])
+    return ", ".join(f"{name} ({', '.join(named)})" if named else name for name, named in steps.items())
 
 
 def _short(network: str) -> str:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
 from prunemark.ablations import reinitialize
-from prunemark.datasets import Dataset
+from prunemark.datasets import Dataset, Split, split_scheme
+from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.prunable import prunable
@@ -19,9 +21,29 @@ from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
 from prunemark.training import train
 
+# Of a batch of a stand-in for data that are not here; more would tell no more about the time of a step on a CPU.
+_STAND_IN_VALUES = 2_000_000
 
-def check(study: Study, data: Dataset) -> None:
-    """Check what only code can tell: that networks and methods can be made, and examples drawn.
+
+def has_data(study: Study, data_dir: str | Path | None) -> bool:
+    """Whether the study's data can be read without downloading anything; not known of the hub's, and then assumed."""
+    if split_scheme(study.dataset)[0]:
+        return True
+    return all(report.state == "present" for report in verify(study.dataset, data_dir=data_dir))
+
+
+def stand_in(study: Study) -> Dataset:
+    """One batch of random images of the data set's shape, for `time_step` where the data are not here."""
+    entry = study.data
+    examples = min(study.full_recipe.batch_size, max(2, _STAND_IN_VALUES // math.prod(entry.input_shape)))
+    inputs = torch.randn(examples, *entry.input_shape, generator=generator(0, "stand-in"))
+    split = Split(inputs=inputs, targets=torch.arange(examples) % entry.classes)
+    names = tuple(map(str, range(entry.classes)))
+    return Dataset(name=study.dataset, train=split, test=split, class_names=names, fingerprint="")
+
+
+def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
+    """Check what only code can tell: that networks and methods can be made, and, of real data, examples drawn.
 
     Raises:
         StudyError: something cannot; all of it.
@@ -44,7 +66,7 @@ def check(study: Study, data: Dataset) -> None:
         try:
             named, files = identify(method.name, METHODS)
             make_method(named, method.options, study.examples_per_class, files)
-            if method.needs_data:
+            if method.needs_data and draw_examples:
                 data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
         except Exception as error:
             problems.append(f"methods[{i}]: {error}")
@@ -68,7 +90,8 @@ def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[s
 def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: float = 0.5) -> float:
     """Seconds that one training step of the dense network takes here, with one thread.
 
-    Steps are timed until `enough_s` seconds have passed; the first few, which warm up, are left out.
+    Steps are timed until `enough_s` seconds have passed; the first few, which warm up, are left out. With fewer
+    examples than a batch has (a stand-in), the time is scaled up in proportion.
 
     Raises:
         ValueError: the network cannot be trained on the data.
@@ -78,12 +101,14 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        total, steps = study.total_steps, 2
+        recipe, examples = study.full_recipe, len(data.train)
+        scale = min(recipe.batch_size, study.data.train_examples) / min(recipe.batch_size, examples)
+        total, steps = recipe.total_steps(examples), 2
         while True:
             steps = min(steps, total)
-            seconds = train(model, data.train, study.full_recipe, seed=0, until=steps, device=device).train_seconds
+            seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
             if seconds >= enough_s or steps == total:
-                return seconds / steps
+                return scale * seconds / steps
             # Aims straight at the time that is enough; twice as many at least, 16 times at most.
             steps = int(steps * min(16, max(2, 1.2 * enough_s / max(seconds, 1e-6))))
     finally:

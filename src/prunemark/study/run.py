@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
 from prunemark.study.executors.local import usable_cores
 from prunemark.study.job import Context, Job, Outcome
 from prunemark.study.plan import plan
-from prunemark.study.preflight import check, time_step
+from prunemark.study.preflight import check, has_data, stand_in, time_step
 from prunemark.study.progress import Advanced, Planned, Progress
 from prunemark.study.schedule import Schedule, critical_paths, pending
 from prunemark.study.spec import Study
@@ -74,7 +74,8 @@ def run(
         device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
         data_dir: where data sets lie, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
-        dry_run: stop after `Planned`, and write nothing.
+        dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
+            is measured on random images.
 
     Raises:
         StudyError: the study has problems.
@@ -100,8 +101,11 @@ def run(
         skipped = len(job_plan.jobs) - len(jobs)
         step_seconds, fingerprint = 0.0, ""
         if jobs:
-            data = dataset(study.dataset, data_dir=data_dir)
-            check(study, data)
+            here = not dry_run or has_data(study, data_dir)
+            if not here:
+                job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
+            data = dataset(study.dataset, data_dir=data_dir) if here else stand_in(study)
+            check(study, data, draw_examples=here)
             step_seconds, fingerprint = time_step(study, data, device=device), data.fingerprint
         if progress:
             progress(
@@ -227,6 +231,13 @@ class _Driver:
                     seconds_left=pace * self.cost_left / self.slots,
                 )
             )
+
+
+def _without_data(name: str) -> str:
+    return (
+        f"{name} is not here (prunemark data fetch {name}): the time is measured on random images, and whether each "
+        "class has enough examples is not known"
+    )
 
 
 def _expected_seconds(jobs: Sequence[Job], step_seconds: float, workers: int) -> float:
