@@ -36,3 +36,11 @@ def test_a_file_that_fails_to_import_says_why(tmp_path):
     (tmp_path / "bad.py").write_text("1 / 0\n")
     with pytest.raises(ValueError, match="ZeroDivisionError: division by zero"):
         load_file("bad.py:f", tmp_path)
+
+
+def test_of_many_names_the_nearest_are_listed() -> None:
+    names = [f"paper/e{i}-network" for i in range(50)]
+    message = unknown("study", "paper/e7-netwrk", names)
+    assert message.startswith('unknown study "paper/e7-netwrk"; known: paper/e7-network, ')
+    assert message.endswith(' and 45 more; did you mean "paper/e7-network"?')
+    assert len(message) < 250

@@ -30,15 +30,21 @@ class Entry:
         return getattr(importlib.import_module(module), attribute)
 
 
+_MOST_NAMES = 40
+
 E_co = TypeVar("E_co", bound=Entry, covariant=True)
 
 
 def unknown(kind: str, got: str, known: Iterable[str]) -> str:
-    """The sentence for an unknown name: what was got, what is known, what was probably meant."""
+    """The sentence for an unknown name: what was got, what is known (of many, the nearest), what was probably meant."""
     names = sorted(known)
     close = get_close_matches(got.lower(), names, n=1, cutoff=0.5)
     hint = f'; did you mean "{close[0]}"?' if close else ""
-    return f'unknown {kind} "{got}"; known: {", ".join(names)}{hint}'
+    shown, rest = names, ""
+    if len(names) > _MOST_NAMES:
+        shown = get_close_matches(got.lower(), names, n=5, cutoff=0)
+        rest = f" and {len(names) - len(shown)} more"
+    return f'unknown {kind} "{got}"; known: {", ".join(shown)}{rest}{hint}'
 
 
 def find(table: Mapping[str, E_co], kind: str, name: str) -> E_co:
