@@ -20,7 +20,7 @@ COLUMNS = (
 
 # How fast accuracy falls with sparsity, and what each ablation adds to or takes from it at the sparse end.
 _FALL = {"random": 0.075, "magnitude": 0.05, "snip": 0.038, "grasp": 0.042, "synflow": 0.036}
-_BENCHMARK_FALL = {"magnitude-after-training": 0.014, "lottery-rewinding": 0.017}
+_BENCHMARK_FALL = {"magnitude-after-training": 0.014, "lottery-rewinding": 0.017, "imp": 0.010, "imp-rewinding": 0.012}
 _ABLATION = {"unmodified": 0.0, "shuffle": 0.004, "reinit": 0.002, "invert": -0.30}
 
 
@@ -79,7 +79,10 @@ def _rows(
     ):
         if method == "random" and ablation != "unmodified":
             continue
-        fall = _BENCHMARK_FALL[benchmark] if benchmark else _FALL.get(method, 0.04)
+        kind, _, rewound = benchmark.partition(":")
+        fall = _BENCHMARK_FALL[kind] if benchmark else _FALL.get(method, 0.04)
+        if rewound:
+            fall += 0.02 / (1 + float(rewound.removesuffix("ep").removesuffix("it")))
         late = 0.0 if benchmark or at == "end" else float(at.removesuffix("ep").removesuffix("it"))
         strength = (-math.log(1 - sparsity)) ** 1.3 / (1 + late / 1500)
         effect = _ABLATION[ablation] * (0.2 if method == "grasp" else 1.0) * sparsity**3
@@ -110,6 +113,40 @@ def make_results(
 ) -> pd.DataFrame:
     """A results table as a whole study of that size would give it, reproducible, plausible and invented."""
     return frame(list(_rows(methods, benchmarks, ablations, sparsities, replicates, prune_at)))
+
+
+def layer_rows(
+    *,
+    method: str = "snip",
+    kept: tuple[int, ...] = (100, 0),
+    units: tuple[dict[int, int], ...] = ({0: 2, 10: 2, 60: 1}, {0: 10}),
+    replicates: int = 2,
+    **changes: object,
+) -> list[dict[str, object]]:
+    """What one cell keeps in a stem and a classifier of 200 weights each; each replicate keeps one weight more."""
+    cell = {name: row(method=method)[name] for name in ("study", "network", "dataset", "ablation", "benchmark")}
+    cell |= {"method": method, "prune_at": "0ep", "sparsity": 0.9} | changes
+    return [
+        cell | {"replicate": r, "layer": layer, "kept": count + r, "total": 200, "units_by_kept_inputs": by_inputs}
+        for r in range(replicates)
+        for layer, count, by_inputs in zip(("stem.weight", "fc.weight"), kept, units, strict=True)
+    ]
+
+
+def make_layers(
+    methods: tuple[str, ...] = ("random", "snip", "mine"), sparsities: tuple[float, ...] = (0.8, 0.95)
+) -> pd.DataFrame:
+    """A table of layers with ablations, another step, and two benchmarks that have the same masks."""
+    rows: list[dict[str, object]] = []
+    for method, s in product(methods, sparsities):
+        rows += layer_rows(method=method, sparsity=s)
+        rows += layer_rows(method=method, sparsity=s, kept=(7, 7), prune_at="10ep")
+        if method != "random":
+            rows += layer_rows(method=method, sparsity=s, ablation="shuffle", units=({1: 1, 20: 4}, {0: 1, 1: 9}))
+            rows += layer_rows(method=method, sparsity=s, ablation="reinit")
+    for name, s in product(("magnitude-after-training", "lottery-rewinding", "lottery-rewinding:2ep"), sparsities):
+        rows += layer_rows(method="magnitude", benchmark=name, prune_at="end", sparsity=s, kept=(30, 60))
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="session")

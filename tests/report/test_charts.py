@@ -6,19 +6,19 @@ import pandas as pd
 import pytest
 
 from prunemark.report import charts
+from prunemark.report.families import families
+from prunemark.stats import Ranges, ranges
 from tests.report.conftest import BENCHMARKS, METHODS, SPARSITIES, frame, make_results, row
-
-WORDS = {"title": "what is seen", "subtitle": "of what"}
-
-
-def values(chart: Any) -> list[dict[str, Any]]:
-    """All data that a chart carries."""
-    return [value for one in chart.to_dict()["datasets"].values() for value in one]
+from tests.report.specs import WORDS, horizontal, layers, values
 
 
-def layers(chart: Any) -> list[dict[str, Any]]:
-    spec = chart.to_dict()
-    return spec["layer"] if "layer" in spec else spec["spec"]["layer"]
+def ranges_with(**sparsities: tuple[float, ...]) -> Ranges:
+    kinds = {"trivial": (), "matching": (), "extreme": (), "undecided": ()} | sparsities
+    return Ranges(study="s", network="n", dataset="d", margin=0.5, highest_matching=None, **kinds)  # pyright: ignore
+
+
+def bands(chart: Any) -> list[tuple[float, float]]:
+    return [(v["from"], v["to"]) for v in values(chart) if "from" in v]
 
 
 def test_accuracy_chart_carries_the_numbers_given(results: pd.DataFrame) -> None:
@@ -38,6 +38,7 @@ def test_accuracy_chart_carries_the_numbers_given(results: pd.DataFrame) -> None
 
 def test_weights_remaining_fall_to_the_right_on_a_logarithmic_scale(results: pd.DataFrame) -> None:
     encodings = [layer["encoding"]["x"] for layer in layers(charts.accuracy_chart(results, **WORDS))[:3]]
+    assert [x["field"] for x in encodings] == ["remaining"] * 3
     for x in encodings:
         assert x["scale"]["type"] == "log"
         assert x["scale"]["domain"][0] > 80 > 2 > x["scale"]["domain"][1]
@@ -81,7 +82,6 @@ def test_nothing_to_draw_is_none() -> None:
     for table in (empty, failed):
         assert charts.accuracy_chart(table, **WORDS) is None
         assert charts.ablation_panels(table, **WORDS) is None
-        assert charts.pruning_step_chart(table, sparsity=0.9, **WORDS) is None
     plain = make_results(ablations=("unmodified",), benchmarks=(), replicates=1)
     assert charts.ablation_panels(plain, **WORDS) is None
     assert charts.ablation_panels(plain, benchmarks=True, **WORDS) is None
@@ -102,44 +102,86 @@ def test_names_travel_as_data_never_as_expressions() -> None:
     assert name not in layers(chart)[0]["encoding"]["x"]["axis"]["labelExpr"]
 
 
-def test_step_chart_places_steps_of_one_unit_by_their_count() -> None:
-    table = make_results(prune_at=("0ep", "500it", "2000it"), replicates=2, ablations=("unmodified",))
-    chart = charts.pruning_step_chart(table, sparsity=0.95, **WORDS)
-    x = layers(chart)[0]["encoding"]["x"]
-    assert (x["field"], x["axis"]["values"], x["scale"]["constant"]) == ("count", [0, 500, 2000], 500)
+def test_the_band_reaches_half_way_to_the_neighbours(results: pd.DataFrame) -> None:
+    found = ranges_with(trivial=(0.2,), matching=(0.512, 0.8), extreme=(0.9, 0.95), undecided=(0.98,))
+    ((start, end),) = bands(charts.accuracy_chart(results, ranges=found, **WORDS))
+    assert start == pytest.approx(math.sqrt(80 * 48.8))
+    assert end == pytest.approx(math.sqrt(20 * 10))
+
+
+def test_the_band_ends_with_the_axis(results: pd.DataFrame) -> None:
+    chart = charts.accuracy_chart(results, ranges=ranges_with(matching=SPARSITIES), **WORDS)
+    (band,) = bands(chart)
+    first, *_ = horizontal(chart, "from")
+    assert list(band) == pytest.approx(first["scale"]["domain"])
+    assert first["axis"] is None
+
+
+def test_no_matching_sparsity_no_band(results: pd.DataFrame) -> None:
+    for found in (None, ranges_with(extreme=SPARSITIES), ranges_with(undecided=SPARSITIES)):
+        assert bands(charts.accuracy_chart(results, ranges=found, **WORDS)) == []
+    one = charts.accuracy_chart(make_results(sparsities=(0.9,)), ranges=ranges_with(matching=(0.9,)), **WORDS)
+    assert bands(one) == []
+
+
+def test_every_panel_has_the_band(results: pd.DataFrame) -> None:
+    (found,) = ranges(results)
+    assert found.matching
+    chart = charts.ablation_panels(results, ranges=found, **WORDS)
+    assert {v["panel"] for v in values(chart) if "from" in v} == {"magnitude", "SNIP", "GraSP", "SynFlow"}
+    assert len(set(bands(chart))) == 1
+
+
+def test_the_name_of_the_dense_rule_stands_outside_the_plot(results: pd.DataFrame) -> None:
+    chart = charts.accuracy_chart(results, **WORDS)
+    (name,) = (layer for layer in layers(chart) if layer["encoding"].get("text", {}).get("field") == "text")
+    assert name["encoding"]["y"] == {"value": 0}
+    (above,) = (x["axis"] for x in horizontal(chart, "remaining") if x["axis"] and "offset" in x["axis"])
+    assert above["orient"] == "top"
+    assert above["offset"] > name["mark"]["fontSize"] - name["mark"]["dy"]
+
+
+def test_rewinding_to_further_steps_is_left_to_the_chart_of_steps() -> None:
+    names = ("imp", "imp-rewinding", "imp-rewinding:0ep", "lottery-rewinding", "lottery-rewinding:2ep")
+    table = make_results(benchmarks=names, methods=("snip",), replicates=1)
+    shown = {v["line"] for v in values(charts.accuracy_chart(table, **WORDS)) if "line" in v}
+    assert shown == {
+        *("SNIP", "lottery ticket rewinding", "iterative magnitude pruning", "iterative, with rewinding"),
+    }
+    panels = {v["panel"] for v in values(charts.ablation_panels(table, benchmarks=True, **WORDS)) if "line" in v}
+    assert panels == shown - {"SNIP"}
+
+
+def test_rewinding_to_one_step_only_is_shown_with_it() -> None:
+    table = make_results(benchmarks=("lottery-rewinding:2ep",), methods=("snip",), replicates=1)
+    shown = {v["line"] for v in values(charts.accuracy_chart(table, **WORDS)) if "line" in v}
+    assert shown == {"SNIP", "lottery ticket rewinding (2ep)"}
+
+
+def test_variants_are_lines_and_families_are_panels() -> None:
+    odd = "snip, 1 <b>per</b> class's %"
+    table = make_results(
+        methods=("random", "snip", odd, "grasp:reversed", "graspabs", "synflow"),
+        prune_at=("0ep", "5ep"),
+        sparsities=(0.5, 0.9),
+        replicates=3,
+    )
+    kin = families(table.method.unique(), {odd: "snip"})
+    chart = charts.variant_panels(table, families=kin, **WORDS)
     found = [v for v in values(chart) if "line" in v]
-    assert {v["sparsity"] for v in found} == {"95 %"}
-    level = [v["mean"] for v in found if v["line"] == "lottery ticket rewinding"]
-    assert len(level) == 3
-    assert len(set(level)) == 1
+    assert {(v["panel"], v["line"]) for v in found} == {
+        ("SNIP", "SNIP"), ("SNIP", odd), ("GraSP", "grasp:reversed"), ("GraSP", "graspabs"),
+    }  # fmt: skip
+    assert len(found) == 4 * 2
+    mine = table.query("method == 'graspabs' and sparsity == 0.9 and prune_at == '0ep' and ablation == 'unmodified'")
+    (datum,) = (v for v in found if (v["line"], v["sparsity"]) == ("graspabs", "90 %"))
+    assert datum["mean"] == pytest.approx(100 * mine.test_accuracy.mean(), abs=1e-3)
+    assert {v["panel"] for v in values(chart) if "dense" in v} == {"SNIP", "GraSP"}
+    assert charts.variant_panels(table, families={}, **WORDS) is None
 
 
-def test_step_chart_spaces_mixed_units_evenly() -> None:
-    table = make_results(prune_at=("0ep", "10ep", "end"), replicates=1, ablations=("unmodified",))
-    x = layers(charts.pruning_step_chart(table, sparsity=0.95, **WORDS))[0]["encoding"]["x"]
-    assert (x["field"], x["sort"]) == ("step", ["0ep", "10ep", "end"])
-
-
-def test_one_step_is_no_step_chart(results: pd.DataFrame) -> None:
-    assert charts.pruning_step_chart(results, sparsity=0.95, **WORDS) is None
-
-
-def layer_counts() -> pd.DataFrame:
-    rows = [
-        {"method": method, "sparsity": s, "replicate": r, "layer": layer, "kept": kept + r, "total": 200}
-        for method in ("snip", "mine")
-        for s in (0.8, 0.95)
-        for r in (0, 1)
-        for layer, kept in (("stem.weight", 100), ("fc.weight", 0))
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_layer_density_is_a_share_of_the_layer_averaged_over_replicates() -> None:
-    chart = charts.layer_density_panels(layer_counts(), **WORDS)
-    found = {(v["line"], v["panel"], v["layer"]): v["density"] for v in values(chart)}
-    assert len(found) == 2 * 2 * 2
-    assert found["SNIP", "sparsity 80 %", "stem"] == pytest.approx(50.25)
-    assert found["mine", "sparsity 95 %", "fc"] == pytest.approx(0.25)
-    assert layers(chart)[0]["encoding"]["x"]["sort"] == ["stem", "fc"]
-    assert charts.layer_density_panels(layer_counts().iloc[:0], **WORDS) is None
+def test_a_variant_that_failed_leaves_the_others() -> None:
+    rows = [row(sparsity=s) for s in (0.5, 0.9)]
+    rows += [row(method="snip:official", sparsity=s, status="failed", test_accuracy=math.nan) for s in (0.5, 0.9)]
+    chart = charts.variant_panels(frame(rows), families={"snip": ["snip", "snip:official"]}, **WORDS)
+    assert {v["line"] for v in values(chart)} == {"SNIP"}

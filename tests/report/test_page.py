@@ -13,10 +13,10 @@ import pytest
 
 from prunemark.report import write_report
 from prunemark.stats import claims, verdicts
-from tests.report.conftest import SPARSITIES, frame, make_results, row
+from tests.report.conftest import SPARSITIES, frame, make_layers, make_results, row
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)">'
-FIGURES = ("accuracy", "ablations", "benchmark-ablations")
+FIGURES = ("accuracy", "ablations", "benchmark-ablations", "ranges")
 
 
 @dataclass
@@ -144,6 +144,52 @@ def test_a_report_without_any_result_says_so(tmp_path: Path) -> None:
     assert "This study has no results yet." in page.words
     failed = frame([row(test_accuracy=math.nan, status="failed")])
     assert "nothing to draw" in written(failed, tmp_path / "report.html").words
+
+
+def test_every_experiment_is_shown_and_numbered(tmp_path: Path) -> None:
+    table = make_results(
+        methods=("random", "snip", EVIL),
+        prune_at=("0ep", "2ep"),
+        benchmarks=("magnitude-after-training", "lottery-rewinding:2ep", "lottery-rewinding:0ep"),
+        sparsities=(0.2, 0.95),
+        replicates=3,
+    )
+    layers = pd.concat([make_layers(), make_layers((EVIL,)), make_layers().assign(network="other")])
+    found = verdicts(table)
+    out = write_report(
+        table, found, claims(found), study_name="s", facts={}, out=tmp_path / "r.html", layers=layers,
+        methods={EVIL: "snip"},
+    )  # fmt: skip
+    page = Page(out.read_text(encoding="utf-8"))
+    specs = [json.loads(text) for text in page.scripts["application/json"][:-1]]
+    assert [spec["title"]["text"] for spec in specs] == [
+        "Accuracy against sparsity",
+        "What the methods know: shuffled, reinitialised, inverted",
+        "What pruning after training knows",
+        "Accuracy against the step of pruning",
+        "Where the weights remain",
+        "How many inputs a unit keeps",
+        "Units that keep no input",
+        "Variants of a method",
+        "Trivial, matching and extreme sparsities",
+    ]
+    assert re.findall(r"Figure (\d+)\.", page.words) == [str(number) for number in range(1, 10)]
+    assert "lottery ticket rewinding (2ep)" in page.words  # in the table of all numbers
+    assert not [a for _, a in page.elements if "onerror" in a]
+
+
+def test_the_ranges_of_all_networks_are_one_table(tmp_path: Path) -> None:
+    one = make_results(methods=("random", "snip"), ablations=("unmodified",))
+    both = pd.concat([one, one.assign(network="vgg-16", test_accuracy=one.test_accuracy * 0.9)], ignore_index=True)
+    page = written(both, tmp_path / "both.html")
+    (table,) = re.findall(
+        r'<table>\n<thead><tr><th scope="col">network and data.*?</table>', page.text, flags=re.DOTALL
+    )
+    rows = [re.sub(r"<[^>]+>", "|", line) for line in re.findall(r"<tr><th scope=\"row\">.*?</tr>", table)]
+    assert len(rows) == 2
+    assert rows[0].startswith("||resnet-20 on cifar-10|||20 %||")
+    assert rows[1].startswith("||vgg-16 on cifar-10||")
+    assert (tmp_path / "both-figures" / "ranges.svg").is_file()
 
 
 def test_two_networks_get_a_section_and_files_each(tmp_path: Path) -> None:

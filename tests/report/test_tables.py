@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from rich.console import Console, RenderableType
 
-from prunemark.report import results_table, verdict_table
+from prunemark.report import ranges_table, results_table, verdict_table
 from prunemark.stats import claims, verdicts
 from tests.report.conftest import frame, make_results, row
 
@@ -64,6 +64,23 @@ def test_a_name_is_never_markup() -> None:
     text = printed(verdict_table(found, claims(found)), width=80)
     assert "[bold]mine[/]" in text
     assert "[bold]mine[/]" in printed(results_table(frame(rows)), width=80)
+
+
+def test_rewinding_to_further_steps_is_counted_not_listed() -> None:
+    names = ("lottery-rewinding", "lottery-rewinding:0ep", "lottery-rewinding:2ep")
+    text = printed(results_table(make_results(benchmarks=names, ablations=("unmodified",))), width=100)
+    assert text.count("lottery ticket rewinding") == 2  # the table goes on below
+    assert "Rewinding to 2 further steps is in the report." in text
+
+
+def test_ranges_table_says_the_highest_matching_sparsity(results: pd.DataFrame) -> None:
+    both = pd.concat([results, results.assign(network="vgg-16")], ignore_index=True)
+    text = " ".join(printed(ranges_table(both, margin=0.5), width=80).split())
+    for network in ("resnet-20", "vgg-16"):
+        assert (
+            f"{network} on cifar-10: Of the sparsities run: matching at 20 %, extreme at 51.2 to 98 %. "
+            "Highest matching sparsity: 20 %."
+        ) in text
 
 
 def test_results_table_has_mean_and_deviation() -> None:

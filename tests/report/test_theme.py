@@ -20,6 +20,25 @@ def test_benchmarks_come_last() -> None:
     assert list(theme.series_styles(["lottery-rewinding", "mine", "snip"])) == ["snip", "mine", "lottery-rewinding"]
 
 
+def test_benchmarks_of_one_kind_share_a_look_and_no_method_has_it() -> None:
+    names = ["imp", "imp-rewinding", "magnitude-after-training", "lottery-rewinding", *(f"m{i}" for i in range(60))]
+    styles = theme.series_styles(names)
+    assert len({(style.colour, style.dash, style.shape) for style in styles.values()}) == len(names)
+    assert list(styles)[-4:] == ["magnitude-after-training", "lottery-rewinding", "imp", "imp-rewinding"]
+    rewound = theme.series_styles(["lottery-rewinding:2ep"])["lottery-rewinding:2ep"]
+    assert rewound.label == theme.label("lottery-rewinding:2ep") == "lottery ticket rewinding (2ep)"
+    assert rewound.colour == styles["lottery-rewinding"].colour
+
+
+def test_no_two_variants_of_a_family_share_a_colour() -> None:
+    kin = {"grasp": ["grasp", "grasp:halves", "grasp:reversed", "graspabs", "a", "b"], "snip": ["x", "y", "snip"]}
+    styles = theme.family_styles(kin)
+    assert list(styles) == [*kin["grasp"], *kin["snip"]]
+    for members in kin.values():
+        assert len({styles[name].colour for name in members}) == len(members)
+    assert styles["grasp"] == theme.series_styles(["grasp"])["grasp"]
+
+
 def _luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -35,3 +54,6 @@ def test_text_of_charts_has_the_contrast_of_wcag_aa_on_both_pages() -> None:
     for colour in (theme.INK, theme.SOFT):
         assert _contrast(colour, "#ffffff") >= 4.5
         assert _contrast(theme.ON_DARK[colour], "#14171b") >= 4.5
+    for ground in theme.RANGES.values():
+        assert _contrast(theme.INK, ground) >= 4.5
+        assert _contrast(theme.ON_DARK[theme.INK], theme.ON_DARK[ground]) >= 4.5

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from prunemark.report import words
-from prunemark.stats import Claim, claims, verdicts
+from prunemark.stats import Claim, claims, ranges, verdicts
 from tests.report.conftest import frame, make_results, row
 
 
@@ -59,6 +59,39 @@ def test_answer_of_an_incomplete_study() -> None:
     assert words.answer(table, [], []) == "This study has no comparison that tests one of the paper’s claims."
     plain = make_results(benchmarks=(), ablations=("unmodified",), replicates=1, sparsities=(0.9,))
     assert "At 90 % sparsity, the highest of the study" in words.answer(plain, [], [])
+
+
+def test_answer_names_every_benchmark_at_its_own_step() -> None:
+    table = make_results(
+        benchmarks=("magnitude-after-training", "imp", "lottery-rewinding", "lottery-rewinding:2ep"),
+        ablations=("unmodified",),
+    )
+    text = words.answer(table, [], [])
+    assert "iterative magnitude pruning" in text
+    assert text.count("rewinding") == 1
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "sentence"),
+    [
+        (
+            {0.2: 0.9, 0.5: 0.9, 0.9: 0.5},
+            "Of the sparsities run: matching at 20 to 50 %, extreme at 90 %. Highest matching sparsity: 50 %.",
+        ),
+        (
+            {0.2: 0.5},
+            "Of the sparsities run: extreme at 20 %. "
+            "Magnitude pruning after training is not shown to match the dense network at any of them.",
+        ),
+        ({}, "No sparsity was run."),
+    ],
+)
+def test_ranges_in_words(accuracies: dict[float, float], sentence: str) -> None:
+    rows = [row(method="dense", sparsity=0.0, prune_at="", replicate=i, test_accuracy=0.9) for i in range(3)]
+    trained = {"method": "magnitude", "benchmark": "magnitude-after-training", "prune_at": "end"}
+    rows += [row(**trained, sparsity=s, replicate=i, test_accuracy=a) for s, a in accuracies.items() for i in range(3)]
+    (found,) = ranges(frame(rows))
+    assert words.ranges_sentence(found) == sentence
 
 
 def test_missing_runs_are_counted() -> None:

@@ -4,7 +4,8 @@ import math
 import pandas as pd
 import pytest
 
-from prunemark.stats.cells import DENSE, Cell, benchmark_cell, experiments
+from prunemark.stats.cells import DENSE, Cell, benchmark_cell, experiments, rewound_to
+from prunemark.steps import Step
 from tests.stats.tables import dense, rows, table, trained
 
 
@@ -67,6 +68,19 @@ def test_initialisation_has_two_spellings() -> None:
     assert experiment.initial(Cell(method="snip", sparsity=0.8, prune_at="5ep")) is None
 
 
+def test_a_step_is_the_same_however_it_is_written() -> None:
+    assert rewound_to("imp-rewinding:2ep") == ("imp-rewinding", Step(2, "ep"))
+    assert rewound_to("imp") == ("imp", None)
+    names = ("lottery-rewinding:0it", "lottery-rewinding:2ep", "lottery-rewinding:2it")
+    (experiment,) = experiments(table(*(trained([9.0], name) for name in names)))
+    for at, name in (("0ep", names[0]), ("2.0ep", names[1]), ("2it", names[2])):
+        found = experiment.rewound(Cell(method="snip", sparsity=0.9, prune_at=at))
+        assert found == benchmark_cell(name, 0.9)
+    assert experiment.rewound(Cell(method="snip", sparsity=0.9, prune_at="3ep")) is None
+    assert experiment.rewound(Cell(method="snip", sparsity=0.8, prune_at="2ep")) is None
+    assert experiment.rewound(Cell(method="snip", sparsity=0.9, prune_at="end")) is None
+
+
 def test_no_rows_no_experiments() -> None:
     assert experiments(table()) == []
 
@@ -87,6 +101,7 @@ def test_missing_columns_are_all_named() -> None:
         ("replicate", 0.5, r"replicate 0\.5 is not a whole number"),
         ("replicate", math.nan, "replicate nan is not a whole number"),
         ("prune_at", "1000", 'prune_at: a step is written like "1000it"'),
+        ("benchmark", "lottery-rewinding:2", "benchmark 'lottery-rewinding:2': a step is written like \"1000it\""),
         ("test_accuracy", 90.0, r"test_accuracy 90\.0 of a run that is done is not a fraction in \[0, 1\]"),
         ("test_accuracy", math.nan, "test_accuracy nan of a run that is done"),
         ("test_accuracy", "high", "column test_accuracy does not hold numbers"),

@@ -5,7 +5,7 @@ import sys
 import pandas as pd
 import pytest
 
-from prunemark.stats import Claim, Verdict, claims, verdicts
+from prunemark.stats import Claim, Verdict, claims, ranges, verdicts
 from prunemark.stats.claims import CLAIMS
 from tests.stats.tables import dense, rows, table, trained
 
@@ -157,6 +157,26 @@ def test_c3_and_c4_count_initialisation_only(claim: str, ablation: str) -> None:
     assert by_claim(results)[claim].holds is True
 
 
+def test_c6_runs_over_every_benchmark_that_was_ablated() -> None:
+    ablated = ("imp", "imp-rewinding", "imp-rewinding:10ep", "imp-rewinding:2ep", "lottery-rewinding:0ep")
+    parts = [trained(EQUAL, name) for name in (*ablated, "magnitude-after-training")]
+    parts += [trained(LOWER, name, ablation=x) for name in ablated for x in ("shuffle", "reinit", "invert")]
+    items = of(table(*parts), "C6")
+    order = ("imp", "imp-rewinding:2ep", "imp-rewinding:10ep", "imp-rewinding", "lottery-rewinding:0ep")
+    assert {(x.benchmark, x.right, x.ablation) for x in items} == {
+        (name, name, x) for name in order for x in ("shuffle", "reinit")
+    }
+    assert all(x.counted and x.holds for x in items)
+    steps = [x.benchmark for x in items if x.ablation == "shuffle" and ":" in x.benchmark]
+    assert steps == ["imp-rewinding:2ep", "imp-rewinding:10ep", "lottery-rewinding:0ep"]
+
+
+def test_iterative_pruning_is_no_yardstick_of_c2_nor_of_the_ranges() -> None:
+    results = table(dense(EQUAL), rows("snip", EQUAL), trained(EQUAL, "imp"), trained(EQUAL, "imp-rewinding"))
+    assert of(results, "C2") == []
+    assert ranges(results)[0].undecided == (0.9,)
+
+
 class TestC7:
     def test_what_is_pruned_at_the_end_is_not_held_against_rewinding(self) -> None:
         results = table(
@@ -168,6 +188,43 @@ class TestC7:
             ("magnitude pruned at 5ep", "magnitude pruned at initialisation"),
             ("magnitude pruned at 5ep", "lottery-rewinding"),
         ]
+
+    def test_a_method_pruned_at_a_step_is_held_against_rewinding_to_that_step(self) -> None:
+        steps = ("0ep", "2ep", "5ep", "10ep")
+        results = table(
+            *(rows("snip", EQUAL, prune_at=at, sparsity=s) for at in steps for s in (0.9, 0.95)),
+            *(trained(LOWER, "lottery-rewinding", sparsity=s) for s in (0.9, 0.95)),
+            trained(LOWER, "lottery-rewinding:0ep"),
+            trained([95.0, 95.1, 95.2], "lottery-rewinding:2.0ep"),
+            trained(LOWER, "lottery-rewinding:10ep", ablation="shuffle"),
+            trained(LOWER, "imp-rewinding:5ep"),
+        )
+        against = {
+            (x.prune_at, x.sparsity): (x.right, x.holds) for x in of(results, "C7") if "initialisation" not in x.right
+        }
+        assert against == {
+            ("2ep", 0.9): ("lottery-rewinding:2.0ep", True),
+            ("2ep", 0.95): ("lottery-rewinding", False),
+            ("5ep", 0.9): ("lottery-rewinding", False),
+            ("5ep", 0.95): ("lottery-rewinding", False),
+            ("10ep", 0.9): ("lottery-rewinding", False),
+            ("10ep", 0.95): ("lottery-rewinding", False),
+        }
+
+    def test_rewinding_that_failed_is_still_what_it_is_held_against(self) -> None:
+        results = table(
+            *(rows("snip", EQUAL, prune_at=at) for at in ("0ep", "2ep")),
+            trained(LOWER, "lottery-rewinding"),
+            trained([math.nan] * 3, "lottery-rewinding:2ep", status="failed"),
+        )
+        (item,) = (x for x in of(results, "C7") if x.right.startswith("lottery"))
+        assert (item.right, item.outcome, item.holds) == ("lottery-rewinding:2ep", "no verdict", None)
+
+    def test_without_rewinding_only_initialisation_is_left(self) -> None:
+        results = table(
+            *(rows("snip", EQUAL, prune_at=at) for at in ("0ep", "2ep")), trained(LOWER, "lottery-rewinding:5ep")
+        )
+        assert [x.right for x in of(results, "C7")] == ["snip pruned at initialisation"]
 
     def test_steps_are_in_order(self) -> None:
         results = table(*(rows("snip", EQUAL, prune_at=at) for at in ("0ep", "1000it", "500it", "2000it")))

@@ -3,13 +3,23 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from prunemark.stats.cells import Cell, Experiment, experiments
+from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound_to
 from prunemark.steps import Step
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+class OfCell(Protocol):
+    """What belongs to one cell of a study."""
+
+    @property
+    def cell(self) -> Cell: ...
+
+
+C = TypeVar("C", bound=OfCell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +91,22 @@ def dense(cells: Iterable[Point]) -> Point | None:
     return next((point for point in cells if point.cell.method == "dense"), None)
 
 
-def pruned(cells: Iterable[Point]) -> list[Point]:
+def pruned(cells: Iterable[C]) -> list[C]:
     """All points but the dense network's."""
     return [point for point in cells if point.cell.method != "dense"]
 
 
-def steps(cells: Iterable[Point]) -> list[str]:
+def steps(cells: Iterable[OfCell]) -> list[str]:
     """The steps at which methods prune, as the study writes them: initialisation first, "end" last."""
-    found = {point.cell.prune_at: None for point in pruned(cells) if not point.cell.benchmark}
-    return sorted(found, key=_order)
+    return in_order(point.cell.prune_at for point in pruned(cells) if not point.cell.benchmark)
+
+
+def in_order(steps: Iterable[str]) -> list[str]:
+    """Steps in the order of training, each once, in the spelling met first: "0it" is "0ep"."""
+    found: dict[tuple[str, float], str] = {}
+    for step in steps:
+        found.setdefault(moment(Step.parse(step)), step)
+    return sorted(found.values(), key=_order)
 
 
 def _order(prune_at: str) -> tuple[bool, bool, float]:
@@ -97,10 +114,34 @@ def _order(prune_at: str) -> tuple[bool, bool, float]:
     return step.unit == "end", step.count != 0, step.count
 
 
-def earliest(cells: Sequence[Point]) -> list[Point]:
-    """The methods' points at initialisation (or at the first step that the study has) and the benchmarks' points."""
-    first = next(iter(steps(cells)), None)
-    return [point for point in pruned(cells) if point.cell.benchmark or point.cell.prune_at == first]
+def earliest(cells: Sequence[C]) -> list[C]:
+    """The methods' points at initialisation (or at the first step that the study has) and the benchmarks' points.
+
+    Rewinding to further steps is not among them.
+    """
+    first = [moment(Step.parse(step)) for step in steps(cells)[:1]]
+    return [
+        point
+        for point in without_further_steps(pruned(cells))
+        if point.cell.benchmark or moment(Step.parse(point.cell.prune_at)) in first
+    ]
+
+
+def without_further_steps(cells: Sequence[C]) -> list[C]:
+    """The points less those that only the chart of steps shows: rewinding to a step beside others.
+
+    Of a benchmark that is rewound to the study's own step and to others ("lottery-rewinding:2ep") the study's own is
+    left; of one that is rewound to one step only, that one.
+    """
+    forms: dict[str, set[str]] = {}
+    for point in cells:
+        forms.setdefault(rewound_to(point.cell.benchmark)[0], set()).add(point.cell.benchmark)
+
+    def is_left(cell: Cell) -> bool:
+        kind, step = rewound_to(cell.benchmark)
+        return step is None or len(forms[kind]) == 1
+
+    return [point for point in cells if is_left(point.cell)]
 
 
 def step_words(prune_at: str) -> str:

@@ -1,61 +1,67 @@
-"""The figures of a report: each a chart with its words, drawn once to SVG and from that to PNG."""
+"""All figures of a report, with their captions: E1 to E6 of one network and data set, and the ranges of all (E7)."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prunemark.report import charts, curves, theme, words
 from prunemark.report.curves import Point, sparsity_text
-from prunemark.stats import ranges
+from prunemark.report.families import families
+from prunemark.report.figure import Figure, figure
+from prunemark.report.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
+from prunemark.report.layers import Wiring, repeated, wirings
+from prunemark.report.pruning_step import placed, pruning_step_chart, steps
+from prunemark.report.range_bars import range_bars
+from prunemark.stats import Ranges, ranges
 
 if TYPE_CHECKING:
-    import altair as alt
     from pandas import DataFrame
 
-PNG_SCALE = 2.0
-_SPREAD = "Points are means over {replicates}, shaded from the worst replicate to the best; dotted: the dense network."
-_BARS = (
-    "Points are means over {replicates}, bars reach from the worst replicate to the best; dotted: the dense network."
+_BAND = (
+    "The band is the matching range: random pruning no longer reaches the dense network’s accuracy, magnitude pruning "
+    "after training still does."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A chart ready to be shown: `name` of its files, `title`, `caption`, `description` in words, Vega-Lite `spec`."""
+class _Study:
+    """What the figures of one network and data set are drawn from."""
 
-    name: str
-    title: str
-    caption: str
-    description: str
-    spec: dict[str, Any]
+    results: "DataFrame"
+    cells: Sequence[Point]
+    first: Sequence[Point]
+    ranges: Ranges | None
+    subject: str
+    when: str
+    replicates: str
 
-    def svg(self) -> str:
-        """The chart as SVG text on white."""
-        import vl_convert
+    @property
+    def spread(self) -> str:
+        one = len({point.cell.sparsity for point in self.first}) == 1
+        how = "bars reach" if one else "shaded"
+        return (
+            f"Points are means over {self.replicates}, {how} from the worst replicate to the best; "
+            f"dotted: the dense network."
+        )
 
-        return vl_convert.vegalite_to_svg(self.spec | {"background": "white"}, vl_version=vega_lite_version())
+    @property
+    def band(self) -> str:
+        shown = {point.cell.sparsity for point in self.first}
+        return _BAND if self.ranges and self.ranges.matching and len(shown) > 1 else ""
 
-    def save(self, folder: Path) -> str:
-        """Write `name`.svg and `name`.png (twice the size) into the folder; returns the SVG text."""
-        import vl_convert
-
-        svg = self.svg()
-        (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
-        (folder / f"{self.name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE))
-        return svg
-
-
-def vega_lite_version() -> str:
-    """The Vega-Lite that altair writes for, as vl-convert names it: "6.4"."""
-    import altair as alt
-
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    @property
+    def how(self) -> str:
+        return f"{self.subject}, pruned {self.when}; mean and range of {self.replicates}"
 
 
 def figures(
-    results: "DataFrame", *, subject: str, margin: float, layers: "DataFrame | None" = None, prefix: str = ""
+    results: "DataFrame",
+    *,
+    subject: str,
+    margin: float,
+    layers: "DataFrame | None" = None,
+    methods: Mapping[str, str] | None = None,
+    prefix: str = "",
 ) -> list[Figure]:
     """All figures that the results of one study, network and data set allow.
 
@@ -63,7 +69,8 @@ def figures(
         results: as `prunemark.results` returns them.
         subject: what was pruned and trained: "resnet-20 on cifar-10".
         margin: of the sparsity ranges, in percentage points.
-        layers: per-layer counts (see `charts.layer_density_panels`), if they are at hand.
+        layers: what was kept in each layer, if it is at hand; see `write_report`.
+        methods: label -> name of the methods, to find variants; see `write_report`.
         prefix: of the figures' names.
     """
     cells = curves.points(results)
@@ -71,82 +78,163 @@ def figures(
     if not pruned:
         return []
     first = curves.earliest(cells)
-    methods = [point for point in first if not point.cell.benchmark]
-    when = curves.step_words(methods[0].cell.prune_at) if methods else "after training"
-    n = curves.replicate_range(pruned)
-    one = len({point.cell.sparsity for point in first}) == 1
-    spread = (_BARS if one else _SPREAD).format(replicates=n)
-    how = f"{subject}, pruned {when}; mean and range of {n}"
-    lost = words.missing(results)
-    found = [
-        _figure(
-            "accuracy",
-            "Accuracy against sparsity",
-            how,
-            f"Test accuracy of the trained subnetworks against the share of weights that remains. {spread} "
-            f"Methods prune {when}, benchmarks after training. {lost}",
-            lambda title, subtitle: charts.accuracy_chart(results, title=title, subtitle=subtitle),
-            _extremes([point for point in first if point.cell.ablation == "unmodified"]),
+    at = [point.cell.prune_at for point in first if not point.cell.benchmark]
+    study = _Study(
+        results=results,
+        cells=cells,
+        first=first,
+        ranges=next(iter(ranges(results, margin=margin)), None),
+        subject=subject,
+        when=curves.step_words(at[0]) if at else "after training",
+        replicates=curves.replicate_range(pruned),
+    )
+    found = [_accuracy(study), *_ablations(study), _steps(study)]
+    if layers is not None and len(layers):
+        found += _layers(study, layers)
+    found.append(_variants(study, methods))
+    return [replace(one, name=prefix + one.name) for one in found if one is not None]
+
+
+def ranges_figure(subjects: Mapping[str, Ranges]) -> Figure | None:
+    """The ranges of all subjects of a report, a bar each (E7)."""
+    return figure(
+        "ranges",
+        "Trivial, matching and extreme sparsities",
+        ", ".join(subjects),
+        "Trivial: random pruning still reaches the dense network’s accuracy. Matching: magnitude pruning after "
+        "training still does. Extreme: it does not. Undecided: the replicates cannot tell, or the study has no such "
+        "run. Dots are the sparsities that were run; borders lie half way between them.",
+        lambda title, subtitle: range_bars(subjects, title=title, subtitle=subtitle),
+        " ".join(f"{name}. {words.ranges_sentence(found)}" for name, found in subjects.items()),
+    )
+
+
+def _accuracy(study: _Study) -> Figure | None:
+    return figure(
+        "accuracy",
+        "Accuracy against sparsity",
+        study.how,
+        f"Test accuracy of the trained subnetworks against the share of weights that remains. {study.spread} "
+        f"{study.band} Methods prune {study.when}, benchmarks after training. {words.missing(study.results)}",
+        lambda title, subtitle: charts.accuracy_chart(
+            study.results, ranges=study.ranges, title=title, subtitle=subtitle
         ),
-        _figure(
+        _extremes([point for point in study.first if point.cell.ablation == "unmodified"]),
+    )
+
+
+def _ablations(study: _Study) -> list[Figure | None]:
+    def draw(benchmarks: bool) -> charts.Draw:
+        return lambda title, subtitle: charts.ablation_panels(
+            study.results, benchmarks=benchmarks, ranges=study.ranges, title=title, subtitle=subtitle
+        )
+
+    return [
+        figure(
             "ablations",
             "What the methods know: shuffled, reinitialised, inverted",
-            how,
+            study.how,
             f"One panel a method, all on one scale. Where lines coincide, the method’s choice of weights within layers "
-            f"(shuffled) or their values (reinitialised) do not matter. {spread}",
-            lambda title, subtitle: charts.ablation_panels(results, title=title, subtitle=subtitle),
-            _panels(methods),
+            f"(shuffled) or their values (reinitialised) do not matter. {study.spread} {study.band}",
+            draw(benchmarks=False),
+            _panels([point for point in study.first if not point.cell.benchmark]),
         ),
-        _figure(
+        figure(
             "benchmark-ablations",
             "What pruning after training knows",
-            f"{subject}, pruned after training; mean and range of {n}",
-            f"The same ablations of the benchmarks, where they are expected to hurt. {spread}",
-            lambda title, subtitle: charts.ablation_panels(results, benchmarks=True, title=title, subtitle=subtitle),
-            _panels([point for point in first if point.cell.benchmark]),
+            f"{study.subject}, pruned after training; mean and range of {study.replicates}",
+            f"The same ablations of the benchmarks, where they are expected to hurt. {study.spread} {study.band}",
+            draw(benchmarks=True),
+            _panels([point for point in study.first if point.cell.benchmark]),
         ),
     ]
-    if len(curves.steps(cells)) > 1:
-        highest = next((r.highest_matching for r in ranges(results, margin=margin)), None)
-        at = highest if highest is not None else max(point.cell.sparsity for point in pruned)
-        found.append(
-            _figure(
-                "pruning-step",
-                "Accuracy against the step of pruning",
-                f"{subject} at {sparsity_text(at)} % sparsity; mean and range of {n}",
-                f"Methods prune the dense network in training at the step shown; the subnetwork then trains with the "
-                f"whole schedule. Benchmarks run across. {spread}",
-                lambda title, subtitle: charts.pruning_step_chart(results, sparsity=at, title=title, subtitle=subtitle),
-                f"Line chart of {_list([point.series for point in pruned])} at {sparsity_text(at)} % sparsity.",
-            )
-        )
-    if layers is not None:
-        found.append(
-            _figure(
-                "layer-density",
-                "Where the weights remain",
-                f"{subject}, pruned {when}",
-                "Share of each layer’s weights that a method keeps, in the order of layers; 0 is a collapsed layer.",
-                lambda title, subtitle: charts.layer_density_panels(layers, title=title, subtitle=subtitle),
-                "Line charts of the share of weights kept in each layer, a panel a sparsity.",
-            )
-        )
-    return [replace(figure, name=prefix + figure.name) for figure in found if figure is not None]
 
 
-def _figure(
-    name: str,
-    title: str,
-    subtitle: str,
-    caption: str,
-    draw: "Callable[[str, str], alt.LayerChart | alt.FacetChart | None]",
-    description: str,
-) -> Figure | None:
-    chart = draw(title, subtitle)
-    if chart is None:
+def _steps(study: _Study) -> Figure | None:
+    highest = study.ranges.highest_matching if study.ranges else None
+    candidates = sorted({p.cell.sparsity for p in curves.pruned(study.cells)}, reverse=True)
+    if highest is not None:
+        candidates.insert(0, highest)
+    # The highest matching sparsity, or the highest of all; of a study that sweeps the step elsewhere, the next below.
+    at = next((s for s in candidates if len(steps(placed(study.cells, s))) > 1), None)
+    if at is None:
         return None
-    spec: dict[str, Any] = chart.to_dict() | {"description": description}
-    return Figure(name=name, title=title, caption=caption.strip(), description=description, spec=spec)
+    lines = placed(study.cells, at)
+    rewound = any(one.point.cell.benchmark and one.step for one in lines)
+    which = "the highest matching" if at == highest else "the highest that was run at several steps"
+    return figure(
+        "pruning-step",
+        "Accuracy against the step of pruning",
+        f"{study.subject} at {sparsity_text(at)} % sparsity; mean and range of {study.replicates}",
+        f"At {which} sparsity. Methods prune the dense network in training at the step shown; the subnetwork then "
+        f"trains with the whole schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. "
+        f"{study.spread}",
+        lambda title, subtitle: pruning_step_chart(study.results, sparsity=at, title=title, subtitle=subtitle),
+        f"Line chart of {_list([one.line for one in lines])} at {sparsity_text(at)} % sparsity.",
+    )
+
+
+_REWOUND = "Rewinding prunes after training and takes the weights back to that step. "
+
+
+def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
+    everything = wirings(layers)
+    twice = repeated(everything)
+    wired = [one for one in everything if one.cell.benchmark not in twice]
+    if not wired:
+        return []
+    highest = study.ranges.highest_matching if study.ranges else None
+    at = shown_sparsity(wired, highest)
+    which = "the highest matching sparsity" if at == round(highest or -1, 9) else "the highest sparsity of the study"
+    same = f" Not drawn twice, with the masks of another benchmark: {_list(twice)}." if twice else ""
+    subject = f"{study.subject}, pruned {study.when}"
+    return [
+        figure(
+            "layer-density",
+            "Where the weights remain",
+            f"{subject}; mean of {study.replicates}",
+            f"Share of each layer’s weights that is kept, in the order of layers. The scale is linear below 0.1 % and "
+            f"logarithmic above; 0 is a collapsed layer.{same}",
+            lambda title, subtitle: layer_density_panels(wired, title=title, subtitle=subtitle),
+            "Line charts of the share of weights kept in each layer, a panel a sparsity.",
+        ),
+        figure(
+            "kept-inputs",
+            "How many inputs a unit keeps",
+            f"{subject}, at {sparsity_text(at)} % sparsity; {study.replicates} together",
+            f"Of all units (neurons, output channels) the share that keeps at most so many of its inputs, at {which}. "
+            f"Where a line starts, at 0, is the share of units that keep none. A shuffled mask keeps as many weights "
+            f"in each layer, spread by chance: where the line of the unmodified mask starts higher and ends later, the "
+            f"method crowds its weights into few units.{same}",
+            lambda title, subtitle: kept_inputs_panels(wired, sparsity=at, title=title, subtitle=subtitle),
+            f"Cumulative distributions of kept inputs per unit. {_dead(wired, at)}",
+        ),
+        figure(
+            "dead-units",
+            "Units that keep no input",
+            f"{subject}; mean and range of {study.replicates}",
+            f"Neuron collapse: the share of all units that keep none of their inputs, a panel a mask. Points are "
+            f"means, shaded from the lowest replicate to the highest. {study.band}{same}",
+            lambda title, subtitle: dead_unit_panels(wired, ranges=study.ranges, title=title, subtitle=subtitle),
+            f"Charts of the share of units without a kept input against sparsity. {_dead(wired, at)}",
+        ),
+    ]
+
+
+def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None:
+    labels = [point.cell.method for point in study.first if not point.cell.benchmark]
+    kin = families(labels, methods)
+    named = "; ".join(f"{theme.label(family)}: {_list(members)}" for family, members in kin.items())
+    return figure(
+        "variants",
+        "Variants of a method",
+        study.how,
+        f"One panel a method, one line a variant, all on one scale. {study.spread} {study.band}",
+        lambda title, subtitle: charts.variant_panels(
+            study.results, families=kin, ranges=study.ranges, title=title, subtitle=subtitle
+        ),
+        f"Charts of test accuracy against sparsity of variants. {named}.",
+    )
 
 
 def _extremes(shown: Sequence[Point]) -> str:
@@ -166,10 +254,11 @@ def _panels(shown: Sequence[Point]) -> str:
     return f"Charts of test accuracy against sparsity for {_list([p.series for p in shown])}: {ablations}."
 
 
+def _dead(shown: Sequence[Wiring], sparsity: float) -> str:
+    here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == "unmodified"]
+    dead = ", ".join(f"{theme.label(one.series)} {one.at_most(0):.1f} %" for one in here)
+    return f"Units without a kept input at {sparsity_text(sparsity)} % sparsity: {dead}."
+
+
 def _list(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(theme.label(name) for name in names))
-
-
-def slug(text: str) -> str:
-    """A text as part of a file's name: letters, digits, dots and hyphens."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"

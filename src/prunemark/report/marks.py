@@ -1,16 +1,19 @@
-"""The marks that charts share: lines with their spread, the dense network's rule, axes of sparsity."""
+"""The marks that charts share: lines with their spread, the dense rule, the matching band, axes of sparsity."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import altair as alt
 
 from prunemark.report import theme
 from prunemark.report.curves import Point, sparsity_text
+from prunemark.report.stretches import domain, remaining, stretches
 from prunemark.report.theme import Style
+from prunemark.stats import Ranges
 
 ACCURACY = "test accuracy (%)"
+_ROOM_FOR_A_NAME = 20
 _LINE = "line:N"
 
 AnyChart: TypeAlias = alt.LayerChart | alt.FacetChart
@@ -18,19 +21,25 @@ AnyChart: TypeAlias = alt.LayerChart | alt.FacetChart
 
 @dataclass(frozen=True, kw_only=True)
 class Horizontal:
-    """The horizontal position of a chart's layers; of which the first draws the axis and the second one opposite it."""
+    """The horizontal position of a chart's layers; of which the first draws the axis and the second one opposite it.
+
+    On an axis of weights remaining, `grounds` places what reaches from the field `from`, and `ends` are its ends in
+    percent; both are None where it shows something else.
+    """
 
     first: alt.X
     second: alt.X
     others: alt.X
     continuous: bool = True
+    grounds: alt.X | None = None
+    ends: tuple[float, float] | None = None
 
 
 def value(point: Point, style: Style, **more: Any) -> dict[str, Any]:
     """A point as a datum: `line`, `remaining` (%), `sparsity` (text), `mean`, `low`, `high` (%), `replicates`."""
     return {
         "line": style.label,
-        "remaining": round(100 * point.density, 7),
+        "remaining": remaining(point.cell.sparsity),
         "sparsity": f"{sparsity_text(point.cell.sparsity)} %",
         "mean": round(point.mean, 4),
         "low": round(point.low, 4),
@@ -46,35 +55,37 @@ def data(values: Sequence[Mapping[str, Any]]) -> alt.InlineData:
 
 
 def remaining_weights(
-    cells: Sequence[Point], styles: Mapping[str, Style], *, ticks: int, sparsity_above: bool = False
+    sparsities: Sequence[float], styles: Mapping[str, Style], *, ticks: int, sparsity_above: bool = False
 ) -> Horizontal:
     """Weights remaining, logarithmic, falling to the right; or the lines' names where there is one sparsity only."""
-    remaining = sorted({round(100 * point.density, 7) for point in cells}, reverse=True)
-    if len(remaining) == 1:
+    shares = sorted({remaining(sparsity) for sparsity in sparsities}, reverse=True)
+    if len(shares) == 1:
         names = [style.label for style in styles.values()]
         below = alt.Axis(
-            title=f"{remaining[0]:.3g} % of the weights remaining", labelAngle=-35, labelOverlap=False, grid=False
+            title=f"{shares[0]:.3g} % of the weights remaining", labelAngle=-35, labelOverlap=False, grid=False
         )
         x = alt.X(_LINE, sort=names, axis=below)
         return Horizontal(first=x, second=x, others=x, continuous=False)
-    margin = (remaining[0] / remaining[-1]) ** 0.02
-    scale = alt.Scale(type="log", domain=[remaining[0] * margin, remaining[-1] / margin], nice=False)
-    at = _thinned(remaining, ticks)
+    ends = domain(shares)
+    scale = alt.Scale(type="log", domain=list(ends), nice=False)
+    at = _thinned(shares, ticks)
     below = alt.Axis(
         title="weights remaining (%)", values=at, labelExpr=_labels({v: f"{v:.3g}" for v in at}), grid=False
     )
     x = alt.X("remaining:Q", scale=scale, axis=below)
+    grounds = alt.X("from:Q", scale=scale, axis=None if sparsity_above else below)
     if not sparsity_above:
-        return Horizontal(first=x, second=x, others=x)
+        return Horizontal(first=x, second=x, others=x, grounds=grounds, ends=ends)
     above = alt.Axis(
         title="sparsity (%)",
         values=at,
         labelExpr=_labels({v: sparsity_text(1 - v / 100) for v in at}),
         orient="top",
+        offset=_ROOM_FOR_A_NAME,
         domain=False,
         grid=False,
     )
-    return Horizontal(first=x, second=x.axis(above), others=x.axis(None))
+    return Horizontal(first=x, second=x.axis(above), others=x.axis(None), grounds=grounds, ends=ends)
 
 
 def _thinned(values: Sequence[float], most: int) -> list[float]:
@@ -95,7 +106,9 @@ def _labels(texts: Mapping[float, str]) -> str:
     return expression
 
 
-def lines(base: alt.Chart, x: Horizontal, styles: Mapping[str, Style], *, legend: str, over: str) -> list[alt.Chart]:
+def lines(
+    base: alt.Chart, x: Horizontal, styles: Mapping[str, Style], *, legend: str, over: str, measure: str = ACCURACY
+) -> list[alt.Chart]:
     """Bands, lines and points (bars and points on a discrete axis); a click on the legend picks out a line.
 
     Args:
@@ -104,22 +117,18 @@ def lines(base: alt.Chart, x: Horizontal, styles: Mapping[str, Style], *, legend
         styles: of the lines, in the legend's order.
         legend: its title.
         over: the field and title of what varies along x, for tooltips, as "sparsity:sparsity".
+        measure: what the fields mean, low and high are, as the vertical axis says it.
     """
-    shown = list(styles.values())
-    names = [style.label for style in shown]
-    key = alt.Legend(title=legend, symbolOpacity=1, symbolStrokeWidth=0) if x.continuous else None
-    colour = alt.Color(_LINE, scale=alt.Scale(domain=names, range=[s.colour for s in shown]), sort=names, legend=key)
-    shape = alt.Shape(_LINE, scale=alt.Scale(domain=names, range=[s.shape for s in shown]), sort=names, legend=key)
-    dashes = alt.Scale(domain=names, range=[list(s.dash) for s in shown])
-    dash = alt.StrokeDash(_LINE, scale=dashes, sort=names, legend=key)
-    mean, low = (alt.Y(f"{field}:Q", scale=alt.Scale(zero=False), title=ACCURACY) for field in ("mean", "low"))
+    colour, dash, shape = looks(styles, legend if x.continuous else None)
+    vertical = alt.Scale(zero=False)
+    mean, low = (alt.Y(f"{field}:Q", scale=vertical, title=measure) for field in ("mean", "low"))
     field, _, title = over.partition(":")
     tooltip = [
         alt.Tooltip(_LINE, title=legend),
         alt.Tooltip(f"{field}:N", title=title),
-        alt.Tooltip("mean:Q", title="mean accuracy (%)", format=".2f"),
-        alt.Tooltip("low:Q", title="worst replicate (%)", format=".2f"),
-        alt.Tooltip("high:Q", title="best replicate (%)", format=".2f"),
+        alt.Tooltip("mean:Q", title=f"mean {measure}", format=".2f"),
+        alt.Tooltip("low:Q", title="lowest replicate", format=".2f"),
+        alt.Tooltip("high:Q", title="highest replicate", format=".2f"),
         alt.Tooltip("replicates:Q", title="replicates"),
     ]
     valid = base.transform_filter("isValid(datum.mean)")
@@ -138,42 +147,64 @@ def lines(base: alt.Chart, x: Horizontal, styles: Mapping[str, Style], *, legend
     ]
 
 
+def looks(
+    styles: Mapping[str, Style], legend: str | None, *, points: bool = True
+) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
+    """Colour, dash and shape of the field `line`, with a legend of that title, or with none.
+
+    The legend shows points, or lines where a chart has no points.
+    """
+    shown = list(styles.values())
+    names = [style.label for style in shown]
+    symbol: dict[str, Any] = {"symbolStrokeWidth": 0} if points else {"symbolType": "stroke", "symbolSize": 500}
+    key = alt.Legend(title=legend, symbolOpacity=1, **symbol) if legend else None
+
+    def scale(values: list[Any]) -> alt.Scale:
+        return alt.Scale(domain=names, range=values)
+
+    return (
+        alt.Color(_LINE, scale=scale([style.colour for style in shown]), sort=names, legend=key),
+        alt.StrokeDash(_LINE, scale=scale([list(style.dash) for style in shown]), sort=names, legend=key),
+        alt.Shape(_LINE, scale=scale([style.shape for style in shown]), sort=names, legend=key),
+    )
+
+
+def matching_band(found: Ranges | None, x: Horizontal, sparsities: Sequence[float]) -> list[dict[str, Any]]:
+    """The data of `band`: one datum, or none where no sparsity on the axis is known to be matching."""
+    if found is None or x.ends is None:
+        return []
+    return [
+        {"from": one.start, "to": one.end, "range": one.kind}
+        for one in stretches(found, sorted(set(sparsities)), x.ends)
+        if one.kind == "matching"
+    ]
+
+
+def band(base: alt.Chart, x: Horizontal, *, named_at: Literal["top", "bottom"] = "bottom") -> list[alt.Chart]:
+    """Shaded from the field `from` to the field `to` (weights remaining), and named by `range` where lines are rare."""
+    if x.grounds is None:
+        return []
+    known = base.transform_filter("isValid(datum.from)")
+    # Seen through, so that the grid beneath goes on.
+    ground = known.mark_rect(color=theme.GREEN, opacity=0.1).encode(x=x.grounds, x2="to:Q")
+    below = named_at == "bottom"
+    name = known.mark_text(
+        align="left", baseline=named_at, dx=5, dy=-6 if below else 4, fontSize=11.5, color=theme.SOFT
+    )
+    return [ground, name.encode(x=x.grounds, y=alt.value("height" if below else 0), text="range:N")]
+
+
 def dense_rule(base: alt.Chart) -> list[alt.Chart]:
-    """A dotted rule at the field `dense`, named by the field `text` where there is one."""
+    """A dotted rule at the field `dense`, named above the plot, where no line can run through, by the field `text`."""
     known = base.transform_filter("isValid(datum.dense)")
     y = alt.Y("dense:Q", scale=alt.Scale(zero=False), title=ACCURACY)
-    text = known.mark_text(align="right", baseline="bottom", dy=-3, fontSize=11.5, color=theme.SOFT)
+    text = known.mark_text(align="right", baseline="bottom", dy=-4, fontSize=11.5, color=theme.SOFT)
     return [
         known.mark_rule(color=theme.SOFT, strokeDash=[1, 3], strokeWidth=1.5).encode(y=y),
-        text.encode(x=alt.value("width"), y=y, text="text:N"),
+        text.encode(x=alt.value("width"), y=alt.value(0), text="text:N"),
     ]
 
 
 def finish(chart: AnyChart, title: str, subtitle: str) -> AnyChart:
     """The chart with its heading and the common look."""
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle), config=theme.config())
-
-
-def profile(layers: Sequence[str], styles: Mapping[str, Style]) -> list[alt.Chart]:
-    """Lines of the field `density` (%) over the network's layers, from 0 through ever finer shares up to 100 %."""
-    shown = list(styles.values())
-    names = [style.label for style in shown]
-    key = alt.Legend(title="pruned by", symbolOpacity=1, symbolStrokeWidth=0)
-    colour = alt.Color(_LINE, scale=alt.Scale(domain=names, range=[s.colour for s in shown]), sort=names, legend=key)
-    shape = alt.Shape(_LINE, scale=alt.Scale(domain=names, range=[s.shape for s in shown]), sort=names, legend=key)
-    dashes = alt.Scale(domain=names, range=[list(s.dash) for s in shown])
-    x = alt.X("layer:O", sort=list(layers), axis=alt.Axis(title="layer", labelAngle=-45, labelFontSize=10, grid=False))
-    # Layer collapse is exactly 0 and must be seen: symlog has a place for it, a logarithm has none.
-    y = alt.Y(
-        "density:Q",
-        scale=alt.Scale(type="symlog", constant=0.1, domain=[0, 100], nice=False),
-        axis=alt.Axis(title="weights kept in the layer (%)", values=[0, 0.1, 1, 10, 100], format=".1~r"),
-    )
-    tooltip = [alt.Tooltip(_LINE), alt.Tooltip("layer:N"), alt.Tooltip("density:Q", title="kept (%)", format=".3~r")]
-    base = alt.Chart()
-    return [
-        base.mark_line(strokeWidth=1.5).encode(
-            x=x, y=y, color=colour, strokeDash=alt.StrokeDash(_LINE, scale=dashes, sort=names, legend=key)
-        ),
-        base.mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
-    ]

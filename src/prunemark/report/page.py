@@ -1,7 +1,6 @@
 """The report: one HTML file that needs nothing else, and the figures beside it as SVG and PNG."""
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from prunemark.report import curves, theme, words
 from prunemark.report.curves import sparsity_text
-from prunemark.report.figures import Figure, figures, slug, vega_lite_version
-from prunemark.stats import Claim, Verdict
+from prunemark.report.figure import Figure, slug, vega_lite_version
+from prunemark.report.figures import figures, ranges_figure
+from prunemark.report.stretches import tested
+from prunemark.report.views import ClaimView, RangesView, claim_view, ranges_view, signed
+from prunemark.stats import Claim, Ranges, Verdict, ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,36 +21,6 @@ if TYPE_CHECKING:
 # What the page's script needs of Vega, Vega-Lite and Vega-Embed.
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _SUBJECT = ("study", "network", "dataset")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Where a confidence interval is drawn: horizontal positions in [0, 100]; zero lies at 50."""
-
-    low: float
-    high: float
-    middle: float
-    margin: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellView:
-    """One verdict as the page shows it."""
-
-    verdict: Verdict
-    support: words.Support
-    sparsity: str
-    interval: Interval | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimView:
-    """One claim as the page shows it, with its cells."""
-
-    claim: Claim
-    state: words.State
-    tally: str
-    cells: Sequence[CellView]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +56,7 @@ def write_report(
     facts: Mapping[str, str],
     out: Path,
     layers: "DataFrame | None" = None,
+    methods: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a study: the page `out`, and beside it the folder `<stem>-figures` with SVG and PNG files.
 
@@ -98,7 +71,11 @@ def write_report(
         study_name: the study's name, for the title.
         facts: what a reader must know of the run, shown in this order: {"device": "cpu", "hours": "0.1", ...}.
         out: the page's path; missing folders are made.
-        layers: per-layer counts (see `charts.layer_density_panels`), with columns study, network and dataset too.
+        layers: what was kept, one row a trial and layer, layers in the network's order: columns study, network,
+            dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of weights)
+            and units_by_kept_inputs (a mapping: kept inputs -> number of units).
+        methods: label in the results -> the method's name in METHODS, or "FILE.py:function": which methods are variants
+            of one another. A label that is not in it is taken for a name.
 
     Returns:
         The page's path.
@@ -118,6 +95,7 @@ def write_report(
             [one for one in verdicts if (one.study, one.network, one.dataset) == subject],
             [one for one in claims if (one.study, one.network, one.dataset) == subject],
             layers=None if layers is None else _about(layers, subject),
+            methods=methods,
             subject=f"{subject[1]} on {subject[2]}",
             prefix="" if len(subjects) == 1 else f"{slug('-'.join(str(part) for part in subject))}-",
             folder=folder,
@@ -125,7 +103,18 @@ def write_report(
         )
         sections.append(section)
         number += len(section.figures)
-    page = _render(sections, results, study_name=study_name, facts=facts, folder=folder)
+    margin = next((section.margin for section in sections), words.DEFAULT_MARGIN)
+    by_subject = _ranges(results, margin)
+    chart = ranges_figure(by_subject)
+    page = _render(
+        sections,
+        results,
+        study_name=study_name,
+        facts=facts,
+        folder=folder,
+        ranges=[ranges_view(name, found) for name, found in by_subject.items()],
+        ranges_figure=None if chart is None else _drawn(chart, folder, number),
+    )
     partial = out.with_name(f".{out.name}.part")
     partial.write_text(page, encoding="utf-8")
     partial.replace(out)
@@ -144,18 +133,15 @@ def _section(
     claims: Sequence[Claim],
     *,
     layers: "DataFrame | None",
+    methods: Mapping[str, str] | None,
     subject: str,
     prefix: str,
     folder: Path,
     number: int,
 ) -> Section:
     margin = verdicts[0].margin if verdicts else words.DEFAULT_MARGIN
-    drawn: list[FigureView] = []
-    for figure in figures(results, subject=subject, margin=margin, layers=layers, prefix=prefix):
-        drawing = base64.b64encode(figure.save(folder).encode()).decode()
-        drawn.append(
-            FigureView(figure=figure, drawing=f"data:image/svg+xml;base64,{drawing}", number=number + len(drawn))
-        )
+    found = figures(results, subject=subject, margin=margin, layers=layers, methods=methods, prefix=prefix)
+    drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
     cells = curves.points(results)
     sparsities, rows = curves.grid(cells)
     dense = curves.dense(cells)
@@ -164,7 +150,7 @@ def _section(
         answer=words.answer(results, claims, verdicts),
         missing=words.missing(results),
         figures=drawn,
-        claims=[_claim_view(claim, words.about(claim, verdicts)) for claim in claims],
+        claims=[claim_view(claim, words.about(claim, verdicts)) for claim in claims],
         margin=margin,
         sparsities=[sparsity_text(sparsity) for sparsity in sparsities],
         numbers=[
@@ -180,57 +166,43 @@ def _section(
     )
 
 
-def _claim_view(claim: Claim, verdicts: Sequence[Verdict]) -> ClaimView:
-    reach = max((abs(end) for one in verdicts for end in (one.low, one.high) if math.isfinite(end)), default=0.0)
-    scale = max(reach, 2 * verdicts[0].margin) if verdicts else 1.0
-    return ClaimView(
-        claim=claim,
-        state=words.state(claim),
-        tally=words.tally(claim, verdicts),
-        cells=[
-            CellView(
-                verdict=one,
-                support=words.support(one),
-                sparsity="" if one.sparsity is None else f"{sparsity_text(one.sparsity)} %",
-                interval=_interval(one, scale),
-            )
-            for one in sorted(verdicts, key=lambda one: not one.counted)
-        ],
-    )
+def _drawn(figure: Figure, folder: Path, number: int) -> FigureView:
+    drawing = base64.b64encode(figure.save(folder).encode()).decode()
+    return FigureView(figure=figure, drawing=f"data:image/svg+xml;base64,{drawing}", number=number)
 
 
-def _interval(verdict: Verdict, scale: float) -> Interval | None:
-    if not all(math.isfinite(value) for value in (verdict.low, verdict.high, verdict.difference)):
-        return None
-
-    # Linear within the margin and logarithmic beyond, so that a margin of 0.5 and a loss of 50 points fit one drawing.
-    def place(value: float) -> float:
-        reach = math.log1p(abs(value) / verdict.margin) / math.log1p(scale / verdict.margin)
-        return round(50 + 46 * math.copysign(reach, value), 2)
-
-    return Interval(
-        low=place(verdict.low),
-        high=place(verdict.high),
-        middle=place(verdict.difference),
-        margin=round(place(verdict.margin) - 50, 2),
-    )
+def _ranges(results: "DataFrame", margin: float) -> dict[str, Ranges]:
+    found = [one for one in ranges(results, margin=margin) if tested(one)]
+    names = [f"{one.network} on {one.dataset}" for one in found]
+    return {
+        name if names.count(name) == 1 else f"{one.study}: {name}": one for name, one in zip(names, found, strict=True)
+    }
 
 
 def _render(
-    sections: Sequence[Section], results: "DataFrame", *, study_name: str, facts: Mapping[str, str], folder: Path
+    sections: Sequence[Section],
+    results: "DataFrame",
+    *,
+    study_name: str,
+    facts: Mapping[str, str],
+    folder: Path,
+    ranges: Sequence[RangesView],
+    ranges_figure: FigureView | None,
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("prunemark.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["signed"] = _signed
+    environment.filters["signed"] = signed
     has_charts = any(section.figures for section in sections)
     bundle = _javascript() if has_charts else ""
     return environment.get_template("report.html.j2").render(
         study_name=study_name,
         sections=sections,
         facts=dict(facts),
+        ranges=ranges,
+        ranges_figure=ranges_figure,
         versions=[str(version) for version in dict.fromkeys(results["code_version"].dropna())],
         folder=folder.name,
         on_dark=theme.ON_DARK,
@@ -245,7 +217,3 @@ def _javascript() -> str:
     bundle = vl_convert.javascript_bundle(snippet=_SNIPPET, vl_version=vega_lite_version())
     # The one way out of a script element is its end tag; "<\/" means the same to JavaScript.
     return bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--")
-
-
-def _signed(value: float) -> str:
-    return "–" if math.isnan(value) else f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from prunemark.report import curves, theme, words
 from prunemark.report.curves import sparsity_text
-from prunemark.stats import Claim, Verdict
+from prunemark.stats import Claim, Verdict, ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -65,11 +65,15 @@ def verdict_table(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> Rende
 def results_table(results: "DataFrame") -> RenderableType:
     """Mean test accuracy in percent and its sample standard deviation, a line a method and ablation, for a terminal.
 
+    Rewinding to further steps is left to the report's table, and said to be.
+
     Raises:
         ValueError: the table holds more than one study, network or data set.
     """
     cells = curves.points(results)
-    sparsities, rows = curves.grid(cells)
+    shown = curves.without_further_steps(cells)
+    further = len({point.series for point in cells}) - len({point.series for point in shown})
+    sparsities, rows = curves.grid(shown)
     late = len(curves.steps(cells)) > 1
     labelled = [
         (
@@ -86,7 +90,30 @@ def results_table(results: "DataFrame") -> RenderableType:
     heading = Text("test accuracy (%), mean ± standard deviation", style="bold")
     if dense is not None:
         heading.append(f"; dense network {curves.accuracy_text(dense)}", style="not bold")
-    return Group(heading, _Grid(columns=[f"{sparsity_text(s)} %" for s in sparsities], rows=labelled))
+    parts: list[RenderableType] = [
+        heading,
+        _Grid(columns=[f"{sparsity_text(s)} %" for s in sparsities], rows=labelled),
+    ]
+    if further:
+        parts.append(Text(f"Rewinding to {further} further steps is in the report.", style="dim"))
+    return Group(*parts)
+
+
+def ranges_table(results: "DataFrame", *, margin: float) -> RenderableType:
+    """The trivial, matching and extreme sparsities of each network and data set, for a terminal (E7).
+
+    Args:
+        results: as `prunemark.results` returns them.
+        margin: in percentage points, as for the verdicts.
+
+    Raises:
+        ValueError: the table is malformed, or the margin is not positive and finite.
+    """
+    lines = [
+        Text(f"{found.network} on {found.dataset}: {words.ranges_sentence(found)}")
+        for found in ranges(results, margin=margin)
+    ]
+    return Group(Text("Sparsity ranges", style="bold"), *lines)
 
 
 def _ablation(name: str) -> str:

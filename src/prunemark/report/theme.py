@@ -1,7 +1,7 @@
 """How prunemark's charts look: one colour, dash and shape for one thing, in every chart."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
@@ -11,7 +11,14 @@ INK, SOFT, GRID = "#1b1f24", "#57606a", "#e4e7eb"
 BLUE, ORANGE, GREEN, VERMILION = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#7a828c"
 
+# Grounds to write on.
+RANGES = {"trivial": "#cfd9e4", "matching": "#9fd4b9", "extreme": "#f3c3a4", "undecided": "#e9ebee"}
+
 ON_DARK = {
+    RANGES["trivial"]: "#3b4a5a",
+    RANGES["matching"]: "#21604a",
+    RANGES["extreme"]: "#74401f",
+    RANGES["undecided"]: "#2a3037",
     INK: "#e6e9ee",
     SOFT: "#a9b3be",
     GRID: "#31373f",
@@ -45,6 +52,8 @@ _METHODS = {
 _BENCHMARKS = {
     "magnitude-after-training": Style(label="magnitude after training", colour=INK, dash=DASHED, shape="circle"),
     "lottery-rewinding": Style(label="lottery ticket rewinding", colour=VERMILION, dash=DASHED, shape="triangle-right"),
+    "imp": Style(label="iterative magnitude pruning", colour=INK, dash=DASH_DOT, shape="square"),
+    "imp-rewinding": Style(label="iterative, with rewinding", colour=VERMILION, dash=DASH_DOT, shape="triangle-left"),
 }
 _ABLATIONS = {
     "unmodified": Style(label="unmodified", colour=INK, dash=SOLID, shape="circle"),
@@ -67,17 +76,37 @@ def series_styles(names: Iterable[str]) -> dict[str, Style]:
         The styles: the paper's methods first, then others in the order given, then the benchmarks.
     """
     given = dict.fromkeys(names)
+    benchmarks = {name: style for name in given if (style := _benchmark(name)) is not None}
     styles = {name: style for name, style in _METHODS.items() if name in given}
     taken = {style.label for style in (_METHODS | _BENCHMARKS).values()}
     # Colours (6), dashes (4) and shapes (5) turn at different rates: 60 different combinations.
-    for at, name in enumerate(name for name in given if name not in _METHODS | _BENCHMARKS):
+    for at, name in enumerate(name for name in given if name not in _METHODS | benchmarks):
         styles[name] = Style(
             label=f"{name} (another)" if name in taken else name,
             colour=_SPARE_COLOURS[at % len(_SPARE_COLOURS)],
             dash=_SPARE_DASHES[at % len(_SPARE_DASHES)],
             shape=_SPARE_SHAPES[at % len(_SPARE_SHAPES)],
         )
-    return styles | {name: style for name, style in _BENCHMARKS.items() if name in given}
+    kinds = list(_BENCHMARKS)
+    return styles | dict(sorted(benchmarks.items(), key=lambda item: kinds.index(item[0].partition(":")[0])))
+
+
+def _benchmark(name: str) -> Style | None:
+    # "lottery-rewinding:2ep" is lottery rewinding, to a step of its own.
+    kind, _, step = name.partition(":")
+    style = _BENCHMARKS.get(kind)
+    return replace(style, label=f"{style.label} ({step})") if style and step else style
+
+
+def family_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
+    """Styles for a chart with a panel a family: no two lines of a panel share a colour while there are enough."""
+    found = series_styles(name for members in families.values() for name in members)
+    for members in families.values():
+        used = {_METHODS[name].colour for name in members if name in _METHODS}
+        free = [colour for colour in (INK, *_SPARE_COLOURS) if colour not in used]
+        for at, name in enumerate(name for name in members if name not in _METHODS):
+            found[name] = replace(found[name], colour=free[at % len(free)])
+    return {name: found[name] for members in families.values() for name in members}
 
 
 def ablation_styles(names: Iterable[str]) -> dict[str, Style]:
@@ -88,7 +117,7 @@ def ablation_styles(names: Iterable[str]) -> dict[str, Style]:
 
 def label(name: str) -> str:
     """A method's, benchmark's or ablation's name as a reader of the paper knows it."""
-    style = (_METHODS | _BENCHMARKS | _ABLATIONS).get(name)
+    style = (_METHODS | _ABLATIONS).get(name) or _benchmark(name)
     return style.label if style else name
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prunemark.report import curves, theme
 from prunemark.report.curves import Point, sparsity_text
-from prunemark.stats import Claim, Verdict, ranges
+from prunemark.stats import Claim, Ranges, Verdict, ranges
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,7 +24,6 @@ _STATE_WORDS: dict[State, tuple[str, str]] = {
     "not settled": ("is not settled", "are not settled"),
     "not tested": ("was not tested", "were not tested"),
 }
-_REFERENCES = ("random", "magnitude-after-training", "lottery-rewinding")
 
 
 def state(claim: Claim) -> State:
@@ -113,7 +112,8 @@ def _at_one_sparsity(results: "DataFrame", margin: float) -> list[str]:
         f"{theme.label(best.series)} (the best method {curves.step_words(best.cell.prune_at)}) {_accuracy(best)}"
         for best in sorted(methods, key=lambda p: -p.mean)[:1]
     ]
-    reached += [f"{theme.label(name)} {_accuracy(here[name])}" for name in _REFERENCES if name in here]
+    references = theme.series_styles(name for name, p in here.items() if p.cell.benchmark or name == "random")
+    reached += [f"{style.label} {_accuracy(here[name])}" for name, style in references.items()]
     dense = curves.dense(cells)
     if dense is not None:
         reached.append(f"the dense network {_accuracy(dense)}")
@@ -122,6 +122,36 @@ def _at_one_sparsity(results: "DataFrame", margin: float) -> list[str]:
 
 def _accuracy(point: Point) -> str:
     return f"{point.mean:.1f} %"
+
+
+def sparsity_span(sparsities: Sequence[float]) -> str:
+    """Ascending sparsities in words: "48.8 %", "48.8 to 91.4 %", "–" for none."""
+    if not sparsities:
+        return "–"
+    ends = list(dict.fromkeys(sparsity_text(sparsity) for sparsity in (sparsities[0], sparsities[-1])))
+    return f"{' to '.join(ends)} %"
+
+
+def ranges_sentence(found: Ranges) -> str:
+    """The ranges of sparsity in a sentence or two, with the highest matching one (E7)."""
+    parts = [
+        f"{kind} at {sparsity_span(inside)}"
+        for kind, inside in (
+            ("trivial", found.trivial),
+            ("matching", found.matching),
+            ("extreme", found.extreme),
+            ("undecided", found.undecided),
+        )
+        if inside
+    ]
+    if not parts:
+        return "No sparsity was run."
+    highest = found.highest_matching
+    if highest is None:
+        last = "Magnitude pruning after training is not shown to match the dense network at any of them."
+    else:
+        last = f"Highest matching sparsity: {sparsity_text(highest)} %."
+    return f"Of the sparsities run: {', '.join(parts)}. {last}"
 
 
 def missing(results: "DataFrame") -> str:

@@ -45,6 +45,21 @@ class Cell:
 DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
 
 
+def moment(step: Step) -> tuple[str, float]:
+    """What all spellings of one step share: "0it" is "0ep", and "2.0ep" is "2ep"."""
+    return ("", 0.0) if step.unit != "end" and step.count == 0 else (step.unit, step.count)
+
+
+def rewound_to(benchmark: str) -> tuple[str, Step | None]:
+    """A benchmark's kind, and the step that its name says it is rewound to: "lottery-rewinding:2ep".
+
+    Raises:
+        ValueError: what follows the colon is not a step.
+    """
+    kind, colon, step = benchmark.partition(":")
+    return kind, Step.parse(step) if colon else None
+
+
 def benchmark_cell(name: str, sparsity: float) -> Cell:
     """The unmodified cell of a benchmark."""
     return Cell(method="magnitude", sparsity=sparsity, prune_at="end", benchmark=name)
@@ -75,6 +90,18 @@ class Experiment:
                 return cell
         return None
 
+    def rewound(self, like: Cell) -> Cell | None:
+        """Rewinding to the very step at which this condition was pruned, "lottery-rewinding:STEP"; None if absent."""
+        for cell in self.accuracies:
+            kind, step = rewound_to(cell.benchmark)
+            if (
+                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, "unmodified", like.sparsity)
+                and (step and like.step)
+                and moment(step) == moment(like.step)
+            ):
+                return cell
+        return None
+
 
 def _row_problem(row: Mapping[str, Any]) -> str | None:
     accuracy, sparsity = row["test_accuracy"], row["sparsity"]
@@ -91,6 +118,10 @@ def _row_problem(row: Mapping[str, Any]) -> str | None:
             Step.parse(row["prune_at"])
         except ValueError as error:
             return f"prune_at: {error}"
+    try:
+        rewound_to(row["benchmark"])
+    except ValueError as error:
+        return f"benchmark {row['benchmark']!r}: {error}"
     if row["status"] != "failed" and not 0 <= accuracy <= 1:
         return f"test_accuracy {accuracy!r} of a run that is {row['status']} is not a fraction in [0, 1]"
     return None

@@ -5,7 +5,7 @@ Reference: Frankle, Dziugaite, Roy and Carbin (2021), arXiv 2009.08576.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunemark.stats.cells import (
     LOTTERY_REWINDING,
@@ -14,6 +14,8 @@ from prunemark.stats.cells import (
     Experiment,
     benchmark_cell,
     experiments,
+    moment,
+    rewound_to,
 )
 from prunemark.stats.paired import check_margin
 from prunemark.stats.ranges import SparsityRange, ranges_of
@@ -69,6 +71,10 @@ def _is_method(cell: Cell, ablation: str = "unmodified") -> bool:
 
 def _unmodified(_: Experiment, cell: Cell) -> Cell:
     return replace(cell, ablation="unmodified")
+
+
+def _rewinding(experiment: Experiment, cell: Cell) -> Cell:
+    return experiment.rewound(cell) or benchmark_cell(LOTTERY_REWINDING, cell.sparsity)
 
 
 def _inverted_expectation(cell: Cell) -> Expectation:
@@ -130,17 +136,17 @@ RULES: tuple[Rule, ...] = (
         claim="C7",
         # What is pruned at the end is pruned after training: a benchmark of its own, not a step on the way to it.
         left=lambda cell: _is_method(cell) and not cell.initial and cell.prune_at != "end",
-        right=lambda _, cell: benchmark_cell(LOTTERY_REWINDING, cell.sparsity),
+        right=_rewinding,
         expects=lambda _: "worse",
         counts=lambda _cell, _range: True,
     ),
 )
 
 
-def _order(cell: Cell) -> tuple[str, str, str, str, float, float]:
-    step = cell.step
-    unit, count = ("", 0.0) if step is None or cell.initial else (step.unit, step.count)
-    return (cell.method, cell.benchmark, cell.ablation, unit, count, cell.sparsity)
+def _order(cell: Cell) -> tuple[Any, ...]:
+    kind, rewound = rewound_to(cell.benchmark)
+    pruned, back = (((), moment(step)) if step else () for step in (cell.step, rewound))
+    return (cell.method, kind, back, cell.ablation, pruned, cell.sparsity)
 
 
 def verdicts(results: "pd.DataFrame", *, margin: float = 0.5) -> list[Verdict]:
@@ -156,8 +162,9 @@ def verdicts(results: "pd.DataFrame", *, margin: float = 0.5) -> list[Verdict]:
     - C1: better than random at the same step; C2: worse than magnitude after training.
     - C3, C4: kept (equivalent, preserved or better) against unmodified.
     - C5: kept for GraSP and its settings ("grasp:..."), worse for every other method, "graspabs" among them.
-    - C6: worse than the unmodified benchmark.
-    - C7: better than at initialisation, and worse than rewinding (not for "end", which is after training).
+    - C6: worse than the unmodified benchmark, for every benchmark.
+    - C7: better than at initialisation, and worse than rewinding to the same step ("lottery-rewinding:STEP"), or, where
+      the table has no such run, than "lottery-rewinding" (not for "end", which is after training).
 
     Raises:
         ValueError: the table is malformed, or the margin is not positive and finite.

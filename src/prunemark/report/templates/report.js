@@ -15,7 +15,7 @@ function fitted(text, width) {
   const room = width - AXIS - (narrow ? 0 : LEGEND);
   if (!spec.facet) {
     spec.width = Math.max(room, 200);
-    if (narrow) spec.height = 300;
+    if (narrow) spec.height = Math.min(spec.height, 300);
     return spec;
   }
   spec.columns = Math.max(1, Math.min(spec.columns, Math.floor((room + GAP) / (200 + GAP))));

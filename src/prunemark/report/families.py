@@ -1,0 +1,33 @@
+"""Which of a study's methods are variants of one another."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+
+from prunemark.registry import is_file_reference
+
+# Variants whose names do not begin with their family's.
+_FAMILIES = {"graspabs": "grasp", "iter-snip": "snip"}
+
+
+def families(labels: Iterable[str], methods: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """The methods' labels by family, for families with at least two of them.
+
+    A method and its named settings are one family ("grasp", "grasp:halves", "grasp:reversed"), and so are two labels of
+    one method, such as the same with other rounds. A user's own function, "FILE.py:function", is one of itself.
+
+    Args:
+        labels: as they stand in the results.
+        methods: label -> the method's name in METHODS, or "FILE.py:function"; a label missing in it is a name.
+    """
+    found: dict[str, list[str]] = {}
+    for label in dict.fromkeys(labels):
+        found.setdefault(_family((methods or {}).get(label, label)), []).append(label)
+    return {family: members for family, members in found.items() if len(members) > 1}
+
+
+def _family(name: str) -> str:
+    if is_file_reference(name):
+        path, _, attribute = name.rpartition(":")
+        return f"{PurePath(path).name}:{attribute}"
+    stem = name.partition(":")[0]
+    return _FAMILIES.get(stem, stem)

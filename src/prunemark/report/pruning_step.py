@@ -1,0 +1,106 @@
+"""The chart of accuracy against the step of training at which pruning happens (E4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import altair as alt
+
+from prunemark.report import charts, curves, marks, theme
+from prunemark.report.curves import Point
+from prunemark.stats.cells import moment, rewound_to
+from prunemark.steps import Step
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_TO_THAT_STEP = {"lottery-rewinding": "rewinding to that step", "imp-rewinding": "iterative, rewinding to it"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A point and the line it belongs to; `step` is None for what stands at every step."""
+
+    point: Point
+    line: str
+    step: str | None
+
+
+def placed(cells: Sequence[Point], sparsity: float) -> list[Placed]:
+    """What the chart shows at one sparsity: methods at their step, rewinding at the step that it goes back to.
+
+    What is pruned after training and not rewound stands at every step, and so does rewinding to the study's own step
+    where the study does not sweep it.
+    """
+    here = [
+        p for p in curves.pruned(cells) if p.cell.ablation == "unmodified" and p.cell.sparsity == round(sparsity, 9)
+    ]
+    found: list[Placed] = []
+    swept = {kind for kind, step in (rewound_to(p.cell.benchmark) for p in here) if step}
+    for point in here:
+        kind, step = rewound_to(point.cell.benchmark)
+        if not kind:
+            found.append(Placed(point=point, line=point.cell.method, step=point.cell.prune_at))
+        elif step or kind not in swept:
+            found.append(Placed(point=point, line=kind, step=str(step) if step else None))
+    return found
+
+
+def steps(shown: Sequence[Placed]) -> list[str]:
+    """All steps at which something stands, in the order of training."""
+    return curves.in_order(one.step for one in shown if one.step is not None)
+
+
+def pruning_step_chart(results: "DataFrame", *, sparsity: float, title: str, subtitle: str) -> marks.AnyChart | None:
+    """Accuracy against the step at which pruning happens: every method, at one sparsity (E4).
+
+    Rewinding to each step is a line of its own where the study has it; other benchmarks, which know no step, run across
+    as level lines. Steps in one unit lie on an axis that is linear up to the first step after initialisation and
+    logarithmic beyond; steps in several units, or "end", are spaced evenly.
+    """
+    cells = curves.points(results)
+    shown = placed(cells, sparsity)
+    along = steps(shown)
+    if len(along) < 2:
+        return None
+    spelling = {moment(Step.parse(step)): step for step in along}
+    swept = {one.line for one in shown if one.step is not None}
+    styles = {
+        name: replace(style, label=_TO_THAT_STEP[name]) if name in swept and name in _TO_THAT_STEP else style
+        for name, style in theme.series_styles(one.line for one in shown).items()
+    }
+    values = [
+        marks.value(one.point, styles[one.line], step=step, count=Step.parse(step).count, when=curves.step_words(step))
+        for one in shown
+        for step in (along if one.step is None else [spelling[moment(Step.parse(one.step))]])
+    ]
+    layers = marks.lines(
+        alt.Chart(marks.data(values)), _step_axis(along), styles, legend="pruned by", over="when:pruned"
+    )
+    dense = curves.dense(cells)
+    if dense is not None:
+        layers += marks.dense_rule(alt.Chart(marks.data([charts.dense_value(dense)])))
+    return marks.finish(alt.layer(*layers).properties(width=charts.WIDTH, height=charts.HEIGHT), title, subtitle)
+
+
+def _step_axis(along: Sequence[str]) -> marks.Horizontal:
+    parsed = [Step.parse(step) for step in along]
+    units = {step.unit for step in parsed if step.count or step.unit == "end"}
+    if len(units) == 1 and "end" not in units:
+        counts = sorted({step.count for step in parsed})
+        unit = "iteration" if "it" in units else "epoch"
+        first = next(count for count in counts if count > 0)
+        x = alt.X(
+            "count:Q",
+            scale=alt.Scale(type="symlog", constant=first, nice=False, padding=12),
+            axis=alt.Axis(
+                title=f"{unit} at which pruning happens",
+                values=counts,
+                labelExpr='format(datum.value, ",")',
+                grid=False,
+            ),
+        )
+    else:
+        title = "step of training at which pruning happens"
+        x = alt.X("step:O", sort=list(along), axis=alt.Axis(title=title, labelAngle=0, grid=False))
+    return marks.Horizontal(first=x, second=x, others=x)
