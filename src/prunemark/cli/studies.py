@@ -57,7 +57,7 @@ def run(
     _tell(console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    _judge(console, folder, checked.name, folder / "report.html")
+    judge(console, folder, checked.name, folder / "report.html")
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 
@@ -70,7 +70,7 @@ def report(
     ] = None,
 ) -> None:
     """Judge the results in a folder, print the verdicts and write the report; also while a study runs."""
-    _judge(make_console(), folder, study, out or folder / "report.html")
+    judge(make_console(), folder, study, out or folder / "report.html")
 
 
 def export(
@@ -115,7 +115,7 @@ def check(
     _tell(console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judged = _judge(console, folder, checked.name, folder / "report.html")
+    judged = judge(console, folder, checked.name, folder / "report.html")
     console.print()
     for sentence in check_words(judged, label):
         console.print(f"- {sentence}", markup=False)
@@ -141,9 +141,24 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def _judge(console: "Console", folder: Path, study: str | None, page: Path) -> "list[Verdict]":
+def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "list[Verdict]":
+    """Print what the results of a study say, and write its report.
+
+    Args:
+        console: where to print.
+        folder: of the results.
+        study: which of the folder's; None = the last that was run.
+        page: the report's path.
+
+    Returns:
+        The verdicts.
+
+    Raises:
+        ValueError: there is no such study, or none of its trials has finished.
+        OSError: the folder holds no results, or the report cannot be written.
+    """
     from prunemark.registry import unknown
-    from prunemark.report import results_table, verdict_table, write_report
+    from prunemark.report import ranges_table, results_table, verdict_table, write_report
     from prunemark.stats import claims, verdicts
     from prunemark.study.store import Store
 
@@ -154,13 +169,23 @@ def _judge(console: "Console", folder: Path, study: str | None, page: Path) -> "
         if not specs:
             raise ValueError(f"{folder} holds no study yet")
         name = study or list(specs)[-1]
-        table = store.results(name)
+        table, layers = store.results(name), store.layers(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
     judged = verdicts(table, margin=specs[name]["margin"])
     summary = claims(judged)
-    path = write_report(table, judged, summary, study_name=name, facts=_facts(specs[name], table), out=page)
+    path = write_report(
+        table,
+        judged,
+        summary,
+        study_name=name,
+        facts=_facts(specs[name], table),
+        out=page,
+        layers=layers,
+        methods={method["label"]: method["name"] for method in specs[name]["methods"]},
+    )
     console.print(results_table(table))
+    console.print(ranges_table(table, margin=specs[name]["margin"]))
     console.print(verdict_table(judged, summary))
     console.print(f"report: {path}", soft_wrap=True)
     return judged

@@ -1,0 +1,50 @@
+"""Put the results of studies into the documentation: what is needed to check every number and picture of a page.
+
+    python tools/publish_results.py FOLDER DESTINATION [STUDY ...]     # by default all studies of the folder
+
+For each study of the folder of results, DESTINATION gets STUDY.json (the study as it was run, every field), STUDY.csv
+(the export: one row a trial, with versions and device), STUDY.txt (tables and verdicts as the command line prints them)
+and STUDY-FIGURE.svg for each figure of the report.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from prunemark.cli.studies import judge
+from prunemark.study.store import Store, export
+
+WIDTH = 110
+
+
+def main() -> None:
+    """Publish the studies named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("destination", type=Path)
+    parser.add_argument("studies", nargs="*")
+    options = parser.parse_args()
+    options.destination.mkdir(parents=True, exist_ok=True)
+    with Store.reading(options.folder) as store:
+        specs = store.studies()
+    for name in options.studies or specs:
+        stem = options.destination / name
+        Path(f"{stem}.json").write_text(json.dumps(specs[name], indent=1) + "\n", encoding="utf-8")
+        export(options.folder, to=Path(f"{stem}.csv"), study=name)
+        printed = io.StringIO()
+        with tempfile.TemporaryDirectory() as scratch:
+            judge(Console(file=printed, width=WIDTH), options.folder, name, Path(scratch) / "report.html")
+            for figure in sorted((Path(scratch) / "report-figures").glob("*.svg")):
+                shutil.copy(figure, f"{stem}-{figure.name}")
+        lines = [line.rstrip() for line in printed.getvalue().splitlines() if not line.startswith("report: ")]
+        Path(f"{stem}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
