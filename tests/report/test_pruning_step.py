@@ -11,7 +11,9 @@ from tests.report.specs import WORDS, layers, values
 def places(table: pd.DataFrame, line: str, sparsity: float = 0.95) -> dict[str, float]:
     """Step -> mean accuracy of a line."""
     chart = pruning_step_chart(table, sparsity=sparsity, **WORDS)
-    return {v["step"]: v["mean"] for v in values(chart) if v.get("line") == line}
+    found = [(v["step"], v["mean"]) for v in values(chart) if v.get("line") == line]
+    assert len(found) == len(dict(found)), "two points of a line at one step"
+    return dict(found)
 
 
 def swept(**study: object) -> pd.DataFrame:
