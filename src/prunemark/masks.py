@@ -15,7 +15,7 @@ from torch.nn.utils import prune as torch_prune
 
 from prunemark.atomic import write_atomically
 from prunemark.holding import Hold
-from prunemark.prunable import masked_parameters, prunable, unwrap
+from prunemark.prunable import masked_parameters, prunable, unwrap, weights_in_use
 
 _FORMAT = "prunemark.masks/1"
 
@@ -53,6 +53,8 @@ class Masks(Mapping[str, Tensor]):
         if not masks:
             raise ValueError("Masks needs at least one layer")
         for name, mask in masks.items():
+            if not isinstance(mask, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"masks are boolean tensors, True = kept; {name} is a {type(mask).__name__}")
             if mask.dtype != torch.bool:
                 raise ValueError(f"masks are boolean, True = kept; {name} has dtype {mask.dtype}")
         self._masks = dict(masks)
@@ -136,14 +138,14 @@ class Masks(Mapping[str, Tensor]):
                 weight.masked_fill_(~self[name].to(weight.device), 0)
 
     def verify(self, model: nn.Module) -> None:
-        """Check that every pruned weight of the model is exactly 0.
+        """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
 
         Raises:
             MaskError: one is not; names the layer, the index and the value.
             ValueError: the model lacks a masked parameter, or its shape differs.
         """
-        for name, weight in masked_parameters(model, self).items():
-            wrong = (weight.detach() != 0) & ~self[name].to(weight.device)
+        for name, weight in weights_in_use(model, self).items():
+            wrong = (weight != 0) & ~self[name].to(weight.device)
             if wrong.any():
                 index = tuple(int(i) for i in wrong.nonzero()[0])
                 raise MaskError(

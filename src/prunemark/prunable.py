@@ -63,9 +63,11 @@ def prunable(
         exclude: drop what one of these rules selects, under any of its names.
 
     Raises:
-        ValueError: nothing is left to prune; a rule selects nothing; a layer's weight is not a plain
-            parameter (it is parametrised, or already pruned by `torch.nn.utils.prune`).
+        ValueError: the model is no module; nothing is left to prune; a rule selects nothing; a layer's weight is not a
+            plain parameter (it is parametrised, or already pruned by `torch.nn.utils.prune`).
     """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"the model must be a torch.nn.Module; got a {type(model).__name__}")
     inner = unwrap(model)
     wanted, unwanted = _as_rules(include), _as_rules(exclude)
     rules = (*(wanted or ()), *(unwanted or ()))
@@ -100,6 +102,8 @@ def prunable(
         why = "no convolution, linear, recurrent or attention weight"
         if include is not None or exclude is not None:
             why = "include= and exclude= leave none of its weights"
+        elif any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
+            why = "compiled by TorchScript, its layers cannot be told apart; prune the module that was compiled"
         raise ValueError(f"{type(inner).__name__} has nothing to prune: {why}")
     return kept
 
@@ -188,6 +192,35 @@ def masked_parameters(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str
             )
         matched[name] = weight
     return matched
+
+
+def parameters_of(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, str]:
+    """The name of the parameter behind each mask: its own, or of what `torch.nn.utils.prune` made of it.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    names = parameters_by_name(model)
+    own = {name: f"{name}_orig" if name not in names and f"{name}_orig" in names else name for name in masks}
+    masked_parameters(model, {own[name]: mask for name, mask in masks.items()})
+    return own
+
+
+def weights_in_use(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that these masks name, as the model uses them: those of `torch.nn.utils.prune` are masked by it.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    names = parameters_of(model, masks)
+    parameters = parameters_by_name(model)
+    weights: dict[str, Tensor] = {}
+    for name, own in names.items():
+        weights[name] = parameters[own].detach()
+        if own != name:
+            module, attribute = module_of(model, name)
+            weights[name] = weights[name] * module.get_buffer(f"{attribute}_mask")
+    return weights
 
 
 def _why_missing(model: nn.Module, name: str) -> str:
