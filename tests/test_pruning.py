@@ -229,12 +229,42 @@ X, Y = SMALL_BATCHES[0]
         ({"method": "snip", "data": [(X, Y, Y)]}, r"\(inputs, targets\) batches; batch 0 is a tuple of 3"),
         ({"method": "snip", "data": [{"x": X, "y": Y, "z": Y}]}, "batch 0 is a dict of 3"),
         ({"method": "snip", "data": 7}, "an iterable of .* batches, not a int"),
+        ({"method": "snip", "data": [(X.numpy(), Y.numpy())]}, "batches of tensors; batch 0 holds NumPy arrays"),
+        ({"method": "snip", "data": [((X * 9).byte(), Y)]}, "computes in float32, but its inputs are uint8: convert"),
         ({"method": "snip", "data": TensorDataset(X, Y)}, "such as a DataLoader of this TensorDataset"),
         ({"method": "snip", "data": pm.dataset("digits").train}, "batches, not a Split"),
         (
             {"method": "snip", "data": pm.dataset("digits"), "examples_per_class": 1000},
             r'class 0 \("0"\) of "digits" has 128 training examples; 1000 per class were asked for',
         ),
+        (
+            {"method": "snip:official", "data": pm.dataset("digits"), "ordinary_batch": 10_000},
+            '"digits" has 1297 training examples; 10000 were asked for',
+        ),
+        ({"method": None}, r"a name, a function \(problem\) -> scores or an object of .*; got None"),
+        ({"method": 3}, r"a name, a function \(problem\) -> scores or an object of .*; got 3"),
+        ({"method": "snip", "bn": "trian"}, r'snip: bn is "train" or "eval"; got \'trian\''),
+        ({"method": pm.methods.Snip(bn="trian")}, r'Snip: bn is "train" or "eval"; got \'trian\''),
+        ({"method": "grasp", "keep": "most"}, 'grasp: keep is "largest" or "smallest" or "magnitude"; got'),
+        ({"method": "grasp", "temperature": 0}, "GraSP divides logits by a temperature > 0; got 0"),
+        ({"method": "grasp", "halves": 2}, "grasp: halves is True or False; got 2"),
+        ({"method": "synflow", "dtype": "float16"}, 'synflow: dtype is "float64" or "float32"; got'),
+        ({"method": "snip", "examples_per_class": 2.5}, "snip: examples_per_class is a whole number; got 2.5"),
+        ({"method": "snip:official", "ordinary_batch": 0}, "ordinary_batch must be at least 1, not 0"),
+        ({"method": "prospr", "lr": "fast"}, "prospr: lr is a number; got 'fast'"),
+        (
+            {"method": "snip", "data": SMALL_BATCHES, "loss": "ce"},
+            r"loss= is a function \(outputs, targets\) -> .*'ce'",
+        ),
+        ({"method": "snip", "data": SMALL_BATCHES, "loss": nn.CrossEntropyLoss}, r"loss= is a function .*got <class"),
+        (
+            {"method": "snip", "data": SMALL_BATCHES, "forward": 1},
+            r"forward= is a function \(model, inputs\) -> .*got 1",
+        ),
+        ({"method": "synflow", "input_shape": 10}, r"shape of one example .* such as \(3, 32, 32\); got 10"),
+        ({"method": "synflow", "input_shape": (2, 0)}, r"shape of one example .*; got \(2, 0\)"),
+        ({"method": "random", "quotas": {"0.weight": 3}}, "unknown quota rule \"{'0.weight': 3}\".*; or give Masks"),
+        ({"method": "random", "quotas": 0.5}, 'unknown quota rule "0.5".*; or give Masks'),
         ({"method": "snip", "examples": 3}, 'snip: unknown option "examples"; known: .*examples_per_class'),
         ({"method": "random", "sparsity": 1.0}, r"in \[0, 1\); got 1.0"),
         ({"method": "random", "sparsity": -0.1}, r"in \[0, 1\); got -0.1"),
@@ -275,6 +305,12 @@ def test_methods_that_need_data_say_so(small, method):
             pm.score(small, method)
     else:
         pm.score(small, method, input_shape=(2, 5))
+
+
+@pytest.mark.parametrize("model", [None, 3, {"weight": torch.ones(2, 2)}, nn.Linear])
+def test_what_is_no_model(model):
+    with pytest.raises(ValueError, match=r"the model must be a torch.nn.Module; got a (NoneType|int|dict|type)$"):
+        pm.prune(model, "random", sparsity=0.5)
 
 
 def test_nothing_to_prune():

@@ -57,6 +57,15 @@ class Problem:
     round: int = 1
     given_batches: Sequence[Batch] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        shape: Any = self.input_shape
+        if shape is not None and not (
+            isinstance(shape, tuple | list) and all(isinstance(size, int) and size > 0 for size in shape)
+        ):
+            raise ValueError(
+                f"input_shape is the shape of one example without the batch axis, such as (3, 32, 32); got {shape!r}"
+            )
+
     @property
     def batches(self) -> Sequence[Batch]:
         """The scoring examples as (inputs, targets) batches, at least one.
