@@ -113,7 +113,19 @@ def test_from_torch_prune_counts_untouched_layers_as_kept(convnet):
     torch_prune.l1_unstructured(convnet.head, "weight", amount=4)
     masks = Masks.from_torch_prune(convnet)
     assert masks.total - masks.kept == 4
-    assert set(masks) == {"stem.weight", "down.weight", "shortcut.weight", "head.weight"}
+    assert list(masks) == ["stem.weight", "down.weight", "shortcut.weight", "head.weight"]
+
+
+def test_torch_prune_round_trip_in_the_order_of_the_network_and_of_compiled_blocks(convnet):
+    expected = random_masks(convnet)
+    masks = Masks({name: mask for name, mask in expected.items() if name != "down.weight"})
+    convnet.head = torch.compile(convnet.head, backend="eager")
+    masks.to_torch_prune(convnet)
+    found = Masks.from_torch_prune(convnet)
+    assert list(found) == ["stem.weight", "down.weight", "shortcut.weight", "head.weight"]
+    assert found["down.weight"].all()
+    assert all(torch.equal(found[name], masks[name]) for name in masks)
+    found.verify(convnet)
 
 
 def test_from_torch_prune_needs_a_pruned_layer(convnet):

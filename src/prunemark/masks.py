@@ -15,7 +15,14 @@ from torch.nn.utils import prune as torch_prune
 
 from prunemark.atomic import write_atomically
 from prunemark.holding import Hold
-from prunemark.prunable import masked_parameters, prunable, unwrap, weights_in_use
+from prunemark.prunable import (
+    masked_parameters,
+    parameters_by_name,
+    plain_name,
+    prunable,
+    unwrap,
+    weights_in_use,
+)
 
 _FORMAT = "prunemark.masks/1"
 
@@ -213,14 +220,16 @@ class Masks(Mapping[str, Tensor]):
                 original = originals.get(f"{attribute}_orig")
                 if buffer != attribute and original is not None and id(original) not in seen:
                     seen.add(id(original))
-                    masks[f"{path}.{attribute}" if path else attribute] = mask.bool()
+                    masks[plain_name(f"{path}.{attribute}" if path else attribute)] = mask.bool()
         if not masks:
             raise ValueError(f"no layer of this {type(inner).__name__} is pruned by torch.nn.utils.prune")
         try:
             untouched = prunable(inner, exclude=_is_computed)
         except ValueError:
             untouched = {}
-        return cls(masks | {n: torch.ones_like(w, dtype=torch.bool) for n, w in untouched.items()})
+        masks |= {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in untouched.items()}
+        names = (name if name in masks else name.removesuffix("_orig") for name in parameters_by_name(inner))
+        return cls({name: masks[name] for name in names if name in masks})
 
     def save(self, path: str | Path) -> None:
         """Write the masks and their provenance as a safetensors file, whole or not at all.

@@ -38,7 +38,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
     """Every parameter under every name it has, without the prefixes of wrappers, around the model or inside it."""
     named = unwrap(model).named_parameters(remove_duplicate=False)
-    return {_plain_name(name): parameter for name, parameter in named}
+    return {plain_name(name): parameter for name, parameter in named}
 
 
 def prunable(
@@ -72,7 +72,7 @@ def prunable(
     wanted, unwanted = _as_rules(include), _as_rules(exclude)
     rules = (*(wanted or ()), *(unwanted or ()))
     named_types = tuple(rule for rule in rules if isinstance(rule, type))
-    first_names = {id(parameter): _plain_name(name) for name, parameter in inner.named_parameters()}
+    first_names = {id(parameter): plain_name(name) for name, parameter in inner.named_parameters()}
     found: dict[str, nn.Parameter] = {}
     dropped: set[str] = set()
     used: set[int] = set()
@@ -85,7 +85,7 @@ def prunable(
     for path, module in inner.named_modules(remove_duplicate=False):
         usual = list(_weight_attributes(module))
         for attribute in usual or _tensors_of_named_type(module, named_types):
-            name = _plain_name(f"{path}.{attribute}" if path else attribute)
+            name = plain_name(f"{path}.{attribute}" if path else attribute)
             parameter = module._parameters.get(attribute)  # pyright: ignore[reportPrivateUsage]
             first_name = first_names.get(id(parameter), name)
             included = select(wanted, name, module, attribute) or (bool(usual) and wanted is None)
@@ -108,7 +108,8 @@ def prunable(
     return kept
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A parameter's name without the prefixes of compiled blocks."""
     # A compiled block inside a model is a module of its own around the block.
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
