@@ -168,6 +168,31 @@ def test_models_with_several_or_named_inputs():
     assert all(torch.equal(by_position[n], by_name[n]) for n in by_position)
 
 
+def test_flags_among_named_inputs_and_inputs_that_are_no_tensors():
+    class Flagged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, twice: bool, x: Tensor) -> Tensor:
+            return self.layer(x) * (1 + twice)
+
+    net, x, targets = Flagged(), torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])
+    whole = [({"twice": False, "x": x}, targets)]
+    pieces = [({"twice": False, "x": x[a:b]}, targets[a:b]) for a, b in [(0, 2), (2, 5)]]
+    expected = pm.score(nn.Sequential(net.layer), "grasp", data=[(x[:2], targets[:2]), (x[2:], targets[2:])])
+    torch.testing.assert_close(pm.score(net, "grasp", data=pieces)["layer.weight"], expected["0.weight"])
+
+    def of_text(model: nn.Module, text: list[str]) -> Tensor:
+        return model.layer(torch.tensor([[float(len(word)), 1.0, 0.0] for word in text]))
+
+    pm.score(net, "snip", data=whole)
+    words = (["a", "bcd", "ef"], torch.tensor([0, 1, 1]))
+    assert pm.score(net, "snip", data=[words], forward=of_text)["layer.weight"].max() > 0
+    with pytest.raises(ValueError, match="as many examples as its first tensor, but there is none in this tuple"):
+        pm.score(net, "snip", data=[words, words], forward=of_text)
+
+
 def test_provenance_says_how_masks_were_made(convnet, batches):
     masks = pm.prune(convnet, "snip", sparsity=0.9, data=batches, seed=4, rounds=3, bn="eval")
     assert masks.provenance["method"] == "snip"
