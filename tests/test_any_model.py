@@ -440,6 +440,35 @@ def test_a_recurrent_layers_computed_weight_is_refused():
             prunable(kind(nn.LSTM(2, 3), "weight_hh_l0"))
 
 
+def test_a_model_compiled_by_torchscript_is_refused():
+    layer = nn.Linear(FEATURES, CLASSES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.script(layer)
+    with pytest.raises(ValueError, match="compiled by TorchScript, its layers cannot be told apart; prune the module"):
+        prunable(scripted)
+    with pytest.raises(ValueError, match="compiled by TorchScript"):
+        prunable(nn.Sequential(scripted))
+
+
+def test_a_forward_that_casts_to_half_precision_is_explained():
+    class Casting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(FEATURES, 5).bfloat16(), nn.Linear(5, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.body(x.bfloat16()).float())
+
+    data = [(drawn(*LINEAR), TARGETS)]
+    with pytest.raises(
+        ValueError, match=r"half precision is scored in float32\), which casts in its forward do not fit"
+    ):
+        pm.score(Casting(), "snip", data=data)
+    scores = pm.score(Casting(), "snip", data=data, forward=lambda m, x: m.head(m.body(x)))
+    assert {score.dtype for score in scores.values()} == {torch.float32}
+
+
 def test_lazy_modules_after_their_first_batch():
     model = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(CLASSES))
     batches = [(drawn(*LINEAR), TARGETS)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import prune as torch_prune
+from torch.utils.checkpoint import checkpoint
 
 from prunemark.connectivity import Topology, topology
 from prunemark.masks import Masks
@@ -659,6 +660,11 @@ class Unknown(nn.Linear):
         return torch.fft.fft(super().forward(x)).real
 
 
+class Checkpointed(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(super().forward, x, use_reentrant=False)
+
+
 @pytest.mark.parametrize(
     ("build", "options", "message"),
     [
@@ -670,6 +676,11 @@ class Unknown(nn.Linear):
         (Perceptron, {"data": [(torch.ones(0, 4), None)]}, "the first batch of data has no examples"),
         (lambda: Deciding(2, 2), {"input_shape": (2,)}, r"needs one \(__bool__\): it takes decisions by the values"),
         (lambda: Unknown(2, 2), {"input_shape": (2,)}, "topology has no rule for torch's fft_fft"),
+        (
+            lambda: Checkpointed(2, 2),
+            {"input_shape": (2,)},
+            "cannot go back through Checkpointed, which takes part in the",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(build, options, message):

@@ -28,6 +28,11 @@ def test_counts_are_exact(layers):
     assert [(c.kept, c.total) for c in masks.layers()] == [(sum(v), len(v)) for v in layers]
 
 
+def test_masks_are_tensors():
+    with pytest.raises(ValueError, match="masks are boolean tensors, True = kept; a is a ndarray"):
+        Masks({"a": torch.ones(2, dtype=torch.bool).numpy()})
+
+
 def test_masks_are_boolean():
     with pytest.raises(ValueError, match=r"boolean, True = kept; w has dtype torch.float32"):
         Masks({"w": torch.ones(3)})
@@ -92,11 +97,35 @@ def test_torch_prune_round_trip(convnet):
     assert Masks.from_torch_prune(convnet) == masks
 
 
+def test_verify_looks_through_torch_prune(convnet):
+    masks = random_masks(convnet)
+    masks.to_torch_prune(convnet)
+    masks.verify(convnet)
+    assert (convnet.down.weight_orig[~masks["down.weight"]] != 0).all()
+    index = tuple((~masks["down.weight"]).nonzero()[0].tolist())
+    convnet.down.weight_mask[index] = 1
+    with pytest.raises(ValueError, match=r"down\.weight\[.*\] is pruned but holds") as caught:
+        masks.verify(convnet)
+    assert str(list(index)) in str(caught.value)
+
+
 def test_from_torch_prune_counts_untouched_layers_as_kept(convnet):
     torch_prune.l1_unstructured(convnet.head, "weight", amount=4)
     masks = Masks.from_torch_prune(convnet)
     assert masks.total - masks.kept == 4
-    assert set(masks) == {"stem.weight", "down.weight", "shortcut.weight", "head.weight"}
+    assert list(masks) == ["stem.weight", "down.weight", "shortcut.weight", "head.weight"]
+
+
+def test_torch_prune_round_trip_in_the_order_of_the_network_and_of_compiled_blocks(convnet):
+    expected = random_masks(convnet)
+    masks = Masks({name: mask for name, mask in expected.items() if name != "down.weight"})
+    convnet.head = torch.compile(convnet.head, backend="eager")
+    masks.to_torch_prune(convnet)
+    found = Masks.from_torch_prune(convnet)
+    assert list(found) == ["stem.weight", "down.weight", "shortcut.weight", "head.weight"]
+    assert found["down.weight"].all()
+    assert all(torch.equal(found[name], masks[name]) for name in masks)
+    found.verify(convnet)
 
 
 def test_from_torch_prune_needs_a_pruned_layer(convnet):
@@ -111,7 +140,7 @@ def test_torch_prune_computes_what_the_masked_model_computes(convnet, batches):
     masks.to_torch_prune(convnet.eval())
     torch.testing.assert_close(convnet(batches[0][0]), masked(batches[0][0]))
     with pytest.raises(ValueError, match=r"stem\.weight is pruned by torch.nn.utils.prune; take its masks"):
-        masks.verify(convnet)
+        masks.apply_(convnet)
     for module in (convnet.stem, convnet.down, convnet.shortcut, convnet.head):
         torch_prune.remove(module, "weight")
     masks.verify(convnet)

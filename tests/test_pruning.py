@@ -168,6 +168,31 @@ def test_models_with_several_or_named_inputs():
     assert all(torch.equal(by_position[n], by_name[n]) for n in by_position)
 
 
+def test_flags_among_named_inputs_and_inputs_that_are_no_tensors():
+    class Flagged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, twice: bool, x: Tensor) -> Tensor:
+            return self.layer(x) * (1 + twice)
+
+    net, x, targets = Flagged(), torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])
+    whole = [({"twice": False, "x": x}, targets)]
+    pieces = [({"twice": False, "x": x[a:b]}, targets[a:b]) for a, b in [(0, 2), (2, 5)]]
+    expected = pm.score(nn.Sequential(net.layer), "grasp", data=[(x[:2], targets[:2]), (x[2:], targets[2:])])
+    torch.testing.assert_close(pm.score(net, "grasp", data=pieces)["layer.weight"], expected["0.weight"])
+
+    def of_text(model: nn.Module, text: list[str]) -> Tensor:
+        return model.layer(torch.tensor([[float(len(word)), 1.0, 0.0] for word in text]))
+
+    pm.score(net, "snip", data=whole)
+    words = (["a", "bcd", "ef"], torch.tensor([0, 1, 1]))
+    assert pm.score(net, "snip", data=[words], forward=of_text)["layer.weight"].max() > 0
+    with pytest.raises(ValueError, match="as many examples as its first tensor, but there is none in this tuple"):
+        pm.score(net, "snip", data=[words, words], forward=of_text)
+
+
 def test_provenance_says_how_masks_were_made(convnet, batches):
     masks = pm.prune(convnet, "snip", sparsity=0.9, data=batches, seed=4, rounds=3, bn="eval")
     assert masks.provenance["method"] == "snip"
@@ -229,12 +254,42 @@ X, Y = SMALL_BATCHES[0]
         ({"method": "snip", "data": [(X, Y, Y)]}, r"\(inputs, targets\) batches; batch 0 is a tuple of 3"),
         ({"method": "snip", "data": [{"x": X, "y": Y, "z": Y}]}, "batch 0 is a dict of 3"),
         ({"method": "snip", "data": 7}, "an iterable of .* batches, not a int"),
+        ({"method": "snip", "data": [(X.numpy(), Y.numpy())]}, "batches of tensors; batch 0 holds NumPy arrays"),
+        ({"method": "snip", "data": [((X * 9).byte(), Y)]}, "computes in float32, but its inputs are uint8: convert"),
         ({"method": "snip", "data": TensorDataset(X, Y)}, "such as a DataLoader of this TensorDataset"),
         ({"method": "snip", "data": pm.dataset("digits").train}, "batches, not a Split"),
         (
             {"method": "snip", "data": pm.dataset("digits"), "examples_per_class": 1000},
             r'class 0 \("0"\) of "digits" has 128 training examples; 1000 per class were asked for',
         ),
+        (
+            {"method": "snip:official", "data": pm.dataset("digits"), "ordinary_batch": 10_000},
+            '"digits" has 1297 training examples; 10000 were asked for',
+        ),
+        ({"method": None}, r"a name, a function \(problem\) -> scores or an object of .*; got None"),
+        ({"method": 3}, r"a name, a function \(problem\) -> scores or an object of .*; got 3"),
+        ({"method": "snip", "bn": "trian"}, r'snip: bn is "train" or "eval"; got \'trian\''),
+        ({"method": pm.methods.Snip(bn="trian")}, r'Snip: bn is "train" or "eval"; got \'trian\''),
+        ({"method": "grasp", "keep": "most"}, 'grasp: keep is "largest" or "smallest" or "magnitude"; got'),
+        ({"method": "grasp", "temperature": 0}, "GraSP divides logits by a temperature > 0; got 0"),
+        ({"method": "grasp", "halves": 2}, "grasp: halves is True or False; got 2"),
+        ({"method": "synflow", "dtype": "float16"}, 'synflow: dtype is "float64" or "float32"; got'),
+        ({"method": "snip", "examples_per_class": 2.5}, "snip: examples_per_class is a whole number; got 2.5"),
+        ({"method": "snip:official", "ordinary_batch": 0}, "ordinary_batch must be at least 1, not 0"),
+        ({"method": "prospr", "lr": "fast"}, "prospr: lr is a number; got 'fast'"),
+        (
+            {"method": "snip", "data": SMALL_BATCHES, "loss": "ce"},
+            r"loss= is a function \(outputs, targets\) -> .*'ce'",
+        ),
+        ({"method": "snip", "data": SMALL_BATCHES, "loss": nn.CrossEntropyLoss}, r"loss= is a function .*got <class"),
+        (
+            {"method": "snip", "data": SMALL_BATCHES, "forward": 1},
+            r"forward= is a function \(model, inputs\) -> .*got 1",
+        ),
+        ({"method": "synflow", "input_shape": 10}, r"shape of one example .* such as \(3, 32, 32\); got 10"),
+        ({"method": "synflow", "input_shape": (2, 0)}, r"shape of one example .*; got \(2, 0\)"),
+        ({"method": "random", "quotas": {"0.weight": 3}}, "unknown quota rule \"{'0.weight': 3}\".*; or give Masks"),
+        ({"method": "random", "quotas": 0.5}, 'unknown quota rule "0.5".*; or give Masks'),
         ({"method": "snip", "examples": 3}, 'snip: unknown option "examples"; known: .*examples_per_class'),
         ({"method": "random", "sparsity": 1.0}, r"in \[0, 1\); got 1.0"),
         ({"method": "random", "sparsity": -0.1}, r"in \[0, 1\); got -0.1"),
@@ -275,6 +330,12 @@ def test_methods_that_need_data_say_so(small, method):
             pm.score(small, method)
     else:
         pm.score(small, method, input_shape=(2, 5))
+
+
+@pytest.mark.parametrize("model", [None, 3, {"weight": torch.ones(2, 2)}, nn.Linear])
+def test_what_is_no_model(model):
+    with pytest.raises(ValueError, match=r"the model must be a torch.nn.Module; got a (NoneType|int|dict|type)$"):
+        pm.prune(model, "random", sparsity=0.5)
 
 
 def test_nothing_to_prune():

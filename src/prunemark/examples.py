@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,6 +68,8 @@ def tensors_of(value: Any) -> list[Tensor]:
 def _sample(data: Dataset, method: Method, seed: int, device: torch.device, dtype: torch.dtype) -> list[Batch]:
     ordinary: int | None = getattr(method, "ordinary_batch", None)
     if ordinary is not None:
+        if ordinary > len(data.train):
+            raise ValueError(f'"{data.name}" has {len(data.train)} training examples; {ordinary} were asked for')
         chosen = torch.randperm(len(data.train), generator=generator(seed, "examples"))[:ordinary]
         inputs, targets = data.train.inputs[chosen], data.train.targets[chosen]
     else:
@@ -93,6 +96,10 @@ def _pairs(data: Iterable[Any]) -> Iterable[Batch]:
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             what = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | Mapping) else None
             raise ValueError(f"{expected}; batch {number} is a {what or type(batch).__name__}")
+        if any(isinstance(part, np.ndarray) for part in batch):
+            raise ValueError(
+                f"{expected} of tensors; batch {number} holds NumPy arrays: torch.from_numpy makes tensors"
+            )
         yield batch[0], batch[1]
 
 

@@ -15,7 +15,14 @@ from torch.nn.utils import prune as torch_prune
 
 from prunemark.atomic import write_atomically
 from prunemark.holding import Hold
-from prunemark.prunable import masked_parameters, prunable, unwrap
+from prunemark.prunable import (
+    masked_parameters,
+    parameters_by_name,
+    plain_name,
+    prunable,
+    unwrap,
+    weights_in_use,
+)
 
 _FORMAT = "prunemark.masks/1"
 
@@ -53,6 +60,8 @@ class Masks(Mapping[str, Tensor]):
         if not masks:
             raise ValueError("Masks needs at least one layer")
         for name, mask in masks.items():
+            if not isinstance(mask, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"masks are boolean tensors, True = kept; {name} is a {type(mask).__name__}")
             if mask.dtype != torch.bool:
                 raise ValueError(f"masks are boolean, True = kept; {name} has dtype {mask.dtype}")
         self._masks = dict(masks)
@@ -136,14 +145,14 @@ class Masks(Mapping[str, Tensor]):
                 weight.masked_fill_(~self[name].to(weight.device), 0)
 
     def verify(self, model: nn.Module) -> None:
-        """Check that every pruned weight of the model is exactly 0.
+        """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
 
         Raises:
             MaskError: one is not; names the layer, the index and the value.
             ValueError: the model lacks a masked parameter, or its shape differs.
         """
-        for name, weight in masked_parameters(model, self).items():
-            wrong = (weight.detach() != 0) & ~self[name].to(weight.device)
+        for name, weight in weights_in_use(model, self).items():
+            wrong = (weight != 0) & ~self[name].to(weight.device)
             if wrong.any():
                 index = tuple(int(i) for i in wrong.nonzero()[0])
                 raise MaskError(
@@ -211,14 +220,16 @@ class Masks(Mapping[str, Tensor]):
                 original = originals.get(f"{attribute}_orig")
                 if buffer != attribute and original is not None and id(original) not in seen:
                     seen.add(id(original))
-                    masks[f"{path}.{attribute}" if path else attribute] = mask.bool()
+                    masks[plain_name(f"{path}.{attribute}" if path else attribute)] = mask.bool()
         if not masks:
             raise ValueError(f"no layer of this {type(inner).__name__} is pruned by torch.nn.utils.prune")
         try:
             untouched = prunable(inner, exclude=_is_computed)
         except ValueError:
             untouched = {}
-        return cls(masks | {n: torch.ones_like(w, dtype=torch.bool) for n, w in untouched.items()})
+        masks |= {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in untouched.items()}
+        names = (name if name in masks else name.removesuffix("_orig") for name in parameters_by_name(inner))
+        return cls({name: masks[name] for name in names if name in masks})
 
     def save(self, path: str | Path) -> None:
         """Write the masks and their provenance as a safetensors file, whole or not at all.

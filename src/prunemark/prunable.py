@@ -38,7 +38,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
     """Every parameter under every name it has, without the prefixes of wrappers, around the model or inside it."""
     named = unwrap(model).named_parameters(remove_duplicate=False)
-    return {_plain_name(name): parameter for name, parameter in named}
+    return {plain_name(name): parameter for name, parameter in named}
 
 
 def prunable(
@@ -63,14 +63,16 @@ def prunable(
         exclude: drop what one of these rules selects, under any of its names.
 
     Raises:
-        ValueError: nothing is left to prune; a rule selects nothing; a layer's weight is not a plain
-            parameter (it is parametrised, or already pruned by `torch.nn.utils.prune`).
+        ValueError: the model is no module; nothing is left to prune; a rule selects nothing; a layer's weight is not a
+            plain parameter (it is parametrised, or already pruned by `torch.nn.utils.prune`).
     """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"the model must be a torch.nn.Module; got a {type(model).__name__}")
     inner = unwrap(model)
     wanted, unwanted = _as_rules(include), _as_rules(exclude)
     rules = (*(wanted or ()), *(unwanted or ()))
     named_types = tuple(rule for rule in rules if isinstance(rule, type))
-    first_names = {id(parameter): _plain_name(name) for name, parameter in inner.named_parameters()}
+    first_names = {id(parameter): plain_name(name) for name, parameter in inner.named_parameters()}
     found: dict[str, nn.Parameter] = {}
     dropped: set[str] = set()
     used: set[int] = set()
@@ -83,7 +85,7 @@ def prunable(
     for path, module in inner.named_modules(remove_duplicate=False):
         usual = list(_weight_attributes(module))
         for attribute in usual or _tensors_of_named_type(module, named_types):
-            name = _plain_name(f"{path}.{attribute}" if path else attribute)
+            name = plain_name(f"{path}.{attribute}" if path else attribute)
             parameter = module._parameters.get(attribute)  # pyright: ignore[reportPrivateUsage]
             first_name = first_names.get(id(parameter), name)
             included = select(wanted, name, module, attribute) or (bool(usual) and wanted is None)
@@ -100,11 +102,14 @@ def prunable(
         why = "no convolution, linear, recurrent or attention weight"
         if include is not None or exclude is not None:
             why = "include= and exclude= leave none of its weights"
+        elif any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
+            why = "compiled by TorchScript, its layers cannot be told apart; prune the module that was compiled"
         raise ValueError(f"{type(inner).__name__} has nothing to prune: {why}")
     return kept
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A parameter's name without the prefixes of compiled blocks."""
     # A compiled block inside a model is a module of its own around the block.
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
@@ -188,6 +193,35 @@ def masked_parameters(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str
             )
         matched[name] = weight
     return matched
+
+
+def parameters_of(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, str]:
+    """The name of the parameter behind each mask: its own, or of what `torch.nn.utils.prune` made of it.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    names = parameters_by_name(model)
+    own = {name: f"{name}_orig" if name not in names and f"{name}_orig" in names else name for name in masks}
+    masked_parameters(model, {own[name]: mask for name, mask in masks.items()})
+    return own
+
+
+def weights_in_use(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that these masks name, as the model uses them: those of `torch.nn.utils.prune` are masked by it.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    names = parameters_of(model, masks)
+    parameters = parameters_by_name(model)
+    weights: dict[str, Tensor] = {}
+    for name, own in names.items():
+        weights[name] = parameters[own].detach()
+        if own != name:
+            module, attribute = module_of(model, name)
+            weights[name] = weights[name] * module.get_buffer(f"{attribute}_mask")
+    return weights
 
 
 def _why_missing(model: nn.Module, name: str) -> str:

@@ -43,10 +43,10 @@ def quotas(
         raise ValueError(f"cannot keep {keep:,} of {sum(caps.values()):,} weights")
     if isinstance(rule, Masks):
         ideal = _as_in(rule, sizes, keep)
-    elif rule in _RULES:
+    elif isinstance(rule, str) and rule in _RULES:  # pyright: ignore[reportUnnecessaryIsInstance]
         ideal = _RULES[rule](shapes, sizes, keep)
     else:
-        raise ValueError(f"{unknown('quota rule', rule, get_args(QuotaName))}; or give Masks")
+        raise ValueError(f"{unknown('quota rule', str(rule), get_args(QuotaName))}; or give Masks")
     return _apportion(ideal, caps, keep)
 
 

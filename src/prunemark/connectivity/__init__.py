@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from prunemark.connectivity.layers import LayerTopology as LayerTopology
 from prunemark.connectivity.layers import layer_topology
-from prunemark.connectivity.probe import parameters_of, probe
+from prunemark.connectivity.probe import probe
 from prunemark.connectivity.summary import Topology as Topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods.problem import Batch, Forward, Inputs, call
-from prunemark.prunable import device_of, unwrap
+from prunemark.prunable import device_of, parameters_of, unwrap
 
 __all__ = ["LayerTopology", "Topology", "topology"]
 

@@ -14,7 +14,7 @@ from prunemark.copies import independent_copy
 from prunemark.isolation import isolated
 from prunemark.masks import Masks
 from prunemark.methods.problem import Forward, Inputs
-from prunemark.prunable import device_of, masked_parameters, parameters_by_name
+from prunemark.prunable import device_of, parameters_by_name
 
 
 def _words(text: str) -> frozenset[str]:
@@ -118,18 +118,6 @@ def _rule_name(func: Callable[..., Any]) -> tuple[str, bool]:
     return plain, name.endswith("_")
 
 
-def parameters_of(model: nn.Module, masks: Masks) -> dict[str, str]:
-    """The name of the parameter behind each mask: its own, or of what `torch.nn.utils.prune` made of it.
-
-    Raises:
-        ValueError: the masks are of another model.
-    """
-    names = parameters_by_name(model)
-    own = {name: f"{name}_orig" if name not in names and f"{name}_orig" in names else name for name in masks}
-    masked_parameters(model, {own[name]: mask for name, mask in masks.items()})
-    return own
-
-
 def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs: Inputs, forward: Forward) -> Findings:
     """Find the kept weights on a path from input to output, for inputs of these shapes.
 
@@ -170,7 +158,13 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
                 f"{type(private).__name__} does not run on one example of shape {_shapes(inputs)}: {error}"
             ) from error
         reached, elements = _outputs(outputs)
-        return _findings(ledger, masks, leaves, reached, elements)
+        try:
+            return _findings(ledger, masks, leaves, reached, elements)
+        except RuntimeError as error:
+            raise CannotFollowError(
+                f"topology cannot go back through {type(private).__name__}, which takes part in the backward pass "
+                f"itself, as torch.utils.checkpoint does: {type(error).__name__}"
+            ) from error
 
 
 def _as_inputs(ledger: Ledger, value: Any, device: torch.device) -> Any:

@@ -189,10 +189,10 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
         options: fields of the method's dataclass that differ from its defaults.
 
     Raises:
-        ValueError: an unknown name or option (the message lists the known ones); options for an object that
-            is configured already.
+        ValueError: an unknown name or option (the message lists the known ones); a value that does not fit its
+            option; options for an object that is configured already; something else than all of these.
     """
-    from prunemark.methods.custom import Custom, configure
+    from prunemark.methods.custom import Custom, checked, configure
 
     if isinstance(method, str):
         if is_file_reference(method):
@@ -203,8 +203,12 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
         return configure(method, method.__name__, options)
     if options:
         raise ValueError(f"{method!r} is configured already; it takes no options {sorted(options)}")
+    if not callable(method):
+        raise ValueError(
+            f"a method is a name, a function (problem) -> scores or an object of prunemark.methods; got {method!r}"
+        )
     if hasattr(method, "rounds"):
-        return method  # pyright: ignore[reportReturnType]
+        return checked(method)  # pyright: ignore[reportArgumentType]
     return Custom(function=method)
 
 

@@ -28,7 +28,11 @@ class Grasp:
             largest "magnitude" (`graspabs`), both tried by Frankle et al. 2021.
         halves: as the authors' program (alecwangcq/GraSP) computes it: each batch is cut into two halves; g is the
             sum over all halves, and H g the sum of each half's H times that g (`grasp:halves`). With examples grouped
-            by class, as the program draws them, a half holds half of the classes.
+            by class, as the program draws them, a half holds half of the classes. The program also draws the weights
+            of linear layers afresh before it scores; here they are the network's own.
+
+    Raises:
+        ValueError: a temperature that is not positive.
     """
 
     rounds: int = 1
@@ -37,6 +41,10 @@ class Grasp:
     temperature: float = 200.0
     keep: Literal["largest", "smallest", "magnitude"] = "largest"
     halves: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"GraSP divides logits by a temperature > 0; got {self.temperature!r}")
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores of either sign, in units of the squared gradient."""

@@ -57,6 +57,15 @@ class Problem:
     round: int = 1
     given_batches: Sequence[Batch] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        shape: Any = self.input_shape
+        if shape is not None and not (
+            isinstance(shape, tuple | list) and all(isinstance(size, int) and size > 0 for size in shape)
+        ):
+            raise ValueError(
+                f"input_shape is the shape of one example without the batch axis, such as (3, 32, 32); got {shape!r}"
+            )
+
     @property
     def batches(self) -> Sequence[Batch]:
         """The scoring examples as (inputs, targets) batches, at least one.
@@ -69,16 +78,25 @@ class Problem:
         return self.given_batches
 
     def size(self, batch: Batch) -> int:
-        """The number of examples of a batch."""
+        """The number of examples of a batch: the length of the first of its inputs that is a tensor with axes.
+
+        Raises:
+            ValueError: no input is one.
+        """
         inputs, _ = batch
-        if isinstance(inputs, Mapping):
-            inputs = next(iter(inputs.values()))
-        elif isinstance(inputs, tuple | list):
-            inputs = inputs[0]
-        return len(inputs)
+        values: Sequence[Any] = (inputs,)
+        if isinstance(inputs, Mapping | tuple | list):
+            values = tuple(inputs.values() if isinstance(inputs, Mapping) else inputs)
+        sizes = [len(value) for value in values if isinstance(value, Tensor) and value.ndim]
+        if not sizes:
+            kind = type(inputs).__name__
+            raise ValueError(f"a batch has as many examples as its first tensor, but there is none in this {kind}")
+        return sizes[0]
 
     def weighted_batches(self) -> Iterator[tuple[Batch, float]]:
         """Each batch with its share of all examples."""
+        if len(self.batches) == 1:
+            return iter([(self.batches[0], 1.0)])  # whatever it is made of
         sizes = [self.size(batch) for batch in self.batches]
         return zip(self.batches, (size / sum(sizes) for size in sizes), strict=True)
 

@@ -77,14 +77,23 @@ class SnipOfficial:
     Attributes:
         rounds: 1 in the program.
         ordinary_batch: how many examples are drawn from a dataset (100); of given batches the first is used.
+        bn: whether BatchNorm uses its running statistics ("eval", as the program) or the batch's ("train").
+
+    Raises:
+        ValueError: a batch without examples.
     """
 
     rounds: int = 1
     ordinary_batch: int = 100
+    bn: BatchNormMode = "eval"
+
+    def __post_init__(self) -> None:
+        if self.ordinary_batch < 1:
+            raise ValueError(f"ordinary_batch must be at least 1, not {self.ordinary_batch}")
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1."""
-        with problem.mode("eval"):
+        with problem.mode(self.bn):
             gradients = problem.gradients(problem.batch_loss(problem.batches[0]))
         return _shares({name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()})
 
@@ -94,7 +103,9 @@ class SnipSynapticFlow:
     """SNIP as the program ganguli-lab/Synaptic-Flow computes it.
 
     What it changes: the gradients of all batches are added up before the absolute value is taken, the network is
-    in eval mode, and in several rounds pruned weights keep scores, so that later rounds can revive them.
+    in eval mode, and in several rounds pruned weights keep scores, so that later rounds can revive them. Rounds before
+    the last prune floor(sparsity * total) weights. (Of weights that tie at the threshold the program prunes all, and so
+    may prune too many; here the count is exact in this variant too.)
 
     Attributes:
         rounds: 1 in the program's default.
@@ -106,6 +117,7 @@ class SnipSynapticFlow:
     examples_per_class: int = 10
     bn: BatchNormMode = "eval"
     revives = True
+    keeps_ceiling = True
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1; of pruned weights too."""
