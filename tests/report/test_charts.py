@@ -185,3 +185,14 @@ def test_a_variant_that_failed_leaves_the_others() -> None:
     rows += [row(method="snip:official", sparsity=s, status="failed", test_accuracy=math.nan) for s in (0.5, 0.9)]
     chart = charts.variant_panels(frame(rows), families={"snip": ["snip", "snip:official"]}, **WORDS)
     assert {v["line"] for v in values(chart)} == {"SNIP"}
+
+
+def test_the_frame_is_on_every_layer_and_clips_what_leaves_it() -> None:
+    rows = [row(sparsity=s, test_accuracy=0.95) for s in (0.5, 0.9)]
+    rows += [row(sparsity=s, method="random", test_accuracy=a) for s, a in ((0.5, 0.95), (0.9, 0.1))]
+    chart = charts.accuracy_chart(frame([*rows, row(method="dense", sparsity=0.0, prune_at="")]), **WORDS)
+    drawn = [layer for layer in layers(chart) if layer["encoding"].get("y", {}).get("type") == "quantitative"]
+    domains = {tuple(layer["encoding"]["y"]["scale"]["domain"]) for layer in drawn}
+    assert len(domains) == 1
+    assert all(layer["mark"].get("clip") for layer in drawn if layer["mark"]["type"] != "rule")
+    assert min(v["mean"] for v in values(chart) if "mean" in v) == 10, "the data are whole all the same"

@@ -73,3 +73,17 @@ def test_replicates_in_words() -> None:
 def test_steps_in_words() -> None:
     words = [curves.step_words(step) for step in ("0ep", "1ep", "1000it", "end")]
     assert words == ["at initialisation", "after 1 epoch", "after 1000 iterations", "at the end of training"]
+
+
+def test_what_collapses_runs_out_of_the_frame_and_nothing_else_does() -> None:
+    rows = [row(replicate=i, test_accuracy=accuracy) for i, accuracy in enumerate((0.90, 0.96))]
+    assert curves.frame(curves.points(frame(rows))) is None
+    random = row(method="random", test_accuracy=0.1)
+    low, high = curves.frame(curves.points(frame([*rows, random]))) or (0, 0)
+    assert 88 < low < 90
+    assert 96 < high < 98
+    assert curves.frame(curves.points(frame([*rows, row(ablation="invert", test_accuracy=0.1)]))) == (low, high)
+    # Another method that collapses is what the chart is about.
+    assert curves.frame(curves.points(frame([*rows, random, row(method="grasp", test_accuracy=0.1)]))) is None
+    assert curves.frame(curves.points(frame([random]))) is None
+    assert curves.frame(curves.points(frame([*rows, row(method="random", test_accuracy=0.88)]))) is None

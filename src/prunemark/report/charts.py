@@ -2,7 +2,8 @@
 
 Where sparsity is an axis it is drawn as in the paper: the share of weights that remains, on a logarithmic scale,
 falling to the right, so that each equal step prunes an equal share of what is left. Points are means over replicates;
-bands and bars reach from the worst replicate to the best. Each function returns None where there is nothing to draw.
+bands and bars reach from the worst replicate to the best. What collapses runs out of the frame where it would squeeze
+all else, see `curves.frame`. Each function returns None where there is nothing to draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,10 +44,11 @@ def accuracy_chart(
     x = marks.remaining_weights(sparsities, styles, ticks=_TICKS, sparsity_above=True)
     shaded = marks.matching_band(ranges, x, sparsities)
     layers = marks.band(alt.Chart(marks.data(shaded)), x) if shaded else []
-    layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity")
     dense = curves.dense(cells)
+    frame = curves.frame([*shown, *([dense] if dense else [])])
+    layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity", frame=frame)
     if dense is not None:
-        layers += marks.dense_rule(alt.Chart(marks.data([dense_value(dense)])))
+        layers += marks.dense_rule(alt.Chart(marks.data([dense_value(dense)])), frame)
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
     if x.continuous:
         chart = chart.resolve_axis(x="independent")
@@ -114,10 +116,11 @@ def _panels(
     common = marks.matching_band(ranges, x, sparsities)
     if (dense := curves.dense(cells)) is not None:
         common.append(dense_value(dense))
+    frame = curves.frame([*shown, *([dense] if dense else [])])
     values += [one | {"panel": panel} for one in common for panel in panels]
     layers = marks.band(alt.Chart(), x)
-    layers += marks.lines(alt.Chart(), x, styles, legend=legend, over="sparsity:sparsity")
-    layers += marks.dense_rule(alt.Chart())
+    layers += marks.lines(alt.Chart(), x, styles, legend=legend, over="sparsity:sparsity", frame=frame)
+    layers += marks.dense_rule(alt.Chart(), frame)
     return marks.finish(faceted(layers, values, panels), title, subtitle)
 
 

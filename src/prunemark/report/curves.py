@@ -96,6 +96,23 @@ def pruned(cells: Iterable[C]) -> list[C]:
     return [point for point in cells if point.cell.method != "dense"]
 
 
+def frame(shown: Sequence[Point]) -> tuple[float, float] | None:
+    """The accuracies that a chart is about, in percent, where a few lines that collapse would squeeze all others.
+
+    Random pruning and inverted rankings may run out of the frame, as they do in the paper's figures; everything else
+    lies within, worst and best replicates included. None where that would spare less than a third of the height.
+    """
+    inside = [p for p in shown if p.cell.method != "random" and p.cell.ablation != "invert"]
+    if not inside:
+        return None
+    low, high = min(p.low for p in inside), max(p.high for p in inside)
+    spared = low - min(p.low for p in shown)
+    margin = max(0.06 * (high - low), 0.2)
+    if spared < 0.5 * (high - low + 2 * margin):
+        return None
+    return max(low - margin, 0.0), min(high + margin, 100.0)
+
+
 def steps(cells: Iterable[OfCell]) -> list[str]:
     """The steps at which methods prune, as the study writes them: initialisation first, "end" last."""
     return in_order(point.cell.prune_at for point in pruned(cells) if not point.cell.benchmark)

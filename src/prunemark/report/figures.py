@@ -41,8 +41,14 @@ class _Study:
         how = "bars reach" if one else "shaded"
         return (
             f"Points are means over {self.replicates}, {how} from the worst replicate to the best; "
-            f"dotted: the dense network."
+            f"dotted: the dense network.{self._out_of_frame}"
         )
+
+    @property
+    def _out_of_frame(self) -> str:
+        if curves.frame(self.first) is None:
+            return ""
+        return " What collapses runs out of the frame; the table of numbers has it."
 
     @property
     def band(self) -> str:

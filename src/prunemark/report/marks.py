@@ -107,7 +107,14 @@ def _labels(texts: Mapping[float, str]) -> str:
 
 
 def lines(
-    base: alt.Chart, x: Horizontal, styles: Mapping[str, Style], *, legend: str, over: str, measure: str = ACCURACY
+    base: alt.Chart,
+    x: Horizontal,
+    styles: Mapping[str, Style],
+    *,
+    legend: str,
+    over: str,
+    measure: str = ACCURACY,
+    frame: tuple[float, float] | None = None,
 ) -> list[alt.Chart]:
     """Bands, lines and points (bars and points on a discrete axis); a click on the legend picks out a line.
 
@@ -118,9 +125,10 @@ def lines(
         legend: its title.
         over: the field and title of what varies along x, for tooltips, as "sparsity:sparsity".
         measure: what the fields mean, low and high are, as the vertical axis says it.
+        frame: the ends of the vertical axis, where not all is to be seen.
     """
     colour, dash, shape = looks(styles, legend if x.continuous else None)
-    vertical = alt.Scale(zero=False)
+    vertical = _vertical(frame)
     mean, low = (alt.Y(f"{field}:Q", scale=vertical, title=measure) for field in ("mean", "low"))
     field, _, title = over.partition(":")
     tooltip = [
@@ -135,14 +143,19 @@ def lines(
     pick = alt.selection_point(name="pick", fields=["line"], bind="legend")
     strong = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.1))
     faint = alt.when(pick).then(alt.value(0.16)).otherwise(alt.value(0.02))
-    point = valid.mark_point(filled=True, size=60, opacity=1).encode(
+    point = valid.mark_point(filled=True, size=60, opacity=1, clip=frame is not None).encode(
         x=x.others, y=mean, color=colour, shape=shape, tooltip=tooltip
     )
     if not x.continuous:
-        return [valid.mark_rule(strokeWidth=2).encode(x=x.first, y=low, y2="high:Q", color=colour), point]
+        return [
+            valid.mark_rule(strokeWidth=2, clip=frame is not None).encode(x=x.first, y=low, y2="high:Q", color=colour),
+            point,
+        ]
     return [
-        valid.mark_area().encode(x=x.first, y=low, y2="high:Q", color=colour, opacity=faint),
-        valid.mark_line(strokeWidth=2).encode(x=x.second, y=mean, color=colour, strokeDash=dash, opacity=strong),
+        valid.mark_area(clip=frame is not None).encode(x=x.first, y=low, y2="high:Q", color=colour, opacity=faint),
+        valid.mark_line(strokeWidth=2, clip=frame is not None).encode(
+            x=x.second, y=mean, color=colour, strokeDash=dash, opacity=strong
+        ),
         point.encode(opacity=strong).add_params(pick),
     ]
 
@@ -194,10 +207,14 @@ def band(base: alt.Chart, x: Horizontal, *, named_at: Literal["top", "bottom"] =
     return [ground, name.encode(x=x.grounds, y=alt.value("height" if below else 0), text="range:N")]
 
 
-def dense_rule(base: alt.Chart) -> list[alt.Chart]:
+def _vertical(frame: tuple[float, float] | None) -> alt.Scale:
+    return alt.Scale(zero=False) if frame is None else alt.Scale(domain=list(frame), nice=False)
+
+
+def dense_rule(base: alt.Chart, frame: tuple[float, float] | None = None) -> list[alt.Chart]:
     """A dotted rule at the field `dense`, named above the plot, where no line can run through, by the field `text`."""
     known = base.transform_filter("isValid(datum.dense)")
-    y = alt.Y("dense:Q", scale=alt.Scale(zero=False), title=ACCURACY)
+    y = alt.Y("dense:Q", scale=_vertical(frame), title=ACCURACY)
     text = known.mark_text(align="right", baseline="bottom", dy=-4, fontSize=11.5, color=theme.SOFT)
     return [
         known.mark_rule(color=theme.SOFT, strokeDash=[1, 3], strokeWidth=1.5).encode(y=y),
