@@ -31,7 +31,7 @@ def test_words_say_what_is_drawn_and_of_how_many() -> None:
 def test_step_figure_where_the_study_sweeps_the_step() -> None:
     found = by_name(prune_at=("0ep", "1000it"), replicates=1, ablations=("unmodified",), sparsities=(0.8, 0.95))
     assert list(found) == ["accuracy", "pruning-step"]
-    assert "at 95 % sparsity" in found["pruning-step"].spec["title"]["subtitle"]
+    assert "at 80, 95 % sparsity" in found["pruning-step"].spec["title"]["subtitle"]
 
 
 @pytest.mark.parametrize(

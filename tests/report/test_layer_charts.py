@@ -3,7 +3,8 @@ import pytest
 
 from prunemark.report.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
 from prunemark.report.layers import wirings
-from tests.report.conftest import layer_rows, make_layers
+from prunemark.stats import ranges
+from tests.report.conftest import layer_rows, make_layers, make_results
 from tests.report.specs import WORDS, layers, values
 from tests.report.test_charts import ranges_with
 
@@ -71,4 +72,14 @@ def test_dead_units_have_a_panel_a_mask() -> None:
 
 def test_kept_inputs_are_shown_at_the_highest_matching_sparsity_or_else_the_highest() -> None:
     wired = wirings(make_layers())
-    assert [shown_sparsity(wired, highest) for highest in (0.8, 0.8 + 1e-12, 0.7, None)] == [0.8, 0.8, 0.95, 0.95]
+    assert [shown_sparsity(wired, highest) for highest in (0.8, 0.7, None)] == [0.8, 0.95, 0.95]
+
+
+def test_layers_and_results_agree_on_what_one_sparsity_is() -> None:
+    # As a study writes its grid: with more digits than cells tell apart.
+    grid = tuple(round(1 - 0.8**k, 12) for k in (2, 11, 17))
+    rows = [one for sparsity in grid for one in layer_rows(sparsity=sparsity, replicates=1)]
+    (found,) = ranges(make_results(sparsities=grid))
+    wired = wirings(pd.DataFrame(rows))
+    assert {one.cell.sparsity for one in wired} == {*found.trivial, *found.matching, *found.extreme, *found.undecided}
+    assert found.highest_matching == shown_sparsity(wired, found.highest_matching)

@@ -3,14 +3,16 @@ import math
 import pandas as pd
 import pytest
 
+from prunemark.report import curves
 from prunemark.report.pruning_step import pruning_step_chart
+from prunemark.report.pruning_step import swept as swept_sparsities
 from tests.report.conftest import frame, make_results, row
 from tests.report.specs import WORDS, layers, values
 
 
 def places(table: pd.DataFrame, line: str, sparsity: float = 0.95) -> dict[str, float]:
     """Step -> mean accuracy of a line."""
-    chart = pruning_step_chart(table, sparsity=sparsity, **WORDS)
+    chart = pruning_step_chart(table, sparsities=[sparsity], **WORDS)
     found = [(v["step"], v["mean"]) for v in values(chart) if v.get("line") == line]
     assert len(found) == len(dict(found)), "two points of a line at one step"
     return dict(found)
@@ -22,14 +24,14 @@ def swept(**study: object) -> pd.DataFrame:
 
 
 def test_steps_of_one_unit_are_placed_by_their_count() -> None:
-    chart = pruning_step_chart(swept(prune_at=("0ep", "500it", "2000it")), sparsity=0.95, **WORDS)
+    chart = pruning_step_chart(swept(prune_at=("0ep", "500it", "2000it")), sparsities=[0.95], **WORDS)
     x = layers(chart)[0]["encoding"]["x"]
     assert (x["field"], x["axis"]["values"], x["scale"]["constant"]) == ("count", [0, 500, 2000], 500)
     assert {v["sparsity"] for v in values(chart) if "line" in v} == {"95 %"}
 
 
 def test_steps_of_mixed_units_are_spaced_evenly() -> None:
-    chart = pruning_step_chart(swept(prune_at=("0ep", "10ep", "500it", "end")), sparsity=0.95, **WORDS)
+    chart = pruning_step_chart(swept(prune_at=("0ep", "10ep", "500it", "end")), sparsities=[0.95], **WORDS)
     x = layers(chart)[0]["encoding"]["x"]
     assert (x["field"], x["sort"]) == ("step", ["0ep", "10ep", "500it", "end"])
 
@@ -44,7 +46,7 @@ def test_rewinding_stands_at_the_step_that_it_goes_back_to() -> None:
     own = table[(table.benchmark == "lottery-rewinding:10ep") & (table.sparsity == 0.95)].test_accuracy
     assert rewinding["10ep"] == pytest.approx(100 * own.mean(), abs=1e-3)
     assert "lottery ticket rewinding" not in {
-        v.get("line") for v in values(pruning_step_chart(table, sparsity=0.95, **WORDS))
+        v.get("line") for v in values(pruning_step_chart(table, sparsities=[0.95], **WORDS))
     }
     for line in ("magnitude after training", "iterative magnitude pruning", "iterative, with rewinding"):
         level = places(table, line)
@@ -68,8 +70,26 @@ def test_a_step_without_a_result_is_a_gap() -> None:
 
 
 def test_fewer_than_two_steps_are_no_chart() -> None:
-    assert pruning_step_chart(make_results(), sparsity=0.95, **WORDS) is None
-    assert pruning_step_chart(swept(), sparsity=0.7, **WORDS) is None
-    assert pruning_step_chart(frame([]), sparsity=0.9, **WORDS) is None
+    assert pruning_step_chart(make_results(), sparsities=[0.95], **WORDS) is None
+    assert pruning_step_chart(swept(), sparsities=[0.7], **WORDS) is None
+    assert pruning_step_chart(frame([]), sparsities=[0.9], **WORDS) is None
     failed = frame([row(prune_at=at, test_accuracy=math.nan, status="failed") for at in ("0ep", "1ep")])
-    assert pruning_step_chart(failed, sparsity=0.9, **WORDS) is None
+    assert pruning_step_chart(failed, sparsities=[0.9], **WORDS) is None
+
+
+def test_several_sparsities_are_panels_with_their_own_scales() -> None:
+    # As a study writes its grid: with more digits than cells tell apart.
+    grid = [round(1 - 0.8**k, 12) for k in (11, 17)]
+    table = swept(sparsities=tuple(grid))
+    found = swept_sparsities(curves.points(table))
+    assert found == pytest.approx(grid)
+    chart = pruning_step_chart(table, sparsities=found, **WORDS)
+    assert {v["panel"] for v in values(chart)} == {"sparsity 91.4 %", "sparsity 97.7 %"}
+    assert {v["panel"] for v in values(chart) if "dense" in v} == {"sparsity 91.4 %", "sparsity 97.7 %"}
+    assert chart.to_dict()["resolve"]["scale"]["y"] == "independent"
+
+
+def test_only_sparsities_with_several_steps_are_swept() -> None:
+    table = swept(sparsities=(0.5, 0.9))
+    late = (table.sparsity == 0.9) & (table.prune_at != "0ep") & (table.benchmark == "")
+    assert swept_sparsities(curves.points(table[~late])) == [0.5]

@@ -10,7 +10,7 @@ from prunemark.report.families import families
 from prunemark.report.figure import Figure, figure
 from prunemark.report.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
 from prunemark.report.layers import Wiring, repeated, wirings
-from prunemark.report.pruning_step import placed, pruning_step_chart, steps
+from prunemark.report.pruning_step import placed, pruning_step_chart, swept
 from prunemark.report.range_bars import range_bars
 from prunemark.stats import Ranges, ranges
 
@@ -157,26 +157,22 @@ def _ablations(study: _Study) -> list[Figure | None]:
 
 
 def _steps(study: _Study) -> Figure | None:
-    highest = study.ranges.highest_matching if study.ranges else None
-    candidates = sorted({p.cell.sparsity for p in curves.pruned(study.cells)}, reverse=True)
-    if highest is not None:
-        candidates.insert(0, highest)
-    # The highest matching sparsity, or the highest of all; of a study that sweeps the step elsewhere, the next below.
-    at = next((s for s in candidates if len(steps(placed(study.cells, s))) > 1), None)
-    if at is None:
+    at = swept(study.cells)
+    if not at:
         return None
-    lines = placed(study.cells, at)
+    lines = [one for sparsity in at for one in placed(study.cells, sparsity)]
     rewound = any(one.point.cell.benchmark and one.step for one in lines)
-    which = "the highest matching" if at == highest else "the highest that was run at several steps"
+    highest = study.ranges.highest_matching if study.ranges else None
+    which = f"{sparsity_text(highest)} % is the highest matching sparsity. " if highest in at and highest else ""
+    texts = ", ".join(sparsity_text(sparsity) for sparsity in at)
     return figure(
         "pruning-step",
         "Accuracy against the step of pruning",
-        f"{study.subject} at {sparsity_text(at)} % sparsity; mean and range of {study.replicates}",
-        f"At {which} sparsity. Methods prune the dense network in training at the step shown; the subnetwork then "
-        f"trains with the whole schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. "
-        f"{study.spread}",
-        lambda title, subtitle: pruning_step_chart(study.results, sparsity=at, title=title, subtitle=subtitle),
-        f"Line chart of {_list([one.line for one in lines])} at {sparsity_text(at)} % sparsity.",
+        f"{study.subject} at {texts} % sparsity; mean and range of {study.replicates}",
+        f"Methods prune the dense network in training at the step shown; the subnetwork then trains with the whole "
+        f"schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. {which}{study.spread}",
+        lambda title, subtitle: pruning_step_chart(study.results, sparsities=at, title=title, subtitle=subtitle),
+        f"Line chart of {_list([one.line for one in lines])} at {texts} % sparsity.",
     )
 
 
@@ -191,7 +187,7 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
         return []
     highest = study.ranges.highest_matching if study.ranges else None
     at = shown_sparsity(wired, highest)
-    which = "the highest matching sparsity" if at == round(highest or -1, 9) else "the highest sparsity of the study"
+    which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
     same = f" Not drawn twice, with the masks of another benchmark: {_list(twice)}." if twice else ""
     subject = f"{study.subject}, pruned {study.when}"
     return [

@@ -58,7 +58,7 @@ def kept_inputs_panels(wired: Sequence[Wiring], *, sparsity: float, title: str, 
     At each number of inputs (logarithmic, with a place for 0) stands the share of the network's units that keep at most
     that many; at 0 it is the share of dead units. Replicates are pooled.
     """
-    shown = [one for one in wired if one.cell.sparsity == round(sparsity, 9)]
+    shown = [one for one in wired if one.cell.sparsity == sparsity]
     if not shown:
         return None
     panels = {name: style.label for name, style in theme.series_styles(one.series for one in shown).items()}
@@ -134,5 +134,4 @@ def _dead_value(one: Wiring, line: str) -> dict[str, Any]:
 def shown_sparsity(wired: Sequence[Wiring], highest_matching: float | None) -> float:
     """The sparsity at which kept inputs are shown: the highest matching one, or else the highest."""
     found = {one.cell.sparsity for one in wired}
-    wanted = None if highest_matching is None else round(highest_matching, 9)
-    return wanted if wanted in found else max(found)
+    return highest_matching if highest_matching in found else max(found)

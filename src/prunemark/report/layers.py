@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunemark.report import curves
-from prunemark.stats.cells import Cell
+from prunemark.stats.cells import Cell, same_sparsity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,7 +48,7 @@ def wirings(layers: "DataFrame") -> list[Wiring]:
     for row in rows:
         cell = Cell(
             method=str(row["method"]),
-            sparsity=round(float(row["sparsity"]), 9),
+            sparsity=same_sparsity(float(row["sparsity"])),
             prune_at=str(row["prune_at"]),
             ablation=str(row["ablation"]),
             benchmark=str(row["benchmark"] or ""),

@@ -8,7 +8,7 @@ import altair as alt
 
 from prunemark.report import charts, curves, marks, theme
 from prunemark.report.curves import Point
-from prunemark.stats.cells import moment, rewound_to
+from prunemark.stats.cells import moment, rewound_to, same_sparsity
 from prunemark.steps import Step
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def placed(cells: Sequence[Point], sparsity: float) -> list[Placed]:
     What is pruned after training and not rewound stands at every step, and so does rewinding to the study's own step
     where the study does not sweep it.
     """
-    here = [
-        p for p in curves.pruned(cells) if p.cell.ablation == "unmodified" and p.cell.sparsity == round(sparsity, 9)
-    ]
+    at = same_sparsity(sparsity)
+    here = [p for p in curves.pruned(cells) if p.cell.ablation == "unmodified" and p.cell.sparsity == at]
     found: list[Placed] = []
     swept = {kind for kind, step in (rewound_to(p.cell.benchmark) for p in here) if step}
     for point in here:
@@ -51,36 +50,56 @@ def steps(shown: Sequence[Placed]) -> list[str]:
     return curves.in_order(one.step for one in shown if one.step is not None)
 
 
-def pruning_step_chart(results: "DataFrame", *, sparsity: float, title: str, subtitle: str) -> marks.AnyChart | None:
-    """Accuracy against the step at which pruning happens: every method, at one sparsity (E4).
+def swept(cells: Sequence[Point]) -> list[float]:
+    """The sparsities at which something stands at several steps, ascending."""
+    sparsities = sorted({point.cell.sparsity for point in curves.pruned(cells)})
+    return [sparsity for sparsity in sparsities if len(steps(placed(cells, sparsity))) > 1]
+
+
+def pruning_step_chart(
+    results: "DataFrame", *, sparsities: Sequence[float], title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """Accuracy against the step at which pruning happens: every method, a panel a sparsity (E4).
 
     Rewinding to each step is a line of its own where the study has it; other benchmarks, which know no step, run across
     as level lines. Steps in one unit lie on an axis that is linear up to the first step after initialisation and
-    logarithmic beyond; steps in several units, or "end", are spaced evenly.
+    logarithmic beyond; steps in several units, or "end", are spaced evenly. Each panel has its own scale of accuracy.
     """
     cells = curves.points(results)
-    shown = placed(cells, sparsity)
-    along = steps(shown)
+    shown = {sparsity: placed(cells, sparsity) for sparsity in sparsities}
+    everything = [one for placed_ones in shown.values() for one in placed_ones]
+    along = steps(everything)
     if len(along) < 2:
         return None
     spelling = {moment(Step.parse(step)): step for step in along}
-    swept = {one.line for one in shown if one.step is not None}
+    moving = {one.line for one in everything if one.step is not None}
     styles = {
-        name: replace(style, label=_TO_THAT_STEP[name]) if name in swept and name in _TO_THAT_STEP else style
-        for name, style in theme.series_styles(one.line for one in shown).items()
+        name: replace(style, label=_TO_THAT_STEP[name]) if name in moving and name in _TO_THAT_STEP else style
+        for name, style in theme.series_styles(one.line for one in everything).items()
     }
+    panels = {sparsity: f"sparsity {curves.sparsity_text(sparsity)} %" for sparsity in sparsities}
     values = [
-        marks.value(one.point, styles[one.line], step=step, count=Step.parse(step).count, when=curves.step_words(step))
-        for one in shown
+        marks.value(
+            one.point,
+            styles[one.line],
+            panel=panels[sparsity],
+            step=step,
+            count=Step.parse(step).count,
+            when=curves.step_words(step),
+        )
+        for sparsity, placed_ones in shown.items()
+        for one in placed_ones
         for step in (along if one.step is None else [spelling[moment(Step.parse(one.step))]])
     ]
-    layers = marks.lines(
-        alt.Chart(marks.data(values)), _step_axis(along), styles, legend="pruned by", over="when:pruned"
-    )
-    dense = curves.dense(cells)
-    if dense is not None:
-        layers += marks.dense_rule(alt.Chart(marks.data([charts.dense_value(dense)])))
-    return marks.finish(alt.layer(*layers).properties(width=charts.WIDTH, height=charts.HEIGHT), title, subtitle)
+    if (dense := curves.dense(cells)) is not None:
+        values += [charts.dense_value(dense) | {"panel": panel} for panel in panels.values()]
+    layers = marks.lines(alt.Chart(), _step_axis(along), styles, legend="pruned by", over="when:pruned")
+    layers += marks.dense_rule(alt.Chart())
+    if len(panels) > 1:
+        chart = charts.faceted(layers, values, list(panels.values())).resolve_scale(y="independent")
+    else:
+        chart = alt.layer(*layers, data=marks.data(values)).properties(width=charts.WIDTH, height=charts.HEIGHT)
+    return marks.finish(chart, title, subtitle)
 
 
 def _step_axis(along: Sequence[str]) -> marks.Horizontal:

@@ -15,6 +15,7 @@ from rich.text import Text
 from prunemark.report import curves, theme, words
 from prunemark.report.curves import sparsity_text
 from prunemark.stats import Claim, Verdict, ranges
+from prunemark.stats.verdict import pp
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -189,7 +190,7 @@ def _comparison(left: str, right: str) -> Text:
 
 def _cell(verdict: Verdict, marks: dict[words.Support, str]) -> Text:
     support = words.support(verdict)
-    found = f"{verdict.difference + 0.0:+.2f} {marks[support]}" if verdict.replicates else f"– {marks[support]}"
+    found = f"{pp(verdict.difference)} {marks[support]}" if verdict.replicates else f"– {marks[support]}"
     text = Text(
         found if verdict.counted else f"({found})", style=_SUPPORT_STYLES[support] if verdict.counted else "dim"
     )

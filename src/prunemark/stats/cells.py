@@ -17,7 +17,6 @@ LOTTERY_REWINDING = "lottery-rewinding"
 _EXPERIMENT = ("study", "network", "dataset")
 _TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
 _NUMBERS = ("sparsity", "replicate", "test_accuracy")
-# 1 - 0.8^k and its decimal form in a file are one sparsity; the form met first stands for both.
 _SPARSITY_DECIMALS = 9
 
 
@@ -40,6 +39,11 @@ class Cell:
     def initial(self) -> bool:
         """Whether pruning happened at initialisation."""
         return self.step is not None and self.step.unit != "end" and self.step.count == 0
+
+
+def same_sparsity(sparsity: float) -> float:
+    """The one number for a sparsity, to 9 decimals: 1 - 0.8^k and its decimal form in a file are the same."""
+    return round(sparsity, _SPARSITY_DECIMALS)
 
 
 DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
@@ -151,14 +155,13 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     """
     problems: dict[str, list[int]] = {}
     found: dict[tuple[str, str, str], dict[Cell, dict[int, float]]] = {}
-    sparsities: dict[float, float] = {}
     for number, row in enumerate(_rows(results)):
         problem = _row_problem(row)
         if problem is None:
             key = cast(tuple[str, str, str], tuple(row[name] for name in _EXPERIMENT))
             cell = Cell(
                 method=row["method"],
-                sparsity=sparsities.setdefault(round(row["sparsity"], _SPARSITY_DECIMALS), row["sparsity"]),
+                sparsity=same_sparsity(row["sparsity"]),
                 prune_at="" if row["method"] == "dense" else row["prune_at"],
                 ablation=row["ablation"],
                 benchmark=row["benchmark"],
