@@ -18,12 +18,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("run")(studies.run)
-app.command("report")(studies.report)
-app.command("export")(studies.export)
-app.command("check")(studies.check)
-app.command("prune")(models.prune)
-app.command("inspect")(models.inspect)
+app.command("run", short_help="Run a study, judge it and write its report.")(studies.run)
+app.command("report", short_help="Judge what is there and write the report.")(studies.report)
+app.command("export", short_help="Write the results as a table.")(studies.export)
+app.command("check", short_help="Put a scoring function of yours through a battery.")(studies.check)
+app.command("prune", short_help="Prune a network and write its masks.")(models.prune)
+app.command("inspect", short_help="Say what masks are and what they do.")(models.inspect)
 app.command("list")(names.list_names)
 app.add_typer(data.app, name="data")
 
