@@ -189,6 +189,16 @@ def test_version_and_help():
     assert all(command in shown for command in ("run", "report", "export", "list"))
 
 
+def test_ctrl_c_is_said_and_exits_with_130(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prunemark.prune", interrupted)
+    arguments = ("prune", "resnet-8", "--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors")
+    stopped = prunemark(*arguments, cwd=tmp_path)
+    assert (stopped.returncode, stopped.stderr) == (130, "interrupted\n")
+
+
 def test_prune_writes_masks_that_inspect_explains(tmp_path):
     arguments = ("prune", "resnet-8", "--method", "snip", "--sparsity", "0.9", "--dataset", "digits")
     done = prunemark(*arguments, "--out", "m.safetensors", cwd=tmp_path)

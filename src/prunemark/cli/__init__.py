@@ -36,9 +36,17 @@ def main() -> None:
         for line in _sentences(error):
             print(f"error: {line}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as exit_:
+        # typer turns Ctrl-C into this exit code and says nothing; a run that was stopped has said what is left.
+        if exit_.code == INTERRUPTED and _came_from_keyboard(exit_):
+            print("interrupted", file=sys.stderr)
+        raise
+
+
+def _came_from_keyboard(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _sentences(error: Exception) -> Iterable[str]:

@@ -65,7 +65,7 @@ class NetworkEntry(Entry):
 
 def _is_whole(number: object, *, least: int) -> bool:
     """Whether it is a whole number, numpy's too, of at least `least`."""
-    return isinstance(number, Integral) and type(number) is not bool and int(number) >= least
+    return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= least
 
 
 def _is_shape(shape: object) -> bool:
