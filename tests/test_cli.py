@@ -185,7 +185,18 @@ def test_failed_jobs_exit_with_1_and_leave_the_others(tmp_path):
 def test_version_and_help():
     assert prunemark("--version", cwd=Path.cwd()).stdout.startswith("prunemark 0.")
     shown = prunemark("--help", cwd=Path.cwd()).stdout
+    assert "..." not in shown.partition("Commands")[2]
     assert all(command in shown for command in ("run", "report", "export", "list"))
+
+
+def test_ctrl_c_is_said_and_exits_with_130(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prunemark.prune", interrupted)
+    arguments = ("prune", "resnet-8", "--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors")
+    stopped = prunemark(*arguments, cwd=tmp_path)
+    assert (stopped.returncode, stopped.stderr) == (130, "interrupted\n")
 
 
 def test_prune_writes_masks_that_inspect_explains(tmp_path):
@@ -206,6 +217,43 @@ def test_prune_writes_masks_that_inspect_explains(tmp_path):
     assert "certificate  shuffle" in prunemark("inspect", "s.safetensors", cwd=tmp_path).stdout
 
 
+def test_inspect_refuses_nothing_that_a_foreign_provenance_says_and_prints_it_harmless(tmp_path):
+    masks = pm.prune(pm.network("resnet-8", input_shape=(1, 8, 8), classes=10), "magnitude", sparsity=0.5)
+    for number, foreign in enumerate(
+        (
+            {"network": 5, "input_shape": [1, 8, 8]},
+            {"network": "resnet-8", "input_shape": "abc"},
+            {"network": "resnet-8", "input_shape": 7},
+            {"network": "resnet-8", "input_shape": [1, 10**9, 10**9]},
+            {"certificate": "none"},
+            {"certificate": {"changed": 1}},
+            {"method": "\x1b]0;title\x07[bold]"},
+        )
+    ):
+        path = tmp_path / f"{number}.safetensors"
+        pm.Masks(masks, provenance=masks.provenance | foreign).save(path)
+        shown = prunemark("inspect", path, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        assert f"{masks.kept:,}" in shown.stdout
+        assert "\x1b" not in shown.stdout
+    assert "[bold]" in shown.stdout
+
+
+def test_inspect_needs_to_know_what_goes_into_a_network(tmp_path):
+    model = pm.network("resnet-8", input_shape=(1, 8, 8), classes=10)
+    pm.prune(model, "magnitude", sparsity=0.5).save(tmp_path / "m.safetensors")
+    wrong = prunemark("inspect", "m.safetensors", "--network", "resnet-8", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stderr.strip().endswith("give --input-shape")
+    arguments = ("inspect", "m.safetensors", "--input-shape", "1,8,8", "--network")
+    assert "effective" in prunemark(*arguments, "resnet-8", cwd=tmp_path).stdout
+    deeper = prunemark(*arguments, "resnet-14", cwd=tmp_path).stdout
+    assert "6 prunable tensors of resnet-14 have no mask" in deeper
+    other = prunemark(*arguments, "lenet-300-100", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "of another model" in other.stderr
+
+
 def test_prune_a_network_of_ones_own(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n\n"
@@ -224,12 +272,18 @@ def test_prune_a_network_of_ones_own(tmp_path):
     ("arguments", "message"),
     [
         (("--method", "snipp", "--dataset", "digits"), 'did you mean "snip"?'),
-        (("--method", "snip"), "give --dataset, or --input-shape"),
+        (("--method", "snip"), "give either --dataset, or --input-shape"),
         (("--method", "snip", "--input-shape", "3,8,8"), "pass data="),
         (("--input-shape", "3x8"), '--input-shape is written like "3,32,32"'),
         (("--dataset", "digits", "--quotas", "erl"), 'did you mean "erk"?'),
         (("--dataset", "digits", "--sparsity", "1.5"), "in [0, 1); got 1.5"),
         (("--dataset", "digits", "--out", "no/m.safetensors"), "there is no folder no"),
+        (("--dataset", "digits", "--out", "."), "this is a folder"),
+        (("--dataset", "digits", "--quotas", "no.safetensors"), "there is no such file"),
+        # Both would leave open which of them counts.
+        (("--dataset", "digits", "--input-shape", "5,9,9"), "give either --dataset, or --input-shape"),
+        # Before any data are looked for.
+        (("--dataset", "imagenet", "--method", "snipp"), 'did you mean "snip"?'),
     ],
 )
 def test_wrong_input_of_prune(tmp_path, arguments, message):
@@ -252,6 +306,11 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
     assert '"snip" is no FILE.py:METHOD' in wrong.stderr
+
+
+def test_fetching_from_the_hub_does_not_say_that_the_data_are_part_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr("prunemark.datasets.hub.load", lambda name, data_dir: None)
+    assert prunemark("data", "fetch", "hub:me/tiny", cwd=tmp_path).stdout == "hub:me/tiny is here\n"
 
 
 def test_data_verify(tmp_path):

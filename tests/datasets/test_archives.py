@@ -49,6 +49,19 @@ def test_a_link_or_device_in_a_tar_archive_is_refused(tmp_path: Path, kind: byte
         read_tar_gz(path, ["top/a.bin"])
 
 
+def test_a_file_that_is_twice_in_an_archive_is_refused(tmp_path: Path) -> None:
+    # "./top/a.bin" is the name that "top/a.bin" is too.
+    path = put(tmp_path, tar_gz({**MEMBERS, "./top/a.bin": b"another"}))
+    with pytest.raises(ValueError, match=r"top/a\.bin is there twice"):
+        read_tar_gz(path, ["top/a.bin"])
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.JPEG", b"one")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.JPEG", b"two")
+    with pytest.raises(ValueError, match=r"a\.JPEG is there twice"), zip_tree(path):
+        pass
+
+
 @pytest.mark.parametrize("cut", [0, 5, 40, -60, -9])
 def test_a_truncated_tar_archive_is_refused(tmp_path: Path, cut: int) -> None:
     path = put(tmp_path, tar_gz({"a": bytes(range(256)) * 400})[:cut])

@@ -121,7 +121,10 @@ def test_fetch_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ValueError, match="could not be downloaded") as caught:
         fetch("cifar-10", data_dir=tmp_path)
     message = str(caught.value)
-    assert "http://127.0.0.1:1/cifar-10-binary.tar.gz: ConnectionError" in message
+    assert "http://127.0.0.1:1/cifar-10-binary.tar.gz: ConnectionError: Failed to establish" in message
+    assert "Max retries" not in message
+    # Nothing came, so nothing is left.
+    assert list((tmp_path / "cifar-10").iterdir()) == []
     assert "Put these files into DIR/cifar-10 and give DIR as data_dir or in PRUNEMARK_DATA:" in message
     assert f"{CIFAR}  SHA-256 {source.files[0].sha256}, MD5 {source.files[0].md5}" in message
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,7 +104,12 @@ def test_an_unknown_name_lists_the_known_ones_and_suggests():
         ),
         ("resnet-8", {"input_shape": (8, 8)}, r"\(channels, height, width\)"),
         ("resnet-8", {"input_shape": (0, 8, 8)}, r"all at least 1, not \(0, 8, 8\)"),
+        ("resnet-8", {"input_shape": (1, 8.0, 8)}, r"all at least 1, not \(1, 8\.0, 8\)"),
+        ("resnet-8", {"input_shape": 8}, "all at least 1, not 8"),
+        ("vit-tiny", {"input_shape": "8,8", "patch": 2}, "all at least 1, not '8,8'"),
         ("resnet-8", {"classes": 1}, "at least 2 classes, not 1"),
+        ("resnet-8", {"classes": 10.5}, r"at least 2 classes, not 10\.5"),
+        ("resnet-8", {"width": True}, "above 0, not True"),
         ("resnet-8", {"widht": 2}, 'unknown option "widht"; .*did you mean "width"'),
         ("resnet-8", {"width": 0}, "above 0, not 0"),
         ("vgg-16", {"input_shape": (3, 32, 16)}, "vgg-16: images must be at least 17x17 pixels, not 32x16"),
@@ -120,6 +126,11 @@ def test_an_unknown_name_lists_the_known_ones_and_suggests():
 def test_input_that_a_network_cannot_take_is_named(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         network(name, **({"input_shape": (1, 8, 8), "classes": 10} | arguments))
+
+
+def test_numpys_whole_numbers_will_do():
+    shape = (1, *np.array([8, 8]))
+    assert network("resnet-8", input_shape=shape, classes=np.int64(3))(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
 
 
 def test_all_problems_are_reported_at_once():

@@ -1,4 +1,6 @@
+import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -56,6 +58,34 @@ def test_an_open_question_says_how_many_replicates_would_close_it():
     words = check_words(study({"shuffle": -0.002}, spread=0.02), "mine")
     assert "is not settled" in words[0]
     assert "further replicates would tell." in words[0]
+
+
+def test_a_method_none_of_whose_trials_finished_is_not_judged():
+    judged = [
+        dataclasses.replace(verdict, difference=math.nan, low=math.nan, high=math.nan, outcome="inconclusive")
+        for verdict in study({"shuffle": 0.0, "random": 0.0, "mark": 0.0})
+    ]
+    assert check_words(judged, "mine") == [
+        "Nothing can be said of mine: none of its trials finished that could be compared with others."
+    ]
+    # Where one sparsity has failed, the other is judged.
+    failed = [verdict for verdict in judged if verdict.sparsity == 0.8]
+    done = [verdict for verdict in study({"shuffle": 0.0}) if verdict.sparsity == 0.95]
+    (words,) = [sentence for sentence in check_words([*failed, *done], "mine") if "within a layer" in sentence]
+    assert "nan" not in words
+    assert "95 %" in words
+    assert "80 %" not in words
+
+
+def test_a_method_that_random_pruning_beats_is_told_so():
+    assert check_words(study({"random": 0.05}), "mine")[0].startswith("It is worse than random pruning, by -")
+
+
+def test_without_intervals_there_are_only_differences():
+    judged = [dataclasses.replace(v, low=math.nan, high=math.nan, outcome="none") for v in study({"random": -0.2})]
+    (words,) = check_words(judged, "mine")
+    assert "nan" not in words
+    assert "+2" in words
 
 
 def test_only_what_the_study_holds_is_answered():

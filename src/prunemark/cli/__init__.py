@@ -18,12 +18,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("run")(studies.run)
-app.command("report")(studies.report)
-app.command("export")(studies.export)
-app.command("check")(studies.check)
-app.command("prune")(models.prune)
-app.command("inspect")(models.inspect)
+app.command("run", short_help="Run a study, judge it and write its report.")(studies.run)
+app.command("report", short_help="Judge what is there and write the report.")(studies.report)
+app.command("export", short_help="Write the results as a table.")(studies.export)
+app.command("check", short_help="Put a scoring function of yours through a battery.")(studies.check)
+app.command("prune", short_help="Prune a network and write its masks.")(models.prune)
+app.command("inspect", short_help="Say what masks are and what they do.")(models.inspect)
 app.command("list")(names.list_names)
 app.add_typer(data.app, name="data")
 
@@ -36,9 +36,17 @@ def main() -> None:
         for line in _sentences(error):
             print(f"error: {line}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as exit_:
+        # typer turns Ctrl-C into this exit code and says nothing; a run that was stopped has said what is left.
+        if exit_.code == INTERRUPTED and _came_from_keyboard(exit_):
+            print("interrupted", file=sys.stderr)
+        raise
+
+
+def _came_from_keyboard(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _sentences(error: Exception) -> Iterable[str]:

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Fetch and verify data sets.", no_args_is_help=True, rich_markup_mode=None)
 
+_SHIPPED = "part of the package: nothing to fetch"
+
 Name = Annotated[str, typer.Argument(help="A data set's name.", metavar="NAME")]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 
 
-@app.command()
+@app.command(short_help="Download, or go on with, a data set's files.")
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Download what is missing of a data set, go on with what was cut off, and verify it."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from prunemark.datasets import split_scheme
     from prunemark.datasets.fetching import fetch as fetch_files
 
     console = make_console(stderr=True)
@@ -45,23 +48,23 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
             bar.update(tasks[file], completed=here, total=total)  # pyright: ignore[reportArgumentType]
 
         reports = fetch_files(name, data_dir=data_dir, progress=progress)
-    _tell(reports)
+    _tell(reports, nothing=f"{name} is here" if split_scheme(name)[0] else _SHIPPED)
 
 
-@app.command()
+@app.command(short_help="Say which files are there, missing or damaged.")
 def verify(name: Name, data_dir: DataDir = None) -> None:
     """Say which files of a data set are there, missing or damaged; exit with 1 unless all are there."""
     from prunemark.datasets.fetching import verify as verify_files
 
     reports = verify_files(name, data_dir=data_dir)
-    _tell(reports)
+    _tell(reports, nothing=_SHIPPED)
     if any(report.state != "present" for report in reports):
         raise typer.Exit(FAILED_JOBS)
 
 
-def _tell(reports: "Iterable[FileReport]") -> None:
+def _tell(reports: "Iterable[FileReport]", *, nothing: str) -> None:
     lines = [_line(report) for report in reports]
-    for line in lines or ["part of the package: nothing to fetch"]:
+    for line in lines or [nothing]:
         make_console().print(line, markup=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """`prune` and `inspect`: masks on the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,9 @@ from prunemark.cli.console import make_console
 if TYPE_CHECKING:
     from torch import nn
 
+# Pixels a side that a masks file may ask for: no file may take all memory.
+_LARGEST = 1024
+
 
 def prune(
     network: Annotated[
@@ -17,19 +21,23 @@ def prune(
         typer.Argument(help="A network's name, or your function that returns one.", metavar="NETWORK|FILE.py:build"),
     ],
     out: Annotated[Path, typer.Option(help="Where to write the masks.", metavar="MASKS.safetensors")],
-    sparsity: Annotated[float, typer.Option(help="Fraction of the prunable weights to prune, in [0, 1).")],
-    method: Annotated[str, typer.Option(help="A method's name, or FILE.py:function.")] = "snip",
+    sparsity: Annotated[float, typer.Option(help="Fraction of the prunable weights to prune, in [0, 1).", metavar="S")],
+    method: Annotated[
+        str, typer.Option(help="A method, or a function of yours.", metavar="NAME|FILE.py:function")
+    ] = "snip",
     dataset: Annotated[
-        str | None, typer.Option(help="Gives examples, and the shape of an input and the number of classes.")
+        str | None,
+        typer.Option(help="Gives examples, and the shape of an input and the number of classes.", metavar="NAME"),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="Without a data set: shape of one example, such as 3,32,32.", metavar="C,H,W")
     ] = None,
-    classes: Annotated[int, typer.Option(help="Without a data set: number of classes.", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Names all random choices.")] = 0,
-    rounds: Annotated[int | None, typer.Option(help="Rounds; by default the method's own.", min=1)] = None,
+    classes: Annotated[int, typer.Option(help="Without a data set: number of classes.", min=1, metavar="N")] = 10,
+    seed: Annotated[int, typer.Option(help="Names all random choices.", metavar="N")] = 0,
+    rounds: Annotated[int | None, typer.Option(help="Rounds; by default the method's own.", min=1, metavar="N")] = None,
     quotas: Annotated[
-        str | None, typer.Option(help="Layer budgets: uniform, uniform-plus, erk, igq, or a masks file.")
+        str | None,
+        typer.Option(help="Layer budgets: uniform, uniform-plus, erk, igq, or a masks file.", metavar="RULE|MASKS"),
     ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Prune the most important weights.")] = False,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the masks within layers.")] = False,
@@ -40,10 +48,11 @@ def prune(
     """Prune a network at initialisation and write its masks."""
     import prunemark as pm
 
-    _require_folder(out)
+    if (dataset is None) == (input_shape is None):
+        raise ValueError("give either --dataset, or --input-shape (and --classes): the network must know what comes in")
+    _require_place(out)
+    _require_names(network, method, quotas)
     data = pm.dataset(dataset, data_dir=data_dir) if dataset else None
-    if data is None and input_shape is None:
-        raise ValueError("give --dataset, or --input-shape (and --classes): the network must know what comes in")
     shape = data.input_shape if data else _shape(input_shape or "")
     model = _model(network, shape, data.classes if data else classes, seed)
     budget: Any = pm.Masks.load(quotas) if quotas and Path(quotas).is_file() else quotas
@@ -60,7 +69,12 @@ def prune(
     )
     if shuffle:
         masks = pm.shuffle(masks, seed=seed)
-    masks.provenance |= {"network": network, "input_shape": list(shape), "dataset": dataset}
+    masks.provenance |= {
+        "network": network,
+        "input_shape": list(shape),
+        "classes": data.classes if data else classes,
+        "dataset": dataset,
+    }
     masks.save(out)
     console = make_console()
     console.print(str(masks), markup=False)
@@ -70,29 +84,68 @@ def prune(
 def inspect(
     masks: Annotated[Path, typer.Argument(help="A file of masks.", metavar="MASKS.safetensors")],
     network: Annotated[
-        str | None, typer.Option(help="Also the topology in this network; by default the one they were made for.")
+        str | None,
+        typer.Option(
+            help="Show what they do to this network; by default the one they were made for.",
+            metavar="NETWORK|FILE.py:build",
+        ),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(help="Shape of one example; by default the one they were made for.", metavar="C,H,W"),
     ] = None,
 ) -> None:
     """Print where masks come from, their exact counts, and what they do to the network."""
     import prunemark as pm
-    from prunemark.registry import is_file_reference
+    from prunemark.prunable import prunable
 
     loaded = pm.Masks.load(masks)
+    about = loaded.provenance
     console = make_console()
-    for name, value in loaded.provenance.items():
+    for name, value in about.items():
         if value not in (None, {}, "") and name != "certificate":
-            console.print(f"{name:<12} {_words(value)}", markup=False, soft_wrap=True)
-    if certificate := loaded.provenance.get("certificate"):
-        changed = f"{certificate['changed']:,} of {certificate['total']:,} entries changed"
-        console.print(f"{'certificate':<12} {certificate['ablation']}: {changed}; {'; '.join(certificate['checked'])}")
+            console.print(_printable(f"{name:<12} {_words(value)}"), markup=False, soft_wrap=True)
+    if certificate := about.get("certificate"):
+        console.print(_printable(f"{'certificate':<12} {_certificate(certificate)}"), markup=False, soft_wrap=True)
     console.print()
-    name, shape = network or loaded.provenance.get("network"), loaded.provenance.get("input_shape")
-    if not name or not shape or (network is None and is_file_reference(name)):
-        # A file of the user's is run only when it is named: masks come from anywhere.
-        console.print(str(loaded), markup=False)
+    made_for = _made_for(about)
+    name, shape = network or made_for[0], _shape(input_shape) if input_shape else made_for[1]
+    if network and not shape:
+        raise ValueError(f"{masks} does not say what goes into the network: give --input-shape")
+    if not name or not shape:
+        console.print(_printable(str(loaded)), markup=False, soft_wrap=True)
         return
-    model = _model(name, tuple(shape), _classes(loaded), seed=0)
-    console.print(str(pm.topology(model, loaded, input_shape=tuple(shape))), markup=False, soft_wrap=True)
+    classes = about.get("classes")
+    model = _model(name, shape, classes if isinstance(classes, int) else _classes(loaded), seed=0)
+    topology = pm.topology(model, loaded, input_shape=shape)
+    console.print(str(topology), markup=False, soft_wrap=True)
+    if others := [each for each in prunable(model) if each not in loaded]:
+        console.print(
+            f"{len(others):,} prunable tensors of {name} have no mask, the first of them {others[0]}.", markup=False
+        )
+
+
+def _made_for(about: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """Name of the network and shape of an input; empty where a file does not say, or says what cannot be.
+
+    A file of the user's is run only when it is named on the command line: masks come from anywhere.
+    """
+    from prunemark.registry import is_file_reference
+
+    name, shape = about.get("network"), about.get("input_shape")
+    if not isinstance(name, str) or is_file_reference(name):
+        name = ""
+    sides: list[Any] = shape if isinstance(shape, list) else []  # pyright: ignore[reportUnknownVariableType]
+    return name, tuple(sides) if all(type(side) is int and 1 <= side <= _LARGEST for side in sides) else ()
+
+
+def _certificate(certificate: Any) -> str:
+    match certificate:
+        case {"ablation": str(ablation), "changed": int(changed), "total": int(total), "checked": list(checked)}:
+            facts = (f"{changed:,} of {total:,} entries changed", *map(str, checked))  # pyright: ignore[reportUnknownArgumentType]
+            return f"{ablation}: {'; '.join(facts)}"
+        case _:
+            return _words(certificate)
 
 
 def _classes(masks: Any) -> int:
@@ -130,9 +183,29 @@ def _shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def _require_folder(out: Path) -> None:
+def _require_place(out: Path) -> None:
     if not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ValueError(f"--out {out}: this is a folder; give the name of a file")
+
+
+def _require_names(network: str, method: str, quotas: str | None) -> None:
+    """Find out about wrong names before data are read or fetched."""
+    from prunemark.methods import METHODS
+    from prunemark.networks import NETWORKS
+    from prunemark.registry import find, is_file_reference
+
+    for table, kind, name in ((NETWORKS, "network", network), (METHODS, "method", method)):
+        if not is_file_reference(name):
+            find(table, kind, name)
+    if quotas and quotas.endswith(".safetensors") and not Path(quotas).is_file():
+        raise ValueError(f"--quotas {quotas}: there is no such file")
+
+
+def _printable(text: str) -> str:
+    """Without what would steer the terminal: masks come from anywhere."""
+    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
 
 
 def _words(value: Any) -> str:

@@ -39,4 +39,9 @@ def list_names(
     table.add_column(style="dim")
     for row in kinds[kind]:
         table.add_row(*row)
-    make_console().print(table)
+    console = make_console()
+    with console.capture() as capture:
+        console.print(table)
+    # The table fills its lines with blanks.
+    for line in capture.get().splitlines():
+        print(line.rstrip())

@@ -1,7 +1,7 @@
 """Reading the members of tar and zip archives and of folders, without unpacking anything.
 
 What a well-made archive does not hold is refused, though nothing would be written: paths that climb out of the
-archive, links, devices.
+archive, links, devices, two files of one name.
 """
 
 import contextlib
@@ -56,10 +56,11 @@ def read_tar_gz(path: Path, names: Iterable[str]) -> dict[str, bytes]:
     """The content of some files of a gzip-compressed tar archive.
 
     Raises:
-        ValueError: not such an archive, or a damaged one; a file is missing; a member that climbs out of the
-            archive or is neither a file nor a folder.
+        ValueError: not such an archive, or a damaged one; a file is missing or there twice; a member that climbs out
+            of the archive or is neither a file nor a folder.
     """
     wanted = set(names)
+    seen: set[str] = set()
     contents: dict[str, bytes] = {}
     try:
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
@@ -68,6 +69,8 @@ def read_tar_gz(path: Path, names: Iterable[str]) -> dict[str, bytes]:
                 if not member.isfile() and not member.isdir():
                     raise ValueError(f"{path}: {member.name} is a link or a device; files and folders were expected")
                 name = str(PurePosixPath(member.name))
+                if member.isfile():
+                    _require_once(path, name, seen)
                 if name in wanted and (file := archive.extractfile(member)):
                     contents[name] = file.read()
             # The checksum of gzip comes last, behind what tar reads.
@@ -85,7 +88,8 @@ def zip_tree(path: Path) -> Generator[Tree]:
     """The files of a zip archive, to be read while this context lasts.
 
     Raises:
-        ValueError: not such an archive, or a damaged one; a member that climbs out of the archive, or a link.
+        ValueError: not such an archive, or a damaged one; a member that is there twice, climbs out of the archive, or
+            is a link.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -99,13 +103,13 @@ def zip_tree(path: Path) -> Generator[Tree]:
             raise ValueError(f"{path}: {name} is damaged: {error}") from error
 
     with archive:
-        names: list[str] = []
+        names: set[str] = set()
         for member in archive.infolist():
             _require_inside(path, member.filename)
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise ValueError(f"{path}: {member.filename} is a link; files and folders were expected")
             if not member.is_dir():
-                names.append(member.filename)
+                _require_once(path, member.filename, names)
         yield Tree(origin=str(path), names=tuple(sorted(names)), read=read)
 
 
@@ -126,3 +130,9 @@ def _require_inside(path: Path, name: str) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
         raise ValueError(f'{path}: the path "{name}" climbs out of the archive')
+
+
+def _require_once(path: Path, name: str, seen: set[str]) -> None:
+    if name in seen:
+        raise ValueError(f"{path}: {name} is there twice")
+    seen.add(name)

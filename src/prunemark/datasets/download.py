@@ -35,15 +35,20 @@ def download(url: str, name: str, part: Path, to: Path, progress: Progress | Non
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(f"another process is downloading to {part}; wait for it") from None
-        while True:
-            before = _size(part)
-            try:
-                _go_on(url, name, part, progress)
-                break
-            # requests turns a body that ends early into either of the first two.
-            except (ChunkedEncodingError, ConnectionError, Timeout):
-                if _size(part) <= before:
-                    raise
+        try:
+            while True:
+                before = _size(part)
+                try:
+                    _go_on(url, name, part, progress)
+                    break
+                # requests turns a body that ends early into either of the first two.
+                except (ChunkedEncodingError, ConnectionError, Timeout):
+                    if _size(part) <= before:
+                        raise
+        except BaseException:
+            if not _size(part):
+                part.unlink()
+            raise
         part.replace(to)
 
 

@@ -253,7 +253,7 @@ def downloaded(
             return Path(store.fetch(file.name, downloader=cast(Any, fetch)))
         # ValueError is pooch's word for a checksum that does not match, OSError for a cache that is not writable.
         except (RequestException, ValueError, OSError) as error:
-            failures.append(f"  {store.get_url(file.name)}: {type(error).__name__}: {error}")
+            failures.append(f"  {store.get_url(file.name)}: {type(error).__name__}: {_reason(error)}")
     raise not_available(source, data_dir, f"{file.name} is missing", failures)
 
 
@@ -277,6 +277,15 @@ def not_available(
             ]
         )
     )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what requests, urllib3 and pooch wrap around it."""
+    inner: Any = error.args[0] if error.args else None
+    # urllib3's "HTTPConnection(host=..., port=...): Failed to ...".
+    if reason := getattr(inner, "reason", None):
+        return str(reason).partition("): ")[2] or str(reason)
+    return str(error).partition(" Deleted download")[0]
 
 
 def _check_content(path: Path, stored: bytes, file: DataFile) -> tuple[Checked, bytes | None]:

@@ -6,9 +6,10 @@ The table is read without importing torch, so that a study can be planned and ch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, cast
 
 from prunemark.networks.initialisation import BATCHNORMS, INITS
 from prunemark.randomness import generator
@@ -39,20 +40,22 @@ class NetworkEntry(Entry):
             ValueError: it cannot; the message lists every problem.
         """
         problems: list[str] = []
-        sides = input_shape[1:]
-        if len(input_shape) != 3 or min(input_shape) < 1:
-            problems.append(f"an input is (channels, height, width), all at least 1, not {tuple(input_shape)}")
-        elif min(sides) < self.min_size:
+        sides: tuple[int, ...] = ()
+        if not _is_shape(input_shape):
+            problems.append(f"an input is (channels, height, width), all at least 1, not {input_shape!r}")
+        else:
+            sides = tuple(input_shape[1:])
+        if sides and min(sides) < self.min_size:
             height, width = sides
             problems.append(f"images must be at least {self.min_size}x{self.min_size} pixels, not {height}x{width}")
-        if classes < 2:
-            problems.append(f"there must be at least 2 classes, not {classes}")
+        if not _is_whole(classes, least=2):
+            problems.append(f"there must be at least 2 classes, not {classes!r}")
         for name, value in (options or {}).items():
             if name not in self.accepts:
                 problems.append(unknown("option", name, self.accepts))
             elif name in _CHOICES and value not in _CHOICES[name]:
                 problems.append(unknown(name, str(value), _CHOICES[name]))
-            elif name == "width" and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            elif name == "width" and not (type(value) in (int, float) and math.isfinite(value) and value > 0):
                 problems.append(f"width multiplies the number of channels and is above 0, not {value!r}")
             elif name == "patch" and not (type(value) is int and value > 0 and not any(s % value for s in sides)):
                 problems.append(f"a patch is a whole number of pixels that divides the image's sides, not {value!r}")
@@ -60,11 +63,23 @@ class NetworkEntry(Entry):
             raise ValueError("; ".join(problems))
 
 
+def _is_whole(number: object, *, least: int) -> bool:
+    """Whether it is a whole number, numpy's too, of at least `least`."""
+    return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= least
+
+
+def _is_shape(shape: object) -> bool:
+    if not isinstance(shape, tuple | list):
+        return False
+    sides = cast("Sequence[object]", shape)
+    return len(sides) == 3 and all(_is_whole(side, least=1) for side in sides)
+
+
 def _cifar_resnet(depth: int) -> NetworkEntry:
     return NetworkEntry(
         target="prunemark.networks.resnet:CifarResNet",
-        summary=f"residual network of {depth} layers, the CIFAR kind: 16, 32 and 64 channels",
-        source="He et al. 2016, arXiv 1512.03385, section 4.2",
+        summary=f"{depth} layers, the CIFAR kind: 16, 32 and 64 channels",
+        source="He et al. 2016, section 4.2",
         options={"depth": depth},
         min_size=4,
         accepts=("init", "batchnorm", "width"),
@@ -74,8 +89,8 @@ def _cifar_resnet(depth: int) -> NetworkEntry:
 def _imagenet_resnet(depth: int, summary: str, *, min_size: int, modified: bool = False) -> NetworkEntry:
     return NetworkEntry(
         target="prunemark.networks.resnet:ImageNetResNet",
-        summary=f"residual network of {depth} layers, the ImageNet kind: {summary}",
-        source="He et al. 2016, arXiv 1512.03385",
+        summary=f"{depth} layers, the ImageNet kind: {summary}",
+        source="He et al. 2016",
         options={"depth": depth, "modified": modified},
         min_size=min_size,
         accepts=("init", "batchnorm", "width"),
@@ -85,8 +100,8 @@ def _imagenet_resnet(depth: int, summary: str, *, min_size: int, modified: bool 
 NETWORKS: dict[str, NetworkEntry] = {
     "lenet-300-100": NetworkEntry(
         target="prunemark.networks.lenet:LeNet",
-        summary="fully connected network with hidden layers of 300 and 100 units",
-        source="LeCun et al. 1998, Proceedings of the IEEE 86(11)",
+        summary="fully connected, hidden layers of 300 and 100 units",
+        source="LeCun et al. 1998",
     ),
     "resnet-8": _cifar_resnet(8),
     "resnet-14": _cifar_resnet(14),
@@ -98,18 +113,18 @@ NETWORKS: dict[str, NetworkEntry] = {
     "vgg-16": NetworkEntry(
         target="prunemark.networks.vgg:Vgg",
         summary="13 convolutions with BatchNorm, five max-pools, one linear layer",
-        source="Simonyan & Zisserman 2015, arXiv 1409.1556, configuration D; Frankle et al. 2021, arXiv 2009.08576",
+        source="Simonyan & Zisserman 2015; Frankle et al. 2021",
         options={"depth": 16},
         min_size=17,
         accepts=("init", "batchnorm", "width"),
     ),
     "resnet-18": _imagenet_resnet(18, "7x7 stem with max-pool", min_size=32),
     "resnet-18-modified": _imagenet_resnet(18, "3x3 stem without max-pool", min_size=8, modified=True),
-    "resnet-50": _imagenet_resnet(50, "bottleneck blocks that stride in the 3x3 convolution", min_size=32),
+    "resnet-50": _imagenet_resnet(50, "bottleneck blocks, 7x7 stem with max-pool", min_size=32),
     "vit-tiny": NetworkEntry(
         target="prunemark.networks.vit:VisionTransformer",
-        summary="vision transformer of 12 blocks with 3 heads and 192 channels",
-        source="Dosovitskiy et al. 2021, arXiv 2010.11929; Touvron et al. 2021, arXiv 2012.12877",
+        summary="vision transformer, 12 blocks, 3 heads, 192 channels",
+        source="Dosovitskiy et al. 2021; Touvron et al. 2021",
         options={"depth": 12, "heads": 3},
         accepts=("init", "width", "patch"),
     ),

@@ -1,5 +1,6 @@
 """What a battery says of one method, in words."""
 
+import math
 from collections.abc import Sequence
 
 from prunemark.stats import Verdict
@@ -18,13 +19,17 @@ def check_words(verdicts: Sequence[Verdict], method: str) -> list[str]:
         method: the method's label.
 
     Returns:
-        A sentence for each question that the study has cells for.
+        A sentence for each question that the study has finished trials for; one that says so where there are none.
     """
     sentences: list[str] = []
+    asked = False
     for claim, ablation, question in _QUESTIONS:
         cells = [v for v in verdicts if v.claim == claim and v.method == method and v.ablation == ablation]
-        if cells:
-            sentences.append(question(cells))
+        asked = asked or bool(cells)
+        if compared := [cell for cell in cells if not math.isnan(cell.difference)]:
+            sentences.append(question(compared))
+    if asked and not sentences:
+        return [f"Nothing can be said of {method}: none of its trials finished that could be compared with others."]
     return sentences
 
 
@@ -60,8 +65,13 @@ def _invert(cells: Sequence[Verdict]) -> str:
 
 def _random(cells: Sequence[Verdict]) -> str:
     better = [cell for cell in cells if cell.outcome == "better"]
+    worse = [cell for cell in cells if cell.outcome == "worse"]
+    if worse:
+        beats = f", and beats it by {_numbers(better)}" if better else ""
+        return f"It is worse than random pruning, by {_numbers(worse)}{beats}."
     if better:
-        return f"It beats random pruning by {_numbers(better)}."
+        where = "" if len(better) == len(cells) else " at some sparsities,"
+        return f"It beats random pruning{where} by {_numbers(better)}."
     return f"It does not beat random pruning beyond doubt: it differs by {_numbers(cells)}."
 
 
@@ -92,9 +102,13 @@ def _numbers(cells: Sequence[Verdict]) -> str:
     """ "-0.2 pp [-0.5, +0.1] at 80 %, ..." in the order of sparsity."""
     ordered = sorted(cells, key=lambda cell: cell.sparsity or 0.0)
     return ", ".join(
-        f"{pp(cell.difference)} pp [{pp(cell.low)}, {pp(cell.high)}] at {percent(cell.sparsity or 0.0)}"
-        for cell in ordered
+        f"{pp(cell.difference)} pp{_interval(cell)} at {percent(cell.sparsity or 0.0)}" for cell in ordered
     )
+
+
+def _interval(cell: Verdict) -> str:
+    """Empty where there are too few replicates for one."""
+    return "" if math.isnan(cell.low) or math.isnan(cell.high) else f" [{pp(cell.low)}, {pp(cell.high)}]"
 
 
 _QUESTIONS = (
