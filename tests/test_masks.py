@@ -59,6 +59,16 @@ def test_apply_zeroes_exactly_the_pruned_weights(convnet):
     masks.verify(convnet)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_apply_zeroes_what_is_not_finite_and_leaves_every_bit_of_what_is_kept(dtype):
+    net = nn.Linear(6, 1, bias=False).to(dtype)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[float("nan"), float("inf"), -3.0, -0.0, 1.5, float("-inf")]]))
+    Masks({"weight": torch.tensor([[False, False, False, True, True, True]])}).apply_(net)
+    assert net.weight.tolist() == [[0.0, 0.0, 0.0, 0.0, 1.5, float("-inf")]]
+    assert net.weight.signbit().tolist() == [[False, False, False, True, False, True]]
+
+
 def test_masks_of_another_model_are_refused(convnet):
     with pytest.raises(ValueError, match="has no parameter 'nope'"):
         Masks({"nope": torch.ones(1, dtype=torch.bool)}).apply_(convnet)

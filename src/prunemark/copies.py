@@ -7,16 +7,20 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from prunemark.prunable import unwrap
+from prunemark.prunable import parameters_by_name, unwrap
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def independent_copy(model: nn.Module) -> nn.Module:
+def independent_copy(model: nn.Module, *, weights: Mapping[str, nn.Parameter] | None = None) -> nn.Module:
     """A copy of the user's own module, without compiled blocks: neither gradients nor holds come along.
 
     Tensors that are computed from parameters (weight norm, `torch.nn.utils.prune`) are copied by value; what
     computes them before each forward pass does so from the copy's parameters.
+
+    Args:
+        model: any module.
+        weights: parameters that the copy has in the place of the model's own of these names.
 
     Raises:
         ValueError: the model holds something that cannot be copied.
@@ -24,6 +28,9 @@ def independent_copy(model: nn.Module) -> nn.Module:
     inner = unwrap(model)
     # `deepcopy` refuses tensors with a history, unless it is told that it has copied them already.
     copied = {id(tensor): tensor.detach().clone() for tensor in _computed_tensors(inner)}
+    if weights:
+        by_name = parameters_by_name(inner)
+        copied |= {id(by_name[name]): weight for name, weight in weights.items()}
     try:
         duplicate = copy.deepcopy(inner, copied)
     except Exception as error:

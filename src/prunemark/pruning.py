@@ -168,13 +168,18 @@ class _Scorer:
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
         self.forward = explained_forward(forward)
+        self.left: Mapping[str, nn.Parameter] | None = None
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
         with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
-            return self._checked(self.method(self._problem(masks, n)))
+            problem = self._problem(masks, n)
+            scores = self._checked(self.method(problem))
+            if getattr(self.method, "leaves_weights", False):
+                self.left = problem.weights
+            return scores
 
     def _problem(self, masks: Masks | None, n: int) -> Problem:
-        private = independent_copy(self.model).train()
+        private = independent_copy(self.model, weights=self.left).train()
         to_single_precision_(private)
         for parameter in private.parameters():
             parameter.requires_grad_(parameter.is_floating_point())

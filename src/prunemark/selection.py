@@ -1,12 +1,17 @@
 """Scores -> `Masks` at an exact count."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from prunemark.masks import Masks
+from prunemark.randomness import generator
+
+_SAMPLE = 65_536  # scores, from which the threshold is guessed
+_PIECE = 262_144  # scores
 
 
 def keep_count(total: int, sparsity: float) -> int:
@@ -46,6 +51,7 @@ def select(
             asked for than survive, or quotas that do not fit the layers or the count.
     """
     keep = keep_count(sum(score.numel() for score in scores.values()), sparsity)
+    require_finite(scores)
     return select_count(scores, keep, invert=invert, within=within, quotas=quotas)
 
 
@@ -57,8 +63,7 @@ def select_count(
     within: Masks | None = None,
     quotas: Mapping[str, int] | None = None,
 ) -> Masks:
-    """As `select`, for a number of weights to keep instead of a sparsity."""
-    require_finite(scores)
+    """As `select`, for a number of weights to keep instead of a sparsity, of scores that are known to be finite."""
     survivors = within if within is not None else Masks.ones(scores)
     if quotas is None:
         return _keep_best(scores, survivors, keep, invert=invert)
@@ -77,9 +82,11 @@ def select_count(
 def require_finite(scores: Mapping[str, Tensor]) -> None:
     """Raise a ValueError that names the first layer with a score that is infinite or not a number."""
     for name, score in scores.items():
-        bad = score.numel() - int(torch.isfinite(score).sum())
-        if bad:
-            raise ValueError(f"scores of {name} are not finite ({bad:,} of {score.numel():,} weights)")
+        # The sum takes a fraction of the time, and is finite only if all terms are; finite terms may still overflow.
+        if not score.sum().isfinite():
+            bad = score.numel() - int(torch.isfinite(score).sum())
+            if bad:
+                raise ValueError(f"scores of {name} are not finite ({bad:,} of {score.numel():,} weights)")
 
 
 def _keep_best(scores: Mapping[str, Tensor], survivors: Masks, keep: int, *, invert: bool) -> Masks:
@@ -95,30 +102,87 @@ def _keep_best(scores: Mapping[str, Tensor], survivors: Masks, keep: int, *, inv
         return Masks({name: survivors[name] & ~best[name] for name in scores})
     if keep == 0:
         return Masks({name: torch.zeros_like(survivors[name]) for name in scores})
-    dtype = reduce(torch.promote_types, (score.dtype for score in scores.values()), torch.float32)
-    threshold = _kth_largest([_ranked(score, survivors[name], dtype) for name, score in scores.items()], keep)
-    chosen = {name: _ranked(score, survivors[name], dtype) > threshold for name, score in scores.items()}
-    missing = keep - sum(int(mask.sum()) for mask in chosen.values())
-    for name, score in scores.items():
+    threshold = _kth_largest(scores, survivors, keep)
+    chosen: dict[str, Tensor] = {}
+    for name, score, survivor in _comparable(scores, survivors):
+        chosen[name] = (score > threshold).logical_and_(survivor)
+    missing = keep - sum(_count(mask) for mask in chosen.values())
+    for name, score, survivor in _comparable(scores, survivors):
         if not missing:
             break
-        ties = (_ranked(score, survivors[name], dtype) == threshold).flatten().nonzero().squeeze(1)[:missing]
+        ties = (score == threshold).logical_and_(survivor).flatten().nonzero().squeeze(1)[:missing]
         chosen[name].view(-1)[ties] = True
         missing -= len(ties)
     return Masks(chosen)
 
 
-def _ranked(score: Tensor, survivor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Scores in the common dtype, contiguous, with pruned weights behind all others."""
-    return torch.where(survivor, score.to(dtype), -torch.inf).contiguous()
+def _comparable(scores: Mapping[str, Tensor], survivors: Masks) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each layer's name, scores and survivors: scores in one dtype, so that no comparison rounds, and contiguous."""
+    dtype = reduce(torch.promote_types, (score.dtype for score in scores.values()), torch.float32)
+    for name, score in scores.items():
+        yield name, score.to(dtype).contiguous(), survivors[name]
 
 
-def _kth_largest(pieces: list[Tensor], k: int) -> float:
-    """The k-th largest of all values, by partial selection: nothing is sorted."""
-    values = torch.cat([piece.flatten() for piece in pieces])
+def _kth_largest(scores: Mapping[str, Tensor], survivors: Masks, k: int) -> float:
+    """The k-th largest score of the survivors: nothing is sorted, and only what lies near it is copied.
+
+    The two scores between which a sample expects it are compared with all: those above are counted, those between them
+    partitioned. Where the sample was wrong, all are.
+    """
+    for low, high in (_bracket(scores, survivors, k), (-torch.inf, torch.inf)):
+        above, between = 0, list[Tensor]()
+        for _, score, survivor in _comparable(scores, survivors):
+            # In pieces that the processor's cache holds, since each is read twice.
+            for piece, alive in zip(score.view(-1).split(_PIECE), survivor.flatten().split(_PIECE), strict=True):
+                inside = (piece >= low).logical_and_(alive)
+                over = (piece > high).logical_and_(alive)
+                above += _count(over)
+                between.append(_picked(piece, inside.logical_xor_(over)))
+        if above < k <= above + sum(map(len, between)):
+            return _kth_of(between, k - above)
+    raise AssertionError(f"fewer than {k} finite scores")
+
+
+def _bracket(scores: Mapping[str, Tensor], survivors: Masks, k: int) -> tuple[float, float]:
+    """Two scores between which the k-th largest lies, five standard deviations of a sample's rank to either side."""
+    total = survivors.total
+    if total <= _SAMPLE:
+        return -torch.inf, torch.inf
+    source = generator(0, "selection")
+    drawn: list[Tensor] = []
+    for _, score, survivor in _comparable(scores, survivors):
+        # Drawn and not every n-th, which would be the same entry of every kernel.
+        count = -(-_SAMPLE * score.numel() // total)
+        where = torch.randint(score.numel(), (count,), generator=source).to(score.device)
+        drawn.append(score.view(-1)[where[survivor.flatten()[where]]])
+    sample = torch.cat(drawn).sort(descending=True).values
+    share = k / survivors.kept
+    rank, deviation = share * len(sample), (share * (1 - share) * len(sample)) ** 0.5
+    first, last = int(rank - 5 * deviation) - 1, int(rank + 5 * deviation) + 1
+    return (
+        float(sample[last]) if last < len(sample) else -torch.inf,
+        float(sample[first]) if first >= 0 else torch.inf,
+    )
+
+
+def _kth_of(pieces: list[Tensor], k: int) -> float:
+    """The k-th largest of all values, by partial selection."""
+    values = torch.cat(pieces)
+    pieces.clear()
     index = len(values) - k
     if values.device.type == "cpu":
         array = values.numpy()
         array.partition(index)  # in place, and several times faster than kthvalue
         return float(array[index])
     return float(values.kthvalue(index + 1).values)
+
+
+# NumPy counts and picks several times faster than torch.
+
+
+def _count(mask: Tensor) -> int:
+    return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
+
+
+def _picked(values: Tensor, mask: Tensor) -> Tensor:
+    return torch.from_numpy(values.numpy()[mask.numpy()]) if mask.device.type == "cpu" else values[mask]

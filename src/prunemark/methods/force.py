@@ -47,4 +47,4 @@ class Force:
             for batch, share in weighted:
                 for name, gradient in problem.gradients(problem.batch_loss(batch), masked=False).items():
                     mean[name] += share * gradient
-        return {name: (problem.initial[name] * gradient).abs() for name, gradient in mean.items()}
+        return {name: mean[name].mul_(initial).abs_() for name, initial in problem.initial.items()}

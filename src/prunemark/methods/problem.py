@@ -198,7 +198,9 @@ class Method(Protocol):
     Optional attributes, read where they exist: `examples_per_class: int`, how many examples of each class
     to draw from a dataset (10); `ordinary_batch: int`, to draw that many examples instead, whatever their
     class; `revives: bool`, that pruned weights are ranked again in every round; `keeps_ceiling: bool`, that
-    rounds before the last keep the ceiling of the count, not the nearest number.
+    rounds before the last keep the ceiling of the count, not the nearest number; `leaves_weights: bool`, that the
+    method changes `problem.weights` in no way that scoring them once more would not, so that the next round's copy of
+    the model may have them as they are, further ones pruned.
     """
 
     @property

@@ -17,7 +17,8 @@ class Random:
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Draw the scores from the seed's generator, in float64 so that ties do not occur."""
         source = problem.generator("random")
-        return {
-            name: torch.rand(weight.shape, generator=source, dtype=torch.float64).to(weight.device)
-            for name, weight in problem.weights.items()
-        }
+        scores: dict[str, Tensor] = {}
+        for name, weight in problem.weights.items():
+            scores[name] = torch.rand(weight.shape, generator=source, dtype=torch.float64).to(weight.device)
+            weight.data = scores[name]  # lets go of the weights, which do not matter here
+        return scores

@@ -34,6 +34,7 @@ class SynFlow:
     dtype: Literal["float64", "float32"] = "float64"
     buffers: bool = False
     keeps_ceiling: bool = True
+    leaves_weights = True  # their absolute values, which the next round would only compute again
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in float64.
@@ -52,9 +53,10 @@ class SynFlow:
                     tensor.abs_()
         device = next(model.parameters()).device
         ones = torch.ones(1, *problem.input_shape, dtype=dtype, device=device)
-        gradients = problem.gradients(self._outputs(problem, model, ones).sum())
-        # Each gradient is let go before the next score is made: in float64 these are the largest things around.
-        return {name: (problem.weights[name].detach() * gradients.pop(name)).abs_() for name in problem.weights}
+        # Pruned weights are 0, and so are their scores, whatever their gradients. Each gradient is let go before the
+        # next score is made: in float64 these are the largest things around.
+        gradients = problem.gradients(self._outputs(problem, model, ones).sum(), masked=False)
+        return {name: _flow(weight.detach(), gradients.pop(name)) for name, weight in problem.weights.items()}
 
     @staticmethod
     def _outputs(problem: Problem, model: nn.Module, ones: Tensor) -> Tensor:
@@ -72,3 +74,12 @@ class SynFlow:
                 "forward=(model, ones) -> logits"
             )
         return outputs
+
+
+def _flow(weight: Tensor, gradient: Tensor) -> Tensor:
+    """|w * dR/dw|, in pieces that the processor's cache holds between the two operations."""
+    score = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+    pieces = (tensor.flatten().split(65_536) for tensor in (weight, gradient))
+    for w, g, out in zip(*pieces, score.view(-1).split(65_536), strict=True):
+        torch.mul(w, g, out=out).abs_()
+    return score
