@@ -169,12 +169,22 @@ def test_an_unwritable_folder(folder, tmp_path):
     assert str(tmp_path / "file") in wrong.stderr
 
 
-def test_failed_jobs_exit_with_1_and_leave_the_others(tmp_path):
+def test_a_function_that_fails_is_told_before_anything_trains(tmp_path):
     (tmp_path / "mine.py").write_text("def broken(problem):\n    raise RuntimeError('no luck')\n")
+    done = prunemark("check", "mine.py:broken", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: check-broken: methods[1]: no luck\n"
+
+
+def test_failed_jobs_exit_with_1_and_leave_the_others(tmp_path):
+    # With the seed of a replicate, but not when the study is checked.
+    (tmp_path / "mine.py").write_text(
+        "def broken(problem):\n    return dict(problem.weights) if 1 / (not problem.seed) else 0\n"
+    )
     (tmp_path / "s.toml").write_text(STUDY.replace('"random"', '"mine.py:broken"').replace('["shuffle"]', "[]"))
     done = prunemark("run", "s.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 1
-    assert "no luck" in done.stdout + done.stderr
+    assert "ZeroDivisionError: division by zero" in done.stdout + done.stderr
     exported = prunemark("export", "out", "--format", "json", "--out", "t.json", cwd=tmp_path)
     assert exported.returncode == 0
     status = pd.DataFrame(json.loads((tmp_path / "t.json").read_text())).groupby("method")["status"].agg(set)

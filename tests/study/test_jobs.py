@@ -256,6 +256,22 @@ def test_check_finds_what_only_code_can_tell(tiny: Tiny, tmp_path: Path) -> None
         check(tiny(network=f"{tmp_path}/mine.py:fails"), dataset("digits"))
 
 
+def test_check_scores_once_with_methods_of_the_users(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def fails(problem): raise RuntimeError('no score today')\n"
+        "def nothing(problem): return {}\n"
+        "def fine(problem): return {name: weight.abs() for name, weight in problem.weights.items()}\n"
+        "def infinite(problem): return {name: weight / 0 for name, weight in problem.weights.items()}\n"
+    )
+    methods = [f"{tmp_path}/mine.py:{name}" for name in ("fails", "nothing", "fine", "infinite")]
+    with pytest.raises(StudyError) as caught:
+        check(tiny(methods=methods), dataset("digits"))
+    fails, nothing, infinite = caught.value.problems
+    assert fails == "tiny: methods[0]: no score today"
+    assert nothing.startswith("tiny: methods[1]: scores must name each prunable weight: missing")
+    assert infinite.startswith("tiny: methods[3]: scores of fc1.weight are not finite")
+
+
 def test_check_finds_too_few_examples_of_a_class(tiny: Tiny) -> None:
     with pytest.raises(StudyError, match=r"methods\[1\]: class 0 .* has 128 training examples; 129 per class"):
         check(tiny(examples_per_class=129), dataset("digits"))

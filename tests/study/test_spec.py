@@ -26,6 +26,12 @@ def problems(**changes: Any) -> tuple[str, ...]:
     return caught.value.problems
 
 
+def test_a_network_that_does_not_fit_the_data_hides_no_other_problem() -> None:
+    found = problems(network="vgg-16", recipe={"epochs": 1}, rewind_to="999ep", examples_per_class=1000)
+    assert [problem.split(": ")[1] for problem in found] == ["rewind_to", "examples_per_class", "dataset"]
+    assert found[-1] == "Study: dataset: vgg-16: images must be at least 17x17 pixels, not 8x8"
+
+
 def test_defaults_of_what_a_study_may_leave_out() -> None:
     study = Study(name="s", network="resnet-8", dataset="digits", methods=["snip"], sparsities=[0.5])
     assert study.replicates == 3

@@ -1,5 +1,6 @@
 """`run`, `report`, `export` and `check`: studies on the command line."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,7 @@ def run(
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
+    _look_in(data_dir)
     checked = Study.load(study)
     folder = out or Path(f"prunemark-{checked.name}")
     with ProgressBar() as progress:
@@ -104,6 +106,7 @@ def check(
 
     if not is_file_reference(method):
         raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
+    _look_in(data_dir)
     label = method.rpartition(":")[2]
     battery = Study.load(study)
     fields = battery.model_dump(exclude={"name", "description", "methods"})
@@ -121,6 +124,12 @@ def check(
         console.print(f"- {sentence}", markup=False)
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
+
+
+def _look_in(data_dir: Path | None) -> None:
+    """Let the check of a study find data of the hub, whose shape it has to read, where they lie."""
+    if data_dir is not None:
+        os.environ["PRUNEMARK_DATA"] = str(data_dir)
 
 
 def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:

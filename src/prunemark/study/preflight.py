@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from prunemark.ablations import reinitialize
 from prunemark.datasets import Dataset, Split, split_scheme
@@ -12,8 +13,10 @@ from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.prunable import prunable
+from prunemark.pruning import score
 from prunemark.quotas import quotas
 from prunemark.randomness import generator
+from prunemark.registry import is_file_reference
 from prunemark.selection import keep_count
 from prunemark.study.materials import make_method, make_network
 from prunemark.study.plan import identify
@@ -43,12 +46,16 @@ def stand_in(study: Study) -> Dataset:
 
 
 def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
-    """Check what only code can tell: that networks and methods can be made, and, of real data, examples drawn.
+    """Check what only code can tell: that networks and methods can be made.
+
+    Of real data (`draw_examples`), also that there are enough examples of each class, and that a user's own method can
+    score the network.
 
     Raises:
         StudyError: something cannot; all of it.
     """
     problems: list[str] = []
+    model: nn.Module | None = None
     try:
         named, files = identify(study.network, NETWORKS)
         model = make_network(named | {"options": study.network_options}, data, 0, files)
@@ -65,9 +72,12 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
     for i, method in enumerate(study.methods):
         try:
             named, files = identify(method.name, METHODS)
-            make_method(named, method.options, study.examples_per_class, files)
+            made = make_method(named, method.options, study.examples_per_class, files)
             if method.needs_data and draw_examples:
                 data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
+            if is_file_reference(method.name) and model is not None and draw_examples:
+                # Better one sentence now than one for each of its jobs.
+                score(model, made, data=data)
         except Exception as error:
             problems.append(f"methods[{i}]: {error}")
     if problems:

@@ -237,7 +237,7 @@ class Study(BaseModel):
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.5
 
     def __init__(self, /, **fields: Any) -> None:
-        repeated = [f"Study: {problem}" for problem in _repeated(fields)]
+        repeated = [f"Study: {problem}" for problem in (*_misfit(fields), *_repeated(fields))]
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -272,14 +272,19 @@ class Study(BaseModel):
                 raise fail(str(error)) from None
         elif name not in DATASETS:
             raise fail(unknown("dataset", name, DATASETS))
-        _check_network(info.data.get("network"), name, {})
         return name
 
     @field_validator("network_options")
     @classmethod
     def _options_fit(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "dataset" in info.data:
-            _check_network(info.data.get("network"), info.data["dataset"], options)
+        network, dataset = info.data.get("network", ""), info.data.get("dataset")
+        # Where they do not fit each other whatever the options, that is said already.
+        if (
+            dataset
+            and not _network_problem(network, dataset, {})
+            and (problem := _network_problem(network, dataset, options))
+        ):
+            raise fail(problem)
         return options
 
     @field_validator("recipe")
@@ -356,6 +361,15 @@ class Study(BaseModel):
         return Step.parse(text).at(steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
 
 
+def _misfit(fields: Mapping[str, Any]) -> list[str]:
+    """A network and a data set that do not fit each other. Of the fields as given, so that this hides no problem."""
+    network, dataset = fields.get("network"), fields.get("dataset")
+    if not isinstance(network, str) or dataset not in DATASETS:
+        return []
+    problem = _network_problem(network, dataset, {})
+    return [f"dataset: {problem}"] if problem else []
+
+
 def _repeated(fields: Mapping[str, Any]) -> list[str]:
     """Items that are there twice. Of the fields as given, so that another problem does not hide these."""
     problems: list[str] = []
@@ -394,13 +408,15 @@ def _default_label(name: str) -> str:
     return name.rpartition(":")[2] if is_file_reference(name) else name
 
 
-def _check_network(network: str | None, dataset: str, options: dict[str, Any]) -> None:
+def _network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
+    """Why a network cannot be built for a data set; empty where it can, or where only the user's own code can tell."""
     if network in NETWORKS:
         data = entry_for(dataset)
         try:
             NETWORKS[network].check(data.input_shape, data.classes, options)
         except ValueError as error:
-            raise fail(f"{network}: {error}") from None
+            return f"{network}: {error}"
+    return ""
 
 
 def _step_in(fields: Mapping[str, Any], step: Step) -> int:
