@@ -53,7 +53,15 @@ def peak_in_models(what: str) -> float:
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("method", "own"),
-    [("magnitude", None), ("snip", "backward"), ("grasp", "second backward"), ("synflow", "float64 backward")],
+    [
+        ("random", None),
+        ("magnitude", None),
+        ("snip", "backward"),
+        ("grasp", "second backward"),
+        ("synflow", "float64 backward"),
+        ("synflow:synaptic-flow", "backward"),
+        ("force", "backward"),
+    ],
 )
 def test_scoring_holds_less_than_three_models_beyond_its_backward_passes_own(method, own):
     beyond = peak_in_models(method) - (peak_in_models(own) if own else 0)

@@ -42,9 +42,11 @@ class Force:
         if self.new_batch_each_round:
             batch, _ = weighted[(problem.round - 1) % len(weighted)]
             weighted = [(batch, 1.0)]
-        mean = problem.zeros()
+        mean: dict[str, Tensor] = {}
         with problem.mode(self.bn):
             for batch, share in weighted:
-                for name, gradient in problem.gradients(problem.batch_loss(batch), masked=False).items():
-                    mean[name] += share * gradient
+                gradients = problem.gradients(problem.batch_loss(batch), masked=False)
+                for name in problem.weights:
+                    part = share * gradients.pop(name)
+                    mean[name] = mean[name] + part if name in mean else part
         return {name: mean[name].mul_(initial).abs_() for name, initial in problem.initial.items()}
