@@ -201,6 +201,25 @@ def test_provenance_says_how_masks_were_made(convnet, batches):
     assert masks.provenance["versions"]["torch"] == torch.__version__
 
 
+def test_provenance_tells_the_examples_apart(small):
+    def data(batches):
+        return pm.prune(small, "snip", sparsity=0.5, data=batches).provenance["data"]
+
+    inputs, targets = SMALL_BATCHES[0]
+    changed = inputs.clone()
+    changed[0, 0, 0] += 1
+    assert data(SMALL_BATCHES) == data([(x.clone(), y.clone()) for x, y in SMALL_BATCHES])
+    others = [SMALL_BATCHES[::-1], SMALL_BATCHES[:1], [(changed, targets)], [(inputs, targets.flip(0))]]
+    assert len({data(batches) for batches in (SMALL_BATCHES, *others)}) == 5
+    assert pm.prune(small, "magnitude", sparsity=0.5).provenance["data"] is None
+
+
+def test_numbers_of_numpy_are_numbers(small):
+    masks = pm.prune(small, "magnitude", sparsity=np.float64(0.5), rounds=np.int64(2))
+    assert (masks.provenance["sparsity"], masks.provenance["rounds"]) == (0.5, 2)
+    assert type(masks.provenance["rounds"]) is int
+
+
 def test_a_generator_is_read_once_and_a_loader_shuffles_by_the_seed(small):
     masks = pm.prune(small, "grasp", sparsity=0.9, data=(batch for batch in SMALL_BATCHES), rounds=3)
     assert masks == pm.prune(small, "grasp", sparsity=0.9, data=SMALL_BATCHES, rounds=3)
@@ -295,6 +314,8 @@ X, Y = SMALL_BATCHES[0]
         ({"method": "random", "sparsity": -0.1}, r"in \[0, 1\); got -0.1"),
         ({"method": "random", "sparsity": 90}, r"in \[0, 1\); got 90"),
         ({"method": "random", "sparsity": float("nan")}, r"in \[0, 1\); got nan"),
+        ({"method": "random", "sparsity": "0.9"}, r"in \[0, 1\); got '0.9'"),
+        ({"method": "random", "rounds": True}, "rounds is a whole number from 1; got True"),
         ({"method": "random", "rounds": 0}, "rounds is a whole number from 1; got 0"),
         ({"method": "random", "rounds": 2.5}, "rounds is a whole number from 1; got 2.5"),
         ({"method": "random", "quotas": "erkk"}, 'unknown quota rule "erkk"; known: erk, .*; did you mean "erk"'),

@@ -1,5 +1,6 @@
 """The examples that scores are computed on."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,17 @@ def example_shape(data: Data | None, batches: Sequence[Batch]) -> tuple[int, ...
     if batches and isinstance(inputs := batches[0][0], Tensor):
         return tuple(inputs.shape[1:])
     return None
+
+
+def fingerprint(batches: Sequence[Batch]) -> str | None:
+    """SHA-256 (hex) over the tensors of batches, their types and shapes, in order; None without batches."""
+    if not batches:
+        return None
+    digest = hashlib.sha256()
+    for tensor in tensors_of(batches):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def tensors_of(value: Any) -> list[Tensor]:

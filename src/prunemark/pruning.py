@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 from prunemark.certificates import certify_invert
 from prunemark.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.datasets import Dataset
-from prunemark.examples import Data, example_shape, scoring_batches
+from prunemark.examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.explaining import explained_forward, explained_loss
 from prunemark.isolation import isolated
 from prunemark.masks import Masks
@@ -104,12 +105,12 @@ def prune(
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
-    if not isinstance(rounds, int) or rounds < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
         raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
     scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
-    provenance = _provenance(method, configured, scorer, sparsity, seed, rounds)
+    provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
@@ -238,6 +239,6 @@ def _provenance(
         "sparsity": sparsity,
         "rounds": rounds,
         "seed": seed,
-        "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else None,
+        "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else fingerprint(scorer.batches),
         "versions": {"prunemark": __version__, "torch": torch.__version__},
     }

@@ -20,7 +20,7 @@ def keep_count(total: int, sparsity: float) -> int:
     Raises:
         ValueError: the sparsity is not in [0, 1).
     """
-    if not 0 <= sparsity < 1:
+    if not isinstance(sparsity, int | float | np.number) or not 0 <= sparsity < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"sparsity is the pruned fraction, in [0, 1); got {sparsity!r}")
     return round((1 - sparsity) * total)
 

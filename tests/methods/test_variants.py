@@ -75,3 +75,9 @@ def test_halves_matter_only_to_batchnorm(convnet, batches):
         torch.testing.assert_close(halves[name], 4 * plain[name], rtol=1e-3, atol=1e-12)
     plain, halves = (pm.score(convnet, name, data=batches[:1]) for name in ("grasp", "grasp:halves"))
     assert not torch.allclose(halves["stem.weight"], 4 * plain["stem.weight"], rtol=1e-2, atol=0)
+
+
+def test_synflow_in_train_mode_normalises_by_the_one_input(convnet):
+    evaluated = pm.score(convnet, "synflow", input_shape=(2, 6, 6))
+    trained = pm.score(convnet, "synflow", input_shape=(2, 6, 6), bn="train")
+    assert any(not torch.allclose(evaluated[name], trained[name]) for name in evaluated)

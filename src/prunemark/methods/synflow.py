@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.problem import BatchNormMode, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,15 @@ class SynFlow:
 
     Attributes:
         rounds: 100 in the paper; 1 gives one-shot SynFlow.
+        bn: whether BatchNorm uses its running statistics ("eval") or those of the one input ("train", a switch of the
+            authors' program).
         dtype: "float64", or "float32" as in the authors' program.
         buffers: take the absolute values of buffers (running means) too, as the authors' program does.
         keeps_ceiling: rounds before the last keep the ceiling of density * total; False keeps the nearest number.
     """
 
     rounds: int = 100
+    bn: BatchNormMode = "eval"
     dtype: Literal["float64", "float32"] = "float64"
     buffers: bool = False
     keeps_ceiling: bool = True
@@ -46,7 +49,7 @@ class SynFlow:
         if problem.input_shape is None:
             raise ValueError("SynFlow feeds an all-ones input: pass input_shape= (without the batch axis) or data=")
         dtype = torch.float64 if self.dtype == "float64" else torch.float32
-        model = problem.model.to(dtype).eval()
+        model = problem.model.to(dtype)
         with torch.no_grad():
             for tensor in (*model.parameters(), *(model.buffers() if self.buffers else ())):
                 if tensor.is_floating_point():
@@ -55,7 +58,8 @@ class SynFlow:
         ones = torch.ones(1, *problem.input_shape, dtype=dtype, device=device)
         # Pruned weights are 0, and so are their scores, whatever their gradients. Each gradient is let go before the
         # next score is made: in float64 these are the largest things around.
-        gradients = problem.gradients(self._outputs(problem, model, ones).sum(), masked=False)
+        with problem.mode(self.bn):
+            gradients = problem.gradients(self._outputs(problem, model, ones).sum(), masked=False)
         return {name: _flow(weight.detach(), gradients.pop(name)) for name, weight in problem.weights.items()}
 
     @staticmethod
