@@ -1,4 +1,4 @@
-"""How fast scoring and selection are: ratios measured in one run, one thread.
+"""How fast scoring and selection are: ratios measured in one run, one thread, in processor seconds.
 
     .venv/bin/python benchmarks/scoring.py [--quick]
 
@@ -22,12 +22,12 @@ from prunemark.selection import select
 
 
 def seconds(work: Callable[[], object], *, repeats: int) -> float:
-    """The shortest of a few runs: what the machine can do when nothing else disturbs it."""
+    """The shortest of a few runs, in processor seconds: what the machine can do when little else disturbs it."""
     times: list[float] = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = time.process_time()
         work()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     return min(times)
 
 
