@@ -13,10 +13,12 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from prunemark.cli.studies import judge
+from prunemark.registry import is_file_reference
 from prunemark.study.store import Store, export
 
 WIDTH = 110
@@ -34,7 +36,7 @@ def main() -> None:
         specs = store.studies()
     for name in options.studies or specs:
         stem = options.destination / name
-        Path(f"{stem}.json").write_text(json.dumps(specs[name], indent=1) + "\n", encoding="utf-8")
+        Path(f"{stem}.json").write_text(json.dumps(_portable(specs[name]), indent=1) + "\n", encoding="utf-8")
         export(options.folder, to=Path(f"{stem}.csv"), study=name)
         printed = io.StringIO()
         with tempfile.TemporaryDirectory() as scratch:
@@ -44,6 +46,15 @@ def main() -> None:
         lines = [line.rstrip() for line in printed.getvalue().splitlines() if not line.startswith("report: ")]
         Path(f"{stem}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         print(name)
+
+
+def _portable(spec: Any) -> Any:
+    """The study with "FILE.py:NAME" for files of the user's, wherever they lie."""
+    if isinstance(spec, dict):
+        return {key: _portable(value) for key, value in spec.items()}
+    if isinstance(spec, list):
+        return [_portable(value) for value in spec]
+    return Path(spec).name if isinstance(spec, str) and is_file_reference(spec) else spec
 
 
 if __name__ == "__main__":
