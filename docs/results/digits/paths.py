@@ -21,7 +21,7 @@ def mean(values: list[int]) -> float:
 
 def main(folder: str, study: str) -> None:
     torch.set_num_threads(1)
-    print(f"{'pruned by':<26}{'sparsity':>10}{'kept':>8}{'on paths':>18}{'empty units':>16}{'accuracy':>10}")
+    print(f"{'pruned by':<26}{'sparsity':>10}{'kept':>9}{'on paths':>22}{'empty units':>14}{'accuracy':>10}")
     with Store.reading(folder) as store:
         table = store.results(study)
         data = pm.dataset(table["dataset"].iloc[0])
@@ -44,7 +44,7 @@ def main(folder: str, study: str) -> None:
             paths = f"{mean(on_paths['unmodified']):,.0f} -> {mean(on_paths['shuffle']):,.0f}"
             units = f"{mean(empty['unmodified']):.0f} -> {mean(empty['shuffle']):.0f}"
             change = 100 * (accuracy["shuffle"] - accuracy["unmodified"])
-            print(f"{benchmark or method:<26}{sparsity:>10.1%}{masks.kept:>8,}{paths:>18}{units:>16}{change:>+10.2f}")
+            print(f"{benchmark or method:<26}{sparsity:>10.1%}{masks.kept:>9,}{paths:>22}{units:>14}{change:>+10.2f}")
 
 
 if __name__ == "__main__":
