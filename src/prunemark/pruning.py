@@ -126,7 +126,7 @@ def prune(
             certificate = certify_invert(scores, chosen, within=survivors, per_layer=quotas is not None)
             provenance |= {"ablation": "invert", "certificate": certificate.to_dict()}
         masks = chosen
-        del scores  # or they would still be held while the next round makes its own
+        del scores, survivors  # or they would still be held while the next round makes its own
     return Masks(masks, provenance=provenance)
 
 

@@ -51,35 +51,36 @@ class Grasp:
         # The fused attention kernels have no second derivative.
         with problem.mode(self.bn), sdpa_kernel(SDPBackend.MATH):
             products = self._of_halves(problem) if self.halves else self._of_batches(problem)
-        scores = {name: problem.weights[name].detach() * product for name, product in products.items()}
+        # Each product is let go as its score is made.
+        return {name: self._score(weight.detach(), products.pop(name)) for name, weight in problem.weights.items()}
+
+    def _score(self, weight: Tensor, product: Tensor) -> Tensor:
+        score = weight * product
         match self.keep:
             case "largest":
-                return scores
+                return score
             case "smallest":
-                return {name: -score for name, score in scores.items()}
+                return score.neg_()
             case "magnitude":
-                return {name: score.abs() for name, score in scores.items()}
+                return score.abs_()
 
     def _of_batches(self, problem: Problem) -> dict[str, Tensor]:
         """The size-weighted mean of each batch's H g."""
-        total = problem.zeros()
+        total: dict[str, Tensor] = {}
         for batch, share in problem.weighted_batches():
-            gradient = self._gradient(problem, batch)
-            direction = {name: g.detach() for name, g in gradient.items()}
-            for name, product in _derivative_along(problem, gradient, direction).items():
-                total[name] += share * product
+            products = _derivative_along(problem, self._gradient(problem, batch))
+            _add_(total, products, share)
         return total
 
     def _of_halves(self, problem: Problem) -> dict[str, Tensor]:
         """The sum of each half's H times the sum of all halves' g."""
         halves = [half for batch in problem.batches for half in problem.split(batch, 2)]
-        direction, total = problem.zeros(), problem.zeros()
+        direction: dict[str, Tensor] = {}
+        total: dict[str, Tensor] = {}
         for half in halves:
-            for name, g in problem.gradients(problem.batch_loss(half, temperature=self.temperature)).items():
-                direction[name] += g
+            _add_(direction, problem.gradients(problem.batch_loss(half, temperature=self.temperature)))
         for half in halves:
-            for name, product in _derivative_along(problem, self._gradient(problem, half), direction).items():
-                total[name] += product
+            _add_(total, _derivative_along(problem, self._gradient(problem, half), direction))
         return total
 
     def _gradient(self, problem: Problem, batch: Batch) -> dict[str, Tensor]:
@@ -88,8 +89,14 @@ class Grasp:
 
 
 def _derivative_along(
-    problem: Problem, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor]
+    problem: Problem, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """H v for a gradient that still has its graph, as the gradient of g . v."""
-    dots: Sequence[Tensor] = [(direction[name] * g).sum() for name, g in gradient.items()]
+    """H v for a gradient g that still has its graph, as the gradient of g . v; v is g itself if not given."""
+    dots: Sequence[Tensor] = [((direction or gradient)[name].detach() * g).sum() for name, g in gradient.items()]
     return problem.gradients(torch.stack(dots).sum())
+
+
+def _add_(total: dict[str, Tensor], terms: dict[str, Tensor], share: float = 1.0) -> None:
+    """Add each term's share to the total and let go of the term."""
+    for name in list(terms):
+        total[name] = total.get(name, 0) + share * terms.pop(name)

@@ -60,18 +60,23 @@ class NtkSap:
         dtype = torch.promote_types(next(iter(problem.weights.values())).dtype, torch.float32)
         problem.model.to(dtype)
         masks = {name: mask.to(dtype).requires_grad_() for name, mask in problem.masks.items()}
-        total = problem.zeros()
+        total: dict[str, Tensor] = {}
         for draw in range(1, self.draws + 1):
-            source = problem.generator(f"ntk-sap round {problem.round} draw {draw}")
-            _redraw_(problem, source)
-            weights = {name: weight.detach() for name, weight in problem.weights.items()}
-            direction = {name: _normal(weight.shape, source).to(weight) for name, weight in weights.items()}
-            inputs = _normal((self.examples, *problem.input_shape), source).to(next(iter(weights.values())))
-            change = self.change(problem, masks, weights, direction, inputs)
-            gradients = torch.autograd.grad(change, list(masks.values()), materialize_grads=True)
-            for name, gradient in zip(masks, gradients, strict=True):
-                total[name] += gradient
-        return {name: (problem.masks[name] * gradient).abs() for name, gradient in total.items()}
+            change = self._drawn_change(problem, masks, draw)
+            gradients = list(torch.autograd.grad(change, list(masks.values()), materialize_grads=True))
+            for name in reversed(masks):
+                total[name] = total.get(name, 0) + gradients.pop()
+        return {name: (total.pop(name) * mask).abs_() for name, mask in problem.masks.items()}
+
+    def _drawn_change(self, problem: Problem, masks: Mapping[str, Tensor], draw: int) -> Tensor:
+        """R of one draw, of which nothing but its graph is held."""
+        assert problem.input_shape is not None
+        source = problem.generator(f"ntk-sap round {problem.round} draw {draw}")
+        _redraw_(problem, source)
+        weights = {name: weight.detach() for name, weight in problem.weights.items()}
+        direction = {name: _normal(weight.shape, source).to(weight) for name, weight in weights.items()}
+        inputs = _normal((self.examples, *problem.input_shape), source).to(next(iter(weights.values())))
+        return self.change(problem, masks, weights, direction, inputs)
 
     def change(
         self,

@@ -59,7 +59,7 @@ class Phew:
             raise ValueError("PHEW walks from the input: pass input_shape= (without the batch axis) or data=")
         names = {id(weight): name for name, weight in problem.weights.items()}
         layers = prunable(problem.model)
-        magnitudes = {layer: weight.detach().cpu().double().abs() for layer, weight in layers.items()}
+        magnitudes = {layer: weight.detach().cpu().abs() for layer, weight in layers.items()}
         kept = {
             layer: problem.masks[names[id(weight)]].cpu() if id(weight) in names else torch.ones(weight.shape).bool()
             for layer, weight in layers.items()
@@ -70,11 +70,14 @@ class Phew:
         device = next(iter(layers.values())).device
         scored = {names[id(weight)]: layer for layer, weight in layers.items() if id(weight) in names}
         wiring = wire(problem.model, problem.forward, problem.input_shape)
+        for layer, weight in layers.items():
+            weight.data = magnitudes[layer]  # lets go of what `wire` has overwritten
         walks = Walks(wiring, magnitudes, kept, problem.generator("phew"))
         self._walk(walks)
         met, on_path = walks.first_met(), walks.on_path()
+        del walks
         flat = [
-            torch.cat([values[scored[name]].flatten() for name in problem.weights])
+            torch.cat([values.pop(scored[name]).flatten() for name in problem.weights])
             for values in (met, on_path, kept, magnitudes)
         ]
         scores = _scores(*flat).to(device)
@@ -97,15 +100,15 @@ class Phew:
 def _scores(met: Tensor, on_path: Tensor, kept: Tensor, magnitude: Tensor) -> Tensor:
     """Ranks as scores: first what walks met, in order; then the other weights on paths; then those on none."""
     groups = [
-        ((met != NEVER), met),
-        (on_path & (met == NEVER), -magnitude),
-        (kept & ~on_path, -magnitude),
+        ((met != NEVER), met, False),
+        (on_path & (met == NEVER), magnitude, True),
+        (kept & ~on_path, magnitude, True),
     ]
     scores = torch.full(met.shape, -1.0, dtype=torch.float64)
     rank = 0
-    for members, key in groups:
+    for members, key, largest_first in groups:
         where = members.nonzero().squeeze(1)
-        ranked = where[key[where].argsort(stable=True)]
+        ranked = where[key[where].argsort(stable=True, descending=largest_first)]
         ranks = rank + torch.arange(len(ranked), dtype=torch.float64)
         scores[ranked] = 1 - ranks / len(met)
         rank += len(ranked)

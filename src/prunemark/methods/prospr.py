@@ -58,28 +58,35 @@ class ProsPr:
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
+        # The fused attention kernels have no second derivative.
+        with problem.mode(self.bn), sdpa_kernel(SDPBackend.MATH):
+            gradients = problem.gradients(self._loss_after_steps(problem))
+        return {name: (weight.detach() * gradients.pop(name)).abs_() for name, weight in problem.weights.items()}
+
+    def _loss_after_steps(self, problem: Problem) -> Tensor:
+        """L_M, a function of the weights w_0; of the steps nothing but its graph is held."""
         prunable = {id(weight) for weight in problem.weights.values()}
         others = {name: p for name, p in problem.model.named_parameters() if id(p) not in prunable}
+        pruned = {layer.name for layer in problem.masks.layers() if layer.kept < layer.total}
         values: dict[str, Tensor] = {**problem.weights, **others}
         buffers: dict[str, Tensor] = {}
         batches = self._batches(problem)
-        # The fused attention kernels have no second derivative.
-        with problem.mode(self.bn), sdpa_kernel(SDPBackend.MATH):
-            for step in range(self.steps):
-                loss = problem.batch_loss(batches[step % len(batches)], parameters=values)
-                gradients = torch.autograd.grad(
+        for step in range(self.steps):
+            loss = problem.batch_loss(batches[step % len(batches)], parameters=values)
+            gradients = list(
+                torch.autograd.grad(
                     loss, list(values.values()), create_graph=not self.first_order, materialize_grads=True
                 )
-                for name, gradient in zip(list(values), gradients, strict=True):
-                    if name in problem.masks:
-                        gradient = gradient * problem.masks[name]
-                    if step and self.momentum:
-                        gradient = self.momentum * buffers[name] + gradient
+            )
+            for name in reversed(list(values)):
+                gradient = gradients.pop()
+                if name in pruned:
+                    gradient = gradient * problem.masks[name]
+                if self.momentum:
+                    gradient = self.momentum * buffers[name] + gradient if step else gradient
                     buffers[name] = gradient
-                    values[name] = values[name] - self.lr * gradient
-            loss = problem.batch_loss(batches[self.steps % len(batches)], parameters=values)
-            gradients = problem.gradients(loss)
-        return {name: (problem.weights[name].detach() * gradient).abs() for name, gradient in gradients.items()}
+                values[name] = values[name] - self.lr * gradient
+        return problem.batch_loss(batches[self.steps % len(batches)], parameters=values)
 
     def _batches(self, problem: Problem) -> Sequence[Batch]:
         if not self.new_data:

@@ -1,11 +1,12 @@
 """SNIP: single-shot network pruning based on connection sensitivity (Lee et al. 2019, arXiv 1810.02340)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.problem import BatchNormMode, Problem
+from prunemark.methods.problem import Batch, BatchNormMode, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,12 @@ class Snip:
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
-        scores = problem.zeros()
+        scores: dict[str, Tensor] = {}
         with problem.mode(self.bn):
             for batch, share in problem.weighted_batches():
-                for name, gradient in problem.gradients(problem.batch_loss(batch)).items():
-                    scores[name] += (problem.weights[name].detach() * gradient).abs_().mul_(share)
+                for name, sensitivity in _sensitivities(problem, batch):
+                    part = sensitivity.mul_(share)
+                    scores[name] = scores[name].add_(part) if name in scores else part
         return scores
 
 
@@ -63,8 +65,7 @@ class SnipMilAd:
                     fresh = nn.init.xavier_normal_(torch.empty(weight.shape), generator=source)
                     weight.copy_(fresh * problem.masks[name].cpu())
         with problem.mode(self.bn):
-            gradients = problem.gradients(problem.batch_loss(problem.batches[0]))
-        return {name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()}
+            return dict(_sensitivities(problem, problem.batches[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,7 @@ class SnipOfficial:
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1."""
         with problem.mode(self.bn):
-            gradients = problem.gradients(problem.batch_loss(problem.batches[0]))
-        return _shares({name: (problem.weights[name].detach() * g).abs() for name, g in gradients.items()})
+            return _shares_(dict(_sensitivities(problem, problem.batches[0])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +121,23 @@ class SnipSynapticFlow:
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1; of pruned weights too."""
-        total = problem.zeros()
+        total: dict[str, Tensor] = {}
         with problem.mode(self.bn):
             for batch in problem.batches:
-                for name, gradient in problem.gradients(problem.batch_loss(batch), masked=False).items():
-                    total[name] += gradient
-        return _shares({name: (problem.initial[name] * gradient).abs() for name, gradient in total.items()})
+                gradients = problem.gradients(problem.batch_loss(batch), masked=False)
+                for name in problem.weights:
+                    total[name] = total.get(name, 0) + gradients.pop(name)
+        return _shares_({name: total[name].mul_(initial).abs_() for name, initial in problem.initial.items()})
 
 
-def _shares(scores: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Each score's share of their sum; zeros where all of them are zero, as in a network cut through."""
+def _sensitivities(problem: Problem, batch: Batch) -> Iterator[tuple[str, Tensor]]:
+    """|w * g| of each layer, whose gradient is let go as it is made."""
+    gradients = problem.gradients(problem.batch_loss(batch))
+    for name, weight in problem.weights.items():
+        yield name, (weight.detach() * gradients.pop(name)).abs_()
+
+
+def _shares_(scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each score's share of their sum, in its place; zeros where all of them are zero, as in a network cut through."""
     total = torch.stack([score.sum() for score in scores.values()]).sum()
-    return {name: score / total.clamp_min(torch.finfo(score.dtype).tiny) for name, score in scores.items()}
+    return {name: score.div_(total.clamp_min(torch.finfo(score.dtype).tiny)) for name, score in scores.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from prunemark.methods.wiring import Call, Wiring
 
 NEVER = torch.iinfo(torch.int64).max
 _OUTSIDE = -1  # the model's input, or its output
+_PIECE = 262_144  # numbers
 
 # Two calls by number, and the output units of the first that are wired to input units of the second.
 _Link = tuple[int, int, Tensor, Tensor]
@@ -23,7 +25,7 @@ class Walks:
 
     Args:
         wiring: how the units connect.
-        magnitudes: weight name -> |w|, float64, on the CPU.
+        magnitudes: weight name -> |w|, on the CPU; chances are computed in float64.
         kept: weight name -> which weights may be walked on.
         source: the random numbers.
     """
@@ -38,6 +40,7 @@ class Walks:
         self._first_weight = torch.tensor([0, *accumulate(call.weights for call in self._calls)])
         self._first_input = torch.tensor([0, *accumulate(len(call.from_input) for call in self._calls)])
         self._first_output = torch.tensor([0, *accumulate(len(call.to_output) for call in self._calls)])
+        self._many = int(self._first_weight[-1]) >= 2**31
         self._shapes = torch.tensor([[call.groups, *call.shape] for call in self._calls])
         self._from_input = torch.cat([call.from_input for call in self._calls])
         self._to_output = torch.cat([call.to_output for call in self._calls])
@@ -48,13 +51,10 @@ class Walks:
         self._on_path = self._find_paths(kept)
         self._met = torch.full(self._on_path.shape, NEVER)
 
-        weights = torch.cat([magnitudes[call.layer].flatten() for call in self._calls])
-        by_output = self._on_path.nonzero().squeeze(1)
-        by_input = self._by_input()
-        self._live_outputs = _marked(self._to_output, outputs := self._output_of(by_output))
-        self._live_inputs = _marked(self._from_input, inputs := self._input_of(by_input))
-        self._entering = _Choice(outputs, by_output, len(self._to_output), weights[by_output])
-        self._leaving = _Choice(inputs, by_input, len(self._from_input), weights[by_input])
+        self._entering = self._among_weights(magnitudes, by_input=False)
+        self._leaving = self._among_weights(magnitudes, by_input=True)
+        self._live_outputs = self._entering.sizes > 0
+        self._live_inputs = self._leaving.sizes > 0
         self._connect()
 
     @property
@@ -65,7 +65,7 @@ class Walks:
     @property
     def met(self) -> int:
         """How many weights walks have met, counted in every call."""
-        return int((self._met != NEVER).sum())
+        return int(np.count_nonzero((self._met != NEVER).numpy()))  # several times faster than torch
 
     def on_path(self) -> dict[str, Tensor]:
         """Weight name -> which kept weights lie on an input-output path of kept weights, flat."""
@@ -84,8 +84,11 @@ class Walks:
 
     def go_through_the_rest(self) -> None:
         """A walk through each unit on a path that no walk has met yet."""
-        met = _marked(self._to_output, self._output_of((self._met != NEVER).nonzero().squeeze(1)))
-        units = (self._live_outputs & ~met).nonzero().squeeze(1)
+        met = [
+            (values != NEVER).view(len(call.to_output), -1).any(1)
+            for call, values in zip(self._calls, self._split(self._met), strict=True)
+        ]
+        units = (self._live_outputs & ~torch.cat(met)).nonzero().squeeze(1)
         times = (self._walk + torch.arange(len(units))) * self._stride
         self._backward(units, times)
         onward = self._next_input.draw(units, self._source)
@@ -123,13 +126,27 @@ class Walks:
         _, _, inputs, kernel = self._shapes[call].unbind(1)
         return self._first_output[call] + (weights - self._first_weight[call]) // (inputs * kernel)
 
-    def _by_input(self) -> Tensor:
-        """The weights on paths, in the order of their input units."""
-        ordered: list[Tensor] = []
-        for call, start, alive in zip(self._calls, self._first_weight, self._split(self._on_path), strict=False):
-            numbers = torch.arange(call.weights).view(_grouped(call)).transpose(1, 2).flatten()
-            ordered.append(start + numbers[alive[numbers]])
-        return torch.cat(ordered)
+    def _among_weights(self, magnitudes: Mapping[str, Tensor], *, by_input: bool) -> "_Choice":
+        """For each unit, a choice among the weights on paths of which it is the input, or the output."""
+        sizes: list[Tensor] = []
+        options: list[Tensor] = []
+        shares: list[Tensor] = []
+        for call, start, on_path in zip(self._calls, self._first_weight, self._split(self._on_path), strict=False):
+
+            def rows_of(values: Tensor, call: Call = call) -> Tensor:
+                grouped = values.reshape(_grouped(call))
+                return (grouped.transpose(1, 2) if by_input else grouped).flatten(0, 1).flatten(1)
+
+            live = rows_of(on_path)
+            sizes.append(live.sum(1))
+            numbers = torch.arange(call.weights, dtype=torch.int64 if self._many else torch.int32) + start
+            options.append(rows_of(numbers)[live])
+            weights = rows_of(magnitudes[call.layer]).double()[live]
+            rows = live.nonzero()[:, 0]
+            sums = torch.zeros(len(live), dtype=weights.dtype).index_add_(0, rows, weights)[rows]
+            # Rows of zeros are uniform.
+            shares.append(torch.where(sums > 0, weights / sums, 1.0))
+        return _Choice(torch.cat(sizes), _joined(options), _joined(shares))
 
     def _split(self, values: Tensor) -> tuple[Tensor, ...]:
         return values.split([call.weights for call in self._calls])
@@ -199,19 +216,15 @@ class Walks:
 
 
 class _Choice:
-    """Options in rows, of which one is drawn per row: with probability proportional to its weight, or uniformly."""
+    """Options in rows, of which one is drawn per row: with a probability proportional to its share, or uniformly."""
 
-    def __init__(self, rows: Tensor, options: Tensor, count: int, weights: Tensor | None = None) -> None:
-        """`rows`, ascending, says which of the `count` rows each option belongs to."""
+    def __init__(self, sizes: Tensor, options: Tensor, shares: Tensor | None = None) -> None:
+        """`options`, row after row, `sizes` of them in each; their `shares` likewise, overwritten."""
+        self.sizes = sizes
         self._options = options
-        sizes = rows.bincount(minlength=count)
         self._ends = sizes.cumsum(0)
         self._starts = self._ends - sizes
-        self._cumulative = None
-        if weights is not None and len(rows):
-            sums = torch.zeros(count, dtype=weights.dtype).index_add_(0, rows, weights)
-            # Rows of zeros are uniform.
-            self._cumulative = torch.where(sums[rows] > 0, weights / sums[rows], 1.0).cumsum_(0)
+        self._ascending = _Ascending(shares.cumsum_(0)) if shares is not None and len(options) else None
 
     @classmethod
     def between(cls, pairs: Sequence[tuple[Tensor, Tensor]], live: Tensor) -> "_Choice":
@@ -222,23 +235,65 @@ class _Choice:
         rows = torch.cat([here, alone])
         options = torch.cat([there, torch.full_like(alone, _OUTSIDE)])
         order = rows.argsort(stable=True)
-        return cls(rows[order], options[order], len(live))
+        return cls(rows.bincount(minlength=len(live)), options[order])
 
     def draw(self, rows: Tensor, source: torch.Generator) -> Tensor:
         """One option of each row."""
         uniform = torch.rand(len(rows), generator=source, dtype=torch.float64)
         low, high = self._starts[rows], self._ends[rows] - 1
-        if self._cumulative is None:
+        if self._ascending is None:
             return self._options[low + (uniform * (high - low + 1)).long()]
-        below = self._cumulative[low - 1].where(low > 0, 0.0)
-        point = below + uniform * (self._cumulative[high] - below)
-        return self._options[torch.searchsorted(self._cumulative, point, right=True).clamp(low, high)]
+        cumulative = self._ascending.values
+        below = cumulative[low - 1].where(low > 0, 0.0)
+        point = below + uniform * (cumulative[high] - below)
+        return self._options[self._ascending.places(point).clamp(low, high)].long()
+
+
+class _Ascending:
+    """Ascending numbers >= 0, the last > 0, in which points find their places faster than by searching all of them.
+
+    The range is cut into equal cells, and only the numbers in a point's cell are searched.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        cells = len(values) // 2 + 1
+        self._scale = cells / float(values[-1])
+        counts = torch.zeros(cells + 2, dtype=torch.int64)
+        for piece in values.split(_PIECE):
+            found = self._cells(piece)
+            first = int(found[0])
+            sizes = (found - first).bincount()
+            counts[1 + first : 1 + first + len(sizes)] += sizes
+        self._starts = counts.cumsum_(0)
+
+    def places(self, points: Tensor) -> Tensor:
+        """How many of the numbers are not above each point: `torch.searchsorted(values, points, right=True)`."""
+        cell = self._cells(points)
+        low, high = self._starts[cell], self._starts[cell + 1]
+        for _ in range(int((high - low).max()).bit_length()):
+            middle = (low + high) // 2
+            # An interval that is empty already has its middle at its end.
+            up = (self.values[middle.clamp_max(len(self.values) - 1)] <= points) & (middle < high)
+            low, high = torch.where(up, middle + 1, low), torch.where(up, high, middle)
+        return low
+
+    def _cells(self, numbers: Tensor) -> Tensor:
+        # Rounding moves numbers to another cell only together with all that are larger, or smaller.
+        return (numbers * self._scale).long().clamp_max_(len(self.values) // 2)
 
 
 def _grouped(call: Call) -> tuple[int, int, int, int]:
     """The shape of a call's weight as groups x outputs per group x inputs per group x kernel entries."""
     outputs, inputs_per_group, kernel = call.shape
     return call.groups, outputs // call.groups, inputs_per_group, kernel
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """The pieces as one tensor; the list lets go of them."""
+    joined = torch.cat(pieces)
+    pieces.clear()
+    return joined
 
 
 def _before(links: Sequence[_Link], calls: int) -> list[set[int]]:
