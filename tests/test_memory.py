@@ -138,5 +138,5 @@ def test_less_than_three_models_are_held_beyond_the_passes_own(what, method):
 
 @pytest.mark.soak
 def test_phew_which_has_no_backward_pass_holds_less_than_eighteen_models():
-    # Two orders of the weights, each with its numbers, float64 chances and their index, and when each was met.
+    # Numbers, ranks and times of 8 bytes a weight, and what sorting them takes.
     assert 1 < peak_in_models("score", "phew") < 18
