@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.machine()}, torch {torch.__version__}, {options.device}, one thread")
     print(
-        f"{'study':<38}{'trials':>8}{'steps':>13}{'ms a step':>11}{'hours':>11}{f'at {options.tflops:g} TFLOP/s':>16}"
+        f"{'study':<38}{'trials':>8}{'steps':>13}{'ms a step':>12}{'hours':>13}{f'at {options.tflops:g} TFLOP/s':>16}"
     )
     measured: dict[tuple[str, str], tuple[float, float]] = {}
     for name in studies():
@@ -54,7 +54,7 @@ def main() -> None:
         hours = sum(job.cost for job in job_plan.jobs) * step_seconds / 3600
         assumed = job_plan.steps * study.full_recipe.batch_size * operations / (options.tflops * 1e12) / 3600
         size = f"{len(job_plan.trials):>8,}{job_plan.steps:>13,}"
-        print(f"{name:<38}{size}{1000 * step_seconds:>11.1f}{hours:>11,.1f}{assumed:>16,.1f}", flush=True)
+        print(f"{name:<38}{size}{1000 * step_seconds:>12,.1f}{hours:>13,.1f}{assumed:>16,.1f}", flush=True)
 
 
 if __name__ == "__main__":
