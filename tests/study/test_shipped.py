@@ -36,7 +36,8 @@ def names(study: Study) -> list[str]:
 
 def test_there_is_a_study_for_each_experiment_network_and_scale() -> None:
     expected = {f"{scale}/{name}-{setting}" for scale, setting in ALL for name in EXPERIMENTS}
-    assert set(studies()) == expected | {f"{scale}/{setting}" for scale, setting in ALL} | {"quickstart"}
+    others = {f"{scale}/{setting}" for scale, setting in ALL} | {"quickstart", "laptop/later-digits"}
+    assert set(studies()) == expected | others
 
 
 @pytest.mark.parametrize(("scale", "setting"), ALL)
@@ -85,3 +86,10 @@ def test_experiments_of_a_network_share_their_jobs(scale: str, setting: str) -> 
     trials = {(t.method, t.ablation, t.benchmark, t.sparsity) for t in plan(Study.load(f"{scale}/{setting}")).trials}
     parts = [t for name in ("e1", "e2", "e3") for t in plan(experiment(scale, name, setting)).trials]
     assert trials <= {(t.method, t.ablation, t.benchmark, t.sparsity) for t in parts}
+
+
+def test_later_methods_are_put_through_the_same_battery() -> None:
+    study = Study.load("laptop/later-digits")
+    assert {"iter-snip", "force", "prospr", "phew", "ntk-sap"} <= set(names(study))
+    assert {(m.name, m.quotas) for m in study.methods if m.quotas} == {("random", "erk"), ("random", "igq")}
+    assert study.sparsities == Study.load("laptop/digits").sparsities
