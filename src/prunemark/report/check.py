@@ -94,7 +94,9 @@ def _kept_or_lost(cells: Sequence[Verdict], *, kept: str, lost: str, mixed: str,
     if len(fine) == len(cells):
         return f"{kept}, {_numbers(fine)}."
     further = [cell.further_replicates for cell in cells if cell.further_replicates]
-    advice = f" About {max(further):,} further replicates would tell." if further else ""
+    advice = (
+        f" About {max(further):,} further replicate{'' if max(further) == 1 else 's'} would tell." if further else ""
+    )
     return f"{open_} {_numbers(cells)}.{advice}"
 
 
