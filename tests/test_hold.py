@@ -385,6 +385,7 @@ def rank(number: int, port: int, state: dict[str, Tensor], masks: Masks, results
         assert_holds_and_violations_are_seen(masks, parallel)
         train(parallel, optimizer, masks)
         results.put((number, model[0].weight.detach().numpy()))
+        torch.distributed.barrier()  # one that leaves while the other still talks to it takes that one down
     finally:
         torch.distributed.destroy_process_group()
 
