@@ -33,6 +33,12 @@ class ConvNet(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+@pytest.fixture(autouse=True)
+def _same_draws_in_any_order() -> None:
+    """What a test draws from torch's global generator does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def convnet() -> ConvNet:
     """A ConvNet with random BatchNorm weights, the same in every test."""
