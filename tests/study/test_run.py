@@ -271,11 +271,12 @@ def test_data_that_changed_are_refused(tiny: Tiny, tmp_path: Path, inline: str) 
 
 
 DRIVER = """
-import sys
+import signal, sys
 from prunemark.study.run import run
 from prunemark.study.spec import Study
 from tests.study.conftest import TINY
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs come with it ignored
 for _ in range(2):
     tell = lambda event: print(type(event).__name__, flush=True)
     summary = run(Study(**TINY), out=sys.argv[1], workers=2, progress=tell)
