@@ -24,6 +24,15 @@ TINY: dict[str, Any] = {
 }
 
 
+FILE = """
+name = "mine"
+network = "lenet-300-100"
+dataset = "digits"
+methods = ["snip"]
+sparsities = [0.5]
+"""
+
+
 @pytest.fixture
 def tiny() -> Callable[..., Study]:
     """tiny(field=value, ...): the tiny study with other fields."""

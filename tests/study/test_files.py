@@ -6,14 +6,7 @@ from prunemark.study import files
 from prunemark.study.files import studies
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
-
-FILE = """
-name = "mine"
-network = "lenet-300-100"
-dataset = "digits"
-methods = ["snip"]
-sparsities = [0.5]
-"""
+from tests.study.conftest import FILE
 
 
 def test_a_syntax_error_names_the_line(tmp_path: Path) -> None:

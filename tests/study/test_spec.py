@@ -11,14 +11,6 @@ from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
 from tests.study.conftest import TINY
 
-FILE = """
-name = "mine"
-network = "lenet-300-100"
-dataset = "digits"
-methods = ["snip"]
-sparsities = [0.5]
-"""
-
 
 def problems(**changes: Any) -> tuple[str, ...]:
     with pytest.raises(StudyError) as caught:
