@@ -8,7 +8,7 @@ from torch import nn
 
 import prunemark as pm
 from prunemark.methods.problem import call
-from prunemark.methods.walks import NEVER, Walks
+from prunemark.methods.walks import Walks
 from prunemark.methods.wiring import wire
 from prunemark.prunable import prunable
 from prunemark.randomness import generator
@@ -93,16 +93,14 @@ def test_the_first_step_prefers_large_weights():
 
 def test_walks_alternate_between_input_and_output_units_in_turn():
     net = nn.Sequential(nn.Linear(4, 500), nn.Linear(500, 3))
-    weights = {name: weight.detach().double().abs() for name, weight in prunable(net).items()}
+    weights = {name: weight.detach() for name, weight in prunable(net).items()}
     everything = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
     walks = Walks(wire(net, call, (4,)), weights, everything, generator(0, "test"))
     walks.go(4)
     into, out_of = walks.first_met().values()
-    order = torch.cat([into, out_of]).sort().values[: 4 * 4]
-    assert (order != NEVER).all()  # no two of the 8 walks share a weight
-    starts = order[::2]
+    assert walks.met == 4 * 4  # no two of the 8 walks share a weight
     for turn in range(4):
-        forward, backward = starts[2 * turn], starts[2 * turn + 1]
+        forward, backward = 4 * turn, 4 * turn + 2
         assert (into == forward).nonzero().item() % 4 == turn
         assert (out_of == backward).nonzero().item() // 500 == turn % 3
 
@@ -142,6 +140,17 @@ def test_weights_on_no_path_come_last():
         assert (scores[name][masks[name]] > -1).all()
     cut = pm.Masks({"0.weight": masks["0.weight"], "1.weight": torch.zeros(2, 4, dtype=torch.bool)})
     assert all((score <= 0).all() for score in pm.score(net, "phew", input_shape=(3,), within=cut).values())
+
+
+def test_every_weight_has_a_score_of_its_own():
+    net = nn.Sequential(nn.Linear(1000, 800, bias=False), nn.ReLU(), nn.Linear(800, 700, bias=False))
+    with torch.no_grad():
+        net[0].weight.copy_(net[0].weight.sign())  # all of one magnitude
+    masks = pm.prune(net, "random", sparsity=0.5)
+    scores = torch.cat([s.flatten() for s in pm.score(net, "phew", input_shape=(1000,), within=masks).values()])
+    assert scores.dtype == torch.float32
+    assert len(scores.unique()) == masks.kept + 1
+    assert float(scores.max()) <= 1
 
 
 def test_layers_left_out_are_walked_through(convnet):
@@ -188,19 +197,17 @@ def test_bad_input(convnet):
 
 def test_an_identity_shortcut_skips_no_block_and_a_convolution_shortcut_replaces_two_layers_half_the_time():
     net = pm.network("resnet-20", input_shape=(3, 8, 8), classes=10)
-    weights = {name: weight.detach().double().abs() for name, weight in prunable(net).items()}
+    weights = {name: weight.detach() for name, weight in prunable(net).items()}
     everything = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
     wiring = wire(net, call, (3, 8, 8))
     lengths = []
     for seed in range(60):
         walks = Walks(wiring, weights, everything, generator(seed, "test"))
         walks.go(1)
-        met = torch.cat(list(walks.first_met().values()))
-        met = met[met != NEVER].sort().values
-        # One walk forward, from time 0, and one backward, later by more than a walk is long.
-        assert met.diff().max() > 20
-        gap = int(met.diff().argmax()) + 1
-        lengths += [gap, len(met) - gap]
+        ranks = walks.first_met()
+        # The walk forward ends in the last layer, where the one backward begins, unless with the same weight.
+        last = int(ranks["fc.weight"].min()) + 1
+        lengths += [last, walks.met - last]
     # 20 layers, less one (two convolutions, plus one shortcut) at each of two changes of resolution. Where both
     # walks of a pair meet one weight, the second counts it no more.
     counts = torch.tensor(lengths).bincount(minlength=21)

@@ -1,31 +1,30 @@
-"""Finding places among ascending numbers, cell by cell, against a search of all of them."""
+"""Walks: the order in which they rank, and how many weights they take. What they meet is tested in test_phew.py."""
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prunemark.methods.walks import _Ascending
-
-SOURCE = torch.Generator().manual_seed(0)
-
-
-def uniform(*shape):
-    return torch.rand(*shape, generator=SOURCE, dtype=torch.float64)
+from prunemark.methods.walks import Walks, in_order
+from prunemark.methods.wiring import Call, Wiring
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        uniform(10_000).cumsum(0),
-        uniform(10_000).pow(40).cumsum(0),  # most of them in few cells
-        torch.cat([torch.zeros(500, dtype=torch.float64), torch.ones(2, dtype=torch.float64).cumsum(0)]),
-        torch.cat([torch.linspace(0, 1e-9, 300, dtype=torch.float64), torch.tensor([1e9])]),
-        uniform(600_000).mul(9).floor().cumsum(0),  # ties, and more than one piece
-        torch.tensor([0.3], dtype=torch.float64),
-    ],
-    ids=["even", "skewed", "ties", "far apart", "whole numbers", "one"],
+@given(
+    numbers=st.lists(st.integers(0, 9) | st.integers(0, 2**31 - 1), max_size=40),
+    seed=st.integers(0, 99),
+    piece=st.integers(1, 50),
 )
-def test_places_are_those_that_searching_all_numbers_finds(numbers):
-    among = numbers[torch.randint(len(numbers), (2000,), generator=SOURCE)]
-    points = torch.cat([uniform(2000) * numbers[-1], among, among.nextafter(among + 1), numbers[-1:] + 1])
-    expected = torch.searchsorted(numbers, points, right=True)
-    assert torch.equal(_Ascending(numbers).places(points), expected)
+def test_in_order_is_a_stable_sort_of_what_is_meant(numbers, seed, piece):
+    values = torch.tensor(numbers, dtype=torch.int32)
+    meant = torch.rand(len(values), generator=torch.Generator().manual_seed(seed)) < 0.7
+    places = meant.nonzero().squeeze(1)
+    expected = places[values[places].argsort(stable=True)]
+    pieces = zip(values.split(piece), meant.split(piece), strict=True)
+    assert torch.equal(in_order(pieces, count=len(places)), expected)
+
+
+def test_more_weights_than_there_are_ranks_for():
+    some = torch.ones(40_000, dtype=torch.bool)
+    call = Call(layer="fc.weight", shape=(40_000, 40_000, 1), groups=1, from_input=some, to_output=some)
+    with pytest.raises(ValueError, match="at most 1,000,000,000 weights; this network has 1,600,000,000"):
+        Walks(Wiring(calls=(call,), wires={}), {}, {}, torch.Generator())

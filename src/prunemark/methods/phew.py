@@ -1,14 +1,17 @@
 """PHEW: paths with higher edge weights (Patil & Dovrolis 2021, arXiv 2010.11354)."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from prunemark.methods.problem import Problem
-from prunemark.methods.walks import NEVER, Walks
+from prunemark.methods.walks import NEVER, NO_PATH, Walks, in_order
 from prunemark.methods.wiring import wire
 from prunemark.prunable import prunable
+
+_PIECE = 262_144  # weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,40 +52,45 @@ class Phew:
             raise ValueError(f"coverage is a fraction in (0, 1]; got {self.coverage!r}")
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
-        """Scores in float64: in (0, 1] on input-output paths, in (-1, 0] elsewhere, -1 where pruned already.
+        """Scores in float32, all different: in (0, 1] on input-output paths, in (-1, 0) elsewhere, -1 where pruned.
+
+        They fall in equal steps of their binary representation, in which there are a billion numbers below 1.
 
         Raises:
-            ValueError: the shape of an example is not known; a weight is not finite; or units cannot be followed
-                (see `prunemark.methods.wiring.wire`).
+            ValueError: the shape of an example is not known; a weight is not finite; units cannot be followed
+                (see `prunemark.methods.wiring.wire`); or there are more than 10^9 weights.
         """
         if problem.input_shape is None:
             raise ValueError("PHEW walks from the input: pass input_shape= (without the batch axis) or data=")
         names = {id(weight): name for name, weight in problem.weights.items()}
-        layers = prunable(problem.model)
-        magnitudes = {layer: weight.detach().cpu().abs() for layer, weight in layers.items()}
-        kept = {
-            layer: problem.masks[names[id(weight)]].cpu() if id(weight) in names else torch.ones(weight.shape).bool()
-            for layer, weight in layers.items()
+        layers = {layer: (weight, names.get(id(weight))) for layer, weight in prunable(problem.model).items()}
+        # The caller's own weights where possible, so that nothing holds on to the copy's, which `wire` lets go of.
+        weights = {
+            layer: weight.detach() if name is None else problem.initial[name]
+            for layer, (weight, name) in layers.items()
         }
-        for layer, magnitude in magnitudes.items():
-            if not magnitude.isfinite().all():
+        kept = {
+            layer: torch.ones(weight.shape, dtype=torch.bool) if name is None else problem.masks[name].cpu()
+            for layer, (weight, name) in layers.items()
+        }
+        for layer, weight in weights.items():
+            if not weight.isfinite().all():
                 raise ValueError(f"weights of {layer} are not finite")
-        device = next(iter(layers.values())).device
-        scored = {names[id(weight)]: layer for layer, weight in layers.items() if id(weight) in names}
-        wiring = wire(problem.model, problem.forward, problem.input_shape)
-        for layer, weight in layers.items():
-            weight.data = magnitudes[layer]  # lets go of what `wire` has overwritten
-        walks = Walks(wiring, magnitudes, kept, problem.generator("phew"))
+        layer_of = {name: layer for layer, (_, name) in layers.items()}
+        ranked = [layer_of[name] for name in problem.weights]
+        walks = Walks(
+            wire(problem.model, problem.forward, problem.input_shape), weights, kept, problem.generator("phew")
+        )
         self._walk(walks)
-        met, on_path = walks.first_met(), walks.on_path()
+        first_met, met = walks.first_met(), walks.met
         del walks
-        flat = [
-            torch.cat([values.pop(scored[name]).flatten() for name in problem.weights])
-            for values in (met, on_path, kept, magnitudes)
-        ]
-        scores = _scores(*flat).to(device)
+        ranks = torch.cat([first_met.pop(layer) for layer in ranked])
+        scores = _scores(ranks, met, [(kept[layer], weights[layer]) for layer in ranked])
         pieces = scores.split([weight.numel() for weight in problem.weights.values()])
-        return {name: piece.view_as(problem.weights[name]) for name, piece in zip(problem.weights, pieces, strict=True)}
+        return {
+            name: piece.view_as(weight).to(problem.initial[name].device)
+            for (name, weight), piece in zip(problem.weights.items(), pieces, strict=True)
+        }
 
     def _walk(self, walks: Walks) -> None:
         live, met = walks.live, 0
@@ -97,20 +105,39 @@ class Phew:
             walks.go_through_the_rest()
 
 
-def _scores(met: Tensor, on_path: Tensor, kept: Tensor, magnitude: Tensor) -> Tensor:
-    """Ranks as scores: first what walks met, in order; then the other weights on paths; then those on none."""
-    groups = [
-        ((met != NEVER), met, False),
-        (on_path & (met == NEVER), magnitude, True),
-        (kept & ~on_path, magnitude, True),
-    ]
-    scores = torch.full(met.shape, -1.0, dtype=torch.float64)
-    rank = 0
-    for members, key, largest_first in groups:
-        where = members.nonzero().squeeze(1)
-        ranked = where[key[where].argsort(stable=True, descending=largest_first)]
-        ranks = rank + torch.arange(len(ranked), dtype=torch.float64)
-        scores[ranked] = 1 - ranks / len(met)
-        rank += len(ranked)
-    scores[kept & ~on_path] -= 1
-    return scores
+def _scores(ranks: Tensor, met: int, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Scores in the place of ranks: first what walks met; then the other weights on paths, by |w|; then those on none.
+
+    Args:
+        ranks: int32, below `met`, NEVER or NO_PATH; of all layers, one after the other. Overwritten.
+        met: one more than the largest rank.
+        layers: for each which weights are kept, and their values.
+    """
+
+    def pieces() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        sizes = [weight.numel() for _, weight in layers]
+        for part, (kept, weight) in zip(ranks.split(sizes), layers, strict=True):
+            flat = (part, kept.flatten(), weight.flatten())
+            yield from zip(*(values.split(_PIECE) for values in flat), strict=True)
+
+    def by_magnitude(which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        count = sum(int(which(rank, kept).count_nonzero()) for rank, kept, _ in pieces())
+        keys = ((_LARGEST - _bits(weight.abs().cpu()), which(rank, kept)) for rank, kept, weight in pieces())
+        return in_order(keys, count=count)
+
+    unmet = by_magnitude(lambda rank, _: rank == NEVER)
+    on_no_path = by_magnitude(lambda rank, kept: kept & (rank == NO_PATH))
+    ranks[unmet] = torch.arange(met, met + len(unmet), dtype=torch.int32)
+    step = (_ONE - _TINY) // max(1, met + len(unmet) + len(on_no_path))
+    for rank in ranks.split(_PIECE):
+        rank.copy_(torch.where(rank == NO_PATH, _MINUS_ONE, _ONE - step * rank))
+    ranks[on_no_path] = _MINUS_ONE - _ONE + _TINY + step * torch.arange(len(on_no_path), dtype=torch.int32)
+    return ranks.view(torch.float32)
+
+
+def _bits(numbers: Tensor) -> Tensor:
+    """The representations of numbers in float32 as int32: in the order of the numbers where these are positive."""
+    return numbers.float().view(torch.int32)
+
+
+_TINY, _ONE, _MINUS_ONE, _LARGEST = _bits(torch.tensor([2.0**-126, 1, -1, float("inf")])).tolist()

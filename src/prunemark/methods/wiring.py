@@ -65,7 +65,8 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
     padding, slicing, addition (shortcuts), concatenation and gating.
 
     Args:
-        model: a private copy, which is moved to float64 on the CPU, its normalisation made positive.
+        model: a private copy, which is moved to float64 on the CPU, its normalisation made positive; its layers'
+            weights are let go of.
         forward: (model, inputs) -> outputs.
         input_shape: shape of one example, without the batch axis.
 
@@ -103,9 +104,15 @@ class _Probe:
     _codes: int = 1
 
     def __post_init__(self) -> None:
-        self.model.to("cpu", torch.float64).eval()
         self._layers = _layers(self.model)
+        # What layers compute is replaced, so that their weights need no more than a shape.
+        shapes = {layer: layer.weight.shape for layer in self._layers}
+        for layer in shapes:
+            layer.weight.data = torch.empty(0, device=layer.weight.device)
+        self.model.to("cpu", torch.float64).eval()
         _make_positive_(self.model)
+        for layer, shape in shapes.items():
+            layer.weight.data = torch.ones((), dtype=torch.float64).expand(shape)
 
     def run(self, source: int | None) -> None:
         """One pass, in which the outputs of call `source`, or the model's input, carry derivatives."""
@@ -225,7 +232,7 @@ def _noticeable(tangent: Tensor) -> Tensor:
     return size > _NOISE * size.max()
 
 
-def _layers(model: nn.Module) -> dict[nn.Module, str]:
+def _layers(model: nn.Module) -> dict[_Layer, str]:
     """The linear maps and convolutions with a prunable weight -> the weight's name."""
     weights = prunable(model)
     for name in weights:
