@@ -1,12 +1,15 @@
 """What the shipped studies cost: training steps, and hours worked out from the measured time of a step.
 
-    .venv/bin/python benchmarks/studies.py [--scale paper|laptop] [--device cpu|cuda] [--tflops 10]
+    .venv/bin/python benchmarks/studies.py [--scale paper|laptop] [--device cpu|cuda]
 
 The time of a training step of the dense network is measured on random images of the data set's shape (on a CPU with
 one thread, and scaled up where a batch is larger than 2 million values); a study's hours are its cost in such steps
-times that. So with `--device cuda` they are hours of that GPU. The last column is no measurement: it is the study's
-arithmetic (three times the multiply-adds of a forward pass for each example of each step, two operations each) at a
-sustained rate that `--tflops` assumes. Masked networks train in dense arithmetic.
+times that. So with `--device cuda` they are hours of that GPU.
+
+The last two columns are hours of GPUs that need not be at hand. They start from a step that NVIDIA measured on them,
+ResNet-50 v1.5 on ImageNet with PyTorch, and take other networks' steps to be faster or slower as their arithmetic is
+(three times the multiply-adds of a forward pass for each example): too fast for small networks, whose steps are mostly
+starting kernels. Masked networks train in dense arithmetic.
 """
 
 import argparse
@@ -19,6 +22,10 @@ from prunemark.study.files import studies
 from prunemark.study.plan import plan
 from prunemark.study.preflight import stand_in, time_step
 from prunemark.study.spec import Study
+
+# Training images a second of ResNet-50, one GPU: NVIDIA/DeepLearningExamples, README of
+# PyTorch/Classification/ConvNets/resnet50v1.5, pytorch-21.03; V100 32 GB in float32, A100 80 GB in TF32.
+IMAGES_PER_SECOND = {"V100": 356, "A100": 938}
 
 
 def operations_per_example(study: Study) -> float:
@@ -34,12 +41,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="paper", choices=("paper", "laptop"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--tflops", type=float, default=10.0, help="assumed sustained rate for the last column")
     options = parser.parse_args()
     print(f"{platform.machine()}, torch {torch.__version__}, {options.device}, one thread")
-    print(
-        f"{'study':<38}{'trials':>8}{'steps':>13}{'ms a step':>12}{'hours':>13}{f'at {options.tflops:g} TFLOP/s':>16}"
-    )
+    gpus = "".join(f"{f'{gpu} hours':>13}" for gpu in IMAGES_PER_SECOND)
+    print(f"{'study':<38}{'trials':>8}{'steps':>13}{'ms a step':>12}{'hours':>13}{gpus}")
+    reference = operations_per_example(Study.load("paper/resnet-50"))
     measured: dict[tuple[str, str], tuple[float, float]] = {}
     for name in studies():
         if not name.startswith(f"{options.scale}/"):
@@ -52,9 +58,10 @@ def main() -> None:
         step_seconds, operations = measured[setting]
         job_plan = plan(study)
         hours = sum(job.cost for job in job_plan.jobs) * step_seconds / 3600
-        assumed = job_plan.steps * study.full_recipe.batch_size * operations / (options.tflops * 1e12) / 3600
+        images = job_plan.steps * study.full_recipe.batch_size * operations / reference
+        gpus = "".join(f"{images / rate / 3600:>13,.1f}" for rate in IMAGES_PER_SECOND.values())
         size = f"{len(job_plan.trials):>8,}{job_plan.steps:>13,}"
-        print(f"{name:<38}{size}{1000 * step_seconds:>12,.1f}{hours:>13,.1f}{assumed:>16,.1f}", flush=True)
+        print(f"{name:<38}{size}{1000 * step_seconds:>12,.1f}{hours:>13,.1f}{gpus}", flush=True)
 
 
 if __name__ == "__main__":

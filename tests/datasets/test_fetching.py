@@ -183,7 +183,11 @@ def test_a_folder_of_images_serves_instead_of_the_archive(tmp_path: Path, server
     assert [(report.expected, report.found) for report in reports] == [("12 images",) * 2, ("5 images",) * 2]
     (tmp_path / "tiny-imagenet-200/train/n01/images/n01_2.JPEG").unlink()
     report = verify("tinyimagenet", data_dir=tmp_path)[0]
-    assert (report.state, report.expected, report.found) == ("damaged", "12 images", "11 images")
+    assert (report.state, report.expected, report.found) == ("incomplete", "12 images", "11 images")
+    for name in ("n01_2", "one_too_many"):
+        (tmp_path / f"tiny-imagenet-200/train/n01/images/{name}.JPEG").touch()
+    report = verify("tinyimagenet", data_dir=tmp_path)[0]
+    assert (report.state, report.found) == ("damaged", "13 images")
     assert not server.requests
 
 

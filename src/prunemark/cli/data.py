@@ -69,6 +69,6 @@ def _tell(reports: "Iterable[FileReport]", *, nothing: str) -> None:
 
 
 def _line(report: "FileReport") -> str:
-    if report.state == "damaged":
-        return f"damaged  {report.name}  expected {report.expected}, found {report.found} in {report.path}"
+    if report.state in ("damaged", "incomplete"):
+        return f"{report.state}  {report.name}  expected {report.expected}, found {report.found} in {report.path}"
     return f"{report.state:<8} {report.name}{f'  {report.path}' if report.path else ''}"

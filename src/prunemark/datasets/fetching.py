@@ -22,7 +22,7 @@ from prunemark.datasets.files import (
 from prunemark.datasets.sources import SOURCES
 from prunemark.registry import find
 
-State = Literal["present", "missing", "damaged"]
+State = Literal["present", "missing", "incomplete", "damaged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class FileReport:
 
     Attributes:
         name: the file's name, or a pattern of images.
-        state: present (and verified), missing or damaged.
+        state: present (and verified), missing, incomplete (a folder with too few images) or damaged.
         path: where it lies; None if it is missing.
         expected: its checksums, or the number of images.
         found: what was found instead or as expected; "" if it is missing.
@@ -141,5 +141,7 @@ def _counted(folder: Path | None, images: ImageFolder, pattern: str) -> FileRepo
     if folder is None:
         return FileReport(name=pattern, state="missing", path=None, expected=words, found="")
     count = sum(1 for _ in folder.glob(pattern))
-    state = "present" if count == expected else "damaged" if count else "missing"
+    state: State = "present" if count == expected else "damaged"
+    if count < expected:
+        state = "incomplete" if count else "missing"
     return FileReport(name=pattern, state=state, path=folder, expected=words, found=f"{count:,} images")

@@ -93,10 +93,8 @@ def run(
     job_plan = plan(study)
     with contextlib.ExitStack() as stack:
         store = None
-        if not dry_run:
-            store = stack.enter_context(Store.writing(out))
-        elif Store.is_in(out):
-            store = stack.enter_context(Store.reading(out))
+        if Store.is_in(out):
+            store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
         jobs = pending(job_plan, store.finished(), store.has_artifact) if store else list(job_plan.jobs)
         skipped = len(job_plan.jobs) - len(jobs)
         step_seconds, fingerprint = 0.0, ""
@@ -119,8 +117,10 @@ def run(
                     device=device,
                 )
             )
-        if dry_run or store is None:
+        if dry_run:
             return RunSummary(done=0, failed=0, skipped=skipped, left=len(jobs), seconds=time.perf_counter() - began)
+        # A new folder only now, so that a study with problems leaves none behind.
+        store = store or stack.enter_context(Store.writing(out))
         if not jobs:
             store.begin(job_plan)
             return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
