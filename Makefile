@@ -32,7 +32,7 @@ lint: .venv/dev
 	.venv/bin/pyright
 
 docs: .venv/dev
-	.venv/bin/mkdocs build --strict --quiet --site-dir .venv/site
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --site-dir .venv/site
 
 check: lint test docs
 

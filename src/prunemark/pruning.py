@@ -57,7 +57,8 @@ def score(
             given as model(*inputs), a dict as model(**inputs).
         seed: names all random choices: the examples, the order of a shuffling DataLoader, random scores, dropout.
         input_shape: shape of one example without the batch axis, for methods that need no data.
-        include, exclude: which weights are prunable, as in `prunemark.prunable.prunable`.
+        include: which weights are prunable, as in `prunemark.prunable.prunable`.
+        exclude: which of them are not.
         loss: (outputs, targets) -> scalar mean loss.
         forward: (model, inputs) -> outputs.
         within: score the subnetwork of these masks.

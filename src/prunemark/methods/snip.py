@@ -47,8 +47,7 @@ class SnipMilAd:
     afresh (Xavier normal) before scoring, though the network is then trained from its own.
 
     Attributes:
-        redraw: False scores the network's own weights.
-        The others are those of `Snip`.
+        redraw: False scores the network's own weights. The other options are those of `Snip`.
     """
 
     rounds: int = 1
