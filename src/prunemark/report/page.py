@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prunemark.atomic import write_atomically
 from prunemark.report import curves, theme, words
 from prunemark.report.curves import sparsity_text
 from prunemark.report.figure import Figure, slug, vega_lite_version
@@ -115,9 +116,7 @@ def write_report(
         ranges=[ranges_view(name, found) for name, found in by_subject.items()],
         ranges_figure=None if chart is None else _drawn(chart, folder, number),
     )
-    partial = out.with_name(f".{out.name}.part")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(out)
+    write_atomically(out, page.encode())
     return out
 
 
