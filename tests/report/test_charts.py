@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from prunemark.report import charts
+from prunemark.report import charts, theme
 from prunemark.report.families import families
 from prunemark.stats import Ranges, ranges
 from tests.report.conftest import BENCHMARKS, METHODS, SPARSITIES, frame, make_results, row
@@ -168,15 +168,17 @@ def test_variants_are_lines_and_families_are_panels() -> None:
     )
     kin = families(table.method.unique(), {odd: "snip"})
     chart = charts.variant_panels(table, families=kin, **WORDS)
+    panels = chart.to_dict()["concat"]
+    assert [panel["title"]["text"] for panel in panels] == ["SNIP", "GraSP"]
     found = [v for v in values(chart) if "line" in v]
     assert {(v["panel"], v["line"]) for v in found} == {
-        ("SNIP", "SNIP"), ("SNIP", odd), ("GraSP", "grasp:reversed"), ("GraSP", "graspabs"),
+        ("SNIP", theme.ITSELF), ("SNIP", "1 <b>per</b> class's %"), ("GraSP", "reversed"), ("GraSP", "graspabs"),
     }  # fmt: skip
     assert len(found) == 4 * 2
     mine = table.query("method == 'graspabs' and sparsity == 0.9 and prune_at == '0ep' and ablation == 'unmodified'")
     (datum,) = (v for v in found if (v["line"], v["sparsity"]) == ("graspabs", "90 %"))
     assert datum["mean"] == pytest.approx(100 * mine.test_accuracy.mean(), abs=1e-3)
-    assert {v["panel"] for v in values(chart) if "dense" in v} == {"SNIP", "GraSP"}
+    assert sum("dense" in v for v in values(chart)) == 2
     assert charts.variant_panels(table, families={}, **WORDS) is None
 
 
@@ -184,7 +186,25 @@ def test_a_variant_that_failed_leaves_the_others() -> None:
     rows = [row(sparsity=s) for s in (0.5, 0.9)]
     rows += [row(method="snip:official", sparsity=s, status="failed", test_accuracy=math.nan) for s in (0.5, 0.9)]
     chart = charts.variant_panels(frame(rows), families={"snip": ["snip", "snip:official"]}, **WORDS)
-    assert {v["line"] for v in values(chart)} == {"SNIP"}
+    assert {v["line"] for v in values(chart)} == {theme.ITSELF}
+
+
+def test_a_variant_that_collapses_leaves_the_frame_of_its_panel_only() -> None:
+    accuracies = {"snip": 0.97, "snip:official": 0.9, "synflow": 0.97, "synflow, 1 round": 0.1}
+    rows = [row(method=m, sparsity=s, test_accuracy=a) for m, a in accuracies.items() for s in (0.5, 0.9)]
+    kin = {"snip": ["snip", "snip:official"], "synflow": ["synflow", "synflow, 1 round"]}
+    snip, synflow = charts.variant_panels(frame(rows), families=kin, **WORDS).to_dict()["concat"]
+    domains = [
+        {
+            tuple(layer["encoding"]["y"]["scale"].get("domain", ()))
+            for layer in panel["layer"]
+            if "y2" in layer["encoding"]
+        }
+        for panel in (snip, synflow)
+    ]
+    assert domains[0] == {()}
+    ((low, high),) = domains[1]
+    assert 10 < low < 97 < high
 
 
 def test_the_frame_is_on_every_layer_and_clips_what_leaves_it() -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from prunemark.methods import METHODS
-from prunemark.report.families import families
+from prunemark.report.families import families, variants
+from prunemark.report.theme import ITSELF
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,20 @@ def test_what_the_table_of_methods_holds() -> None:
         "grasp": ["grasp", "grasp:halves", "grasp:reversed", "graspabs"],
         "synflow": ["synflow", "synflow:synaptic-flow"],
     }
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        (
+            "snip",
+            {"snip": ITSELF, "snip, 10 rounds": "10 rounds", "snip:official": "official", "iter-snip": "iter-snip"},
+        ),
+        ("grasp", {"grasp:reversed": "reversed", "graspabs": "graspabs", "grasping, slowly": "grasping, slowly"}),
+        ("snip", {"snip, official": "snip, official", "snip:official": "snip:official", "snip": ITSELF}),
+        ("snip", {"snip, 10 rounds": "snip, 10 rounds", "10 rounds": "10 rounds"}),
+        ("m.py:f", {"mine": "mine", "m.py:f": ITSELF}),
+    ],
+)
+def test_variants_within_their_family(family: str, names: dict[str, str]) -> None:
+    assert variants(family, names) == names

@@ -30,13 +30,12 @@ def test_benchmarks_of_one_kind_share_a_look_and_no_method_has_it() -> None:
     assert rewound.colour == styles["lottery-rewinding"].colour
 
 
-def test_no_two_variants_of_a_family_share_a_colour() -> None:
-    kin = {"grasp": ["grasp", "grasp:halves", "grasp:reversed", "graspabs", "a", "b"], "snip": ["x", "y", "snip"]}
-    styles = theme.family_styles(kin)
-    assert list(styles) == [*kin["grasp"], *kin["snip"]]
-    for members in kin.values():
-        assert len({styles[name].colour for name in members}) == len(members)
-    assert styles["grasp"] == theme.series_styles(["grasp"])["grasp"]
+def test_variants_have_colours_of_their_own_and_the_method_itself_comes_first() -> None:
+    names = ["10 rounds", "100 rounds", theme.ITSELF, "reversed", "1 example", "100 examples", "halves", "1 round"]
+    styles = theme.variant_styles(names)
+    assert list(styles) == [theme.ITSELF, *(name for name in names if name != theme.ITSELF)]
+    assert len({style.colour for style in styles.values()}) == len(names)
+    assert (styles[theme.ITSELF].colour, styles[theme.ITSELF].dash) == (theme.INK, theme.SOLID)
 
 
 def _luminance(colour: str) -> float:

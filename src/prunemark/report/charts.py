@@ -6,6 +6,7 @@ bands and bars reach from the worst replicate to the best. What collapses runs o
 all else, see `curves.frame`. Each function returns None where there is nothing to draw.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +14,7 @@ import altair as alt
 
 from prunemark.report import curves, marks, theme
 from prunemark.report.curves import Point
+from prunemark.report.families import variants
 from prunemark.stats import Ranges
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ Draw: TypeAlias = Callable[[str, str], marks.AnyChart | None]
 """Draws a chart under a title and a subtitle."""
 
 WIDTH, HEIGHT = 640, 380
-PANEL_WIDTH, PANEL_HEIGHT = 260, 190
+PANEL_WIDTH, NARROW_PANEL_WIDTH, PANEL_HEIGHT = 260, 205, 190
 _TICKS, _PANEL_TICKS = 10, 5
 
 
@@ -85,18 +87,39 @@ def variant_panels(
 ) -> marks.AnyChart | None:
     """Accuracy against sparsity of the variants of one method: a panel a family, a line a variant (E6).
 
+    A variant looks the same in all panels. Each panel has its own scale of accuracy, from which variants that classify
+    less than half of the test set may run out.
     `families` are the methods' labels by family, as `prunemark.report.families.families` finds them.
     """
     cells = curves.points(results)
-    home = {label: theme.label(family) for family, labels in families.items() for label in labels}
-    shown = [p for p in curves.earliest(cells) if _is_unmodified(p) and not p.cell.benchmark and p.series in home]
+    mine = [point for point in curves.earliest(cells) if _is_unmodified(point) and not point.cell.benchmark]
+    names = {label: name for family, labels in families.items() for label, name in variants(family, labels).items()}
+    shown = [point for point in mine if point.series in names]
     if not shown:
         return None
-    present = {point.series for point in shown}
-    styles = theme.family_styles({f: [x for x in labels if x in present] for f, labels in families.items()})
-    panels = [panel for panel in dict.fromkeys(home.values()) if any(home[p.series] == panel for p in shown)]
-    values = [marks.value(point, styles[point.series], panel=home[point.series]) for point in shown]
-    return _panels(cells, shown, values, panels, styles, ranges, legend="variant", title=title, subtitle=subtitle)
+    styles = theme.variant_styles(names[point.series] for point in shown)
+    x = marks.remaining_weights([point.cell.sparsity for point in shown], styles, ticks=_PANEL_TICKS)
+    dense = curves.dense(cells)
+    panels: list[marks.AnyChart] = []
+    for family, labels in families.items():
+        members = [point for point in shown if point.series in labels]
+        if not members:
+            continue
+        values = [marks.value(point, styles[names[point.series]], panel=theme.label(family)) for point in members]
+        values += marks.matching_band(ranges, x, [point.cell.sparsity for point in members])
+        values += [dense_value(dense)] if dense else []
+        frame = curves.frame([*members, *([dense] if dense else [])], may_leave=curves.collapsed)
+        layers = marks.band(alt.Chart(), x)
+        layers += marks.lines(alt.Chart(), x, styles, legend="variant", over="sparsity:sparsity", frame=frame)
+        layers += marks.dense_rule(alt.Chart(), frame)
+        heading = alt.TitleParams(theme.label(family), fontSize=14)
+        panel = alt.layer(*layers, data=marks.data(values), title=heading)
+        panels.append(panel.properties(width=NARROW_PANEL_WIDTH, height=PANEL_HEIGHT))
+    with warnings.catch_warnings():
+        # That a click on the legend picks out one line in all panels is what is wanted.
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
+        side_by_side = alt.concat(*panels, columns=3)
+    return marks.finish(side_by_side, title, subtitle)
 
 
 def _panels(

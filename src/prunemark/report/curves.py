@@ -1,7 +1,7 @@
 """A results table reduced to what charts and tables show: one point a cell, with the spread over replicates."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -96,13 +96,25 @@ def pruned(cells: Iterable[C]) -> list[C]:
     return [point for point in cells if point.cell.method != "dense"]
 
 
-def frame(shown: Sequence[Point]) -> tuple[float, float] | None:
+def random_or_inverted(point: Point) -> bool:
+    """Whether a point is of random pruning or an inverted ranking, which run out of the paper's figures too."""
+    return point.cell.method == "random" or point.cell.ablation == "invert"
+
+
+def collapsed(point: Point) -> bool:
+    """Whether a point is below 50 %: most of its subnetworks have learnt little."""
+    return point.mean < 50
+
+
+def frame(
+    shown: Sequence[Point], *, may_leave: Callable[[Point], bool] = random_or_inverted
+) -> tuple[float, float] | None:
     """The accuracies that a chart is about, in percent, where a few lines that collapse would squeeze all others.
 
-    Random pruning and inverted rankings may run out of the frame, as they do in the paper's figures; everything else
-    lies within, worst and best replicates included. None where that would spare less than a third of the height.
+    Points that `may_leave` run out of the frame; everything else lies within, worst and best replicates included. None
+    where that would spare less than a third of the height.
     """
-    inside = [p for p in shown if p.cell.method != "random" and p.cell.ablation != "invert"]
+    inside = [point for point in shown if not may_leave(point)]
     if not inside:
         return None
     low, high = min(p.low for p in inside), max(p.high for p in inside)

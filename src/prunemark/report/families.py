@@ -1,9 +1,11 @@
 """Which of a study's methods are variants of one another."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from prunemark.registry import is_file_reference
+from prunemark.report.theme import ITSELF
 
 # Variants whose names do not begin with their family's.
 _FAMILIES = {"graspabs": "grasp", "iter-snip": "snip"}
@@ -23,6 +25,28 @@ def families(labels: Iterable[str], methods: Mapping[str, str] | None = None) ->
     for label in dict.fromkeys(labels):
         found.setdefault(_family((methods or {}).get(label, label)), []).append(label)
     return {family: members for family, members in found.items() if len(members) > 1}
+
+
+def variants(family: str, labels: Iterable[str]) -> dict[str, str]:
+    """What a family's members are called within it: label -> variant, each different.
+
+    "snip, 10 rounds" and "snip:official" are "10 rounds" and "official" of SNIP, and "snip" is ITSELF, so that what
+    is the same in several families has one name. Other labels stay as they are.
+    """
+    given = list(dict.fromkeys(labels))
+    short = {label: _within(family, label) for label in given}
+    counts = Counter(short.values())
+    return {label: name if counts[name] == 1 else label for label, name in short.items()}
+
+
+def _within(family: str, label: str) -> str:
+    if label == family:
+        return ITSELF
+    for separator in (", ", ":"):
+        start, _, rest = label.partition(separator)
+        if start == family and rest:
+            return rest
+    return label
 
 
 def _family(name: str) -> str:

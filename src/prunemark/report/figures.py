@@ -36,13 +36,17 @@ class _Study:
     replicates: str
 
     @property
-    def spread(self) -> str:
+    def marks(self) -> str:
         one = len({point.cell.sparsity for point in self.first}) == 1
         how = "bars reach" if one else "shaded"
         return (
             f"Points are means over {self.replicates}, {how} from the worst replicate to the best; "
-            f"dotted: the dense network.{self._out_of_frame}"
+            "dotted: the dense network."
         )
+
+    @property
+    def spread(self) -> str:
+        return self.marks + self._out_of_frame
 
     @property
     def _out_of_frame(self) -> str:
@@ -231,7 +235,8 @@ def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None
         "variants",
         "Variants of a method",
         study.how,
-        f"One panel a method, one line a variant, all on one scale. {study.spread} {study.band}",
+        f"One panel a method, each on its own scale of accuracy; one line a variant. Variants that fall below half of "
+        f"the test set run out of the frame where they would squeeze the others. {study.marks} {study.band}",
         lambda title, subtitle: charts.variant_panels(
             study.results, families=kin, ranges=study.ranges, title=title, subtitle=subtitle
         ),

@@ -16,7 +16,7 @@ ACCURACY = "test accuracy (%)"
 _ROOM_FOR_A_NAME = 20
 _LINE = "line:N"
 
-AnyChart: TypeAlias = alt.LayerChart | alt.FacetChart
+AnyChart: TypeAlias = alt.LayerChart | alt.FacetChart | alt.ConcatChart
 
 
 @dataclass(frozen=True, kw_only=True)

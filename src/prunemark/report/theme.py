@@ -1,6 +1,6 @@
 """How prunemark's charts look: one colour, dash and shape for one thing, in every chart."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +61,9 @@ _ABLATIONS = {
     "reinit": Style(label="reinitialised", colour=ORANGE, dash=DOTTED, shape="triangle-up"),
     "invert": Style(label="inverted", colour=PURPLE, dash=DASH_DOT, shape="diamond"),
 }
+ITSELF = "the method itself"
+"""What a variant is called that differs in nothing from the method."""
+
 _SPARE_COLOURS = (SKY, VERMILION, BLUE, GREEN, PURPLE, ORANGE)
 _SPARE_DASHES = (DASH_DOT, DASHED, DOTTED, LONG)
 _SPARE_SHAPES = ("triangle-left", "square", "diamond", "circle", "triangle-up")
@@ -98,15 +101,17 @@ def _benchmark(name: str) -> Style | None:
     return replace(style, label=f"{style.label} ({step})") if style and step else style
 
 
-def family_styles(families: Mapping[str, Sequence[str]]) -> dict[str, Style]:
-    """Styles for a chart with a panel a family: no two lines of a panel share a colour while there are enough."""
-    found = series_styles(name for members in families.values() for name in members)
-    for members in families.values():
-        used = {_METHODS[name].colour for name in members if name in _METHODS}
-        free = [colour for colour in (INK, *_SPARE_COLOURS) if colour not in used]
-        for at, name in enumerate(name for name in members if name not in _METHODS):
-            found[name] = replace(found[name], colour=free[at % len(free)])
-    return {name: found[name] for members in families.values() for name in members}
+def variant_styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each variant, in the order given: ITSELF as plain as can be, every other with a look of its own."""
+    given = list(dict.fromkeys(names))
+    others = [name for name in given if name != ITSELF]
+    styles = series_styles(others)
+    # Grey is free: random pruning has no variants.
+    colours = (*_SPARE_COLOURS, GREY)
+    for at, name in enumerate(others):
+        styles[name] = replace(styles[name], colour=colours[at % len(colours)])
+    styles[ITSELF] = Style(label=ITSELF, colour=INK, dash=SOLID)
+    return {name: styles[name] for name in sorted(given, key=lambda name: name != ITSELF)}
 
 
 def ablation_styles(names: Iterable[str]) -> dict[str, Style]:
