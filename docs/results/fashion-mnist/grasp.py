@@ -2,9 +2,10 @@
 
     python grasp.py
 
-For 48.8 % sparsity, means over three initialisations of LeNet-300-100 on Fashion-MNIST: the loss on 5,000 training
-images before training, the squared norm of its gradient with respect to the kept weights, and the largest eigenvalue of
-its Hessian there (by 30 power iterations); gradient descent is stable for learning rates below 2 / eigenvalue.
+For 48.8 % sparsity, and for 79 % with GraSP in rounds, means over three initialisations of LeNet-300-100 on
+Fashion-MNIST: the loss on 5,000 training images before training, the squared norm of its gradient with respect to the
+kept weights, and the largest eigenvalue of its Hessian there (by 30 power iterations); gradient descent is stable for
+learning rates below 2 / eigenvalue.
 """
 
 import torch
@@ -13,7 +14,8 @@ from torch.nn import functional
 
 import prunemark as pm
 
-SPARSITY = 1 - 0.8**3
+AT_ONCE = ("random", "magnitude", "snip", "grasp", "grasp shuffled", "grasp:reversed", "synflow")
+IN_ROUNDS = ("random", "grasp", "grasp 10", "grasp 100", "grasp:reversed", "graspabs", "snip")
 
 
 def sharpness(model: torch.nn.Module, masks: pm.Masks, inputs: Tensor, targets: Tensor) -> tuple[float, float, float]:
@@ -39,17 +41,19 @@ def main() -> None:
     torch.set_num_threads(1)
     data = pm.dataset("fashion-mnist")
     inputs, targets = data.train.inputs[:5000], data.train.targets[:5000]
-    print(f"{'pruned by':<18}{'loss':>8}{'gradient^2':>12}{'sharpness':>11}")
-    for method in ("random", "magnitude", "snip", "grasp", "grasp shuffled", "grasp:reversed", "synflow"):
-        name, _, shuffled = method.partition(" ")
-        found = []
-        for seed in range(3):
-            model = pm.network("lenet-300-100", input_shape=data.input_shape, classes=data.classes, seed=seed)
-            masks = pm.prune(model, name, sparsity=SPARSITY, data=data, seed=seed)
-            masks = pm.shuffle(masks, seed=seed) if shuffled else masks
-            found.append(sharpness(model, masks, inputs, targets))
-        loss, norm, curvature = (sum(values) / len(values) for values in zip(*found, strict=True))
-        print(f"{method:<18}{loss:>8.2f}{norm:>12.2f}{curvature:>11.1f}")
+    for sparsity, methods in ((1 - 0.8**3, AT_ONCE), (1 - 0.8**7, IN_ROUNDS)):
+        print(f"{f'pruned to {100 * sparsity:.1f} %':<18}{'loss':>8}{'gradient^2':>12}{'sharpness':>11}")
+        for method in methods:
+            name, _, how = method.partition(" ")
+            found = []
+            for seed in range(3):
+                model = pm.network("lenet-300-100", input_shape=data.input_shape, classes=data.classes, seed=seed)
+                rounds = int(how) if how.isdigit() else None
+                masks = pm.prune(model, name, sparsity=sparsity, data=data, seed=seed, rounds=rounds)
+                masks = pm.shuffle(masks, seed=seed) if how == "shuffled" else masks
+                found.append(sharpness(model, masks, inputs, targets))
+            loss, norm, curvature = (sum(values) / len(values) for values in zip(*found, strict=True))
+            print(f"{method:<18}{loss:>8.2f}{norm:>12.2f}{curvature:>11.1f}", flush=True)
 
 
 if __name__ == "__main__":
