@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import prunemark as pm
 from prunemark.ablations import (
     CertificateError,
     NoEffectWarning,
@@ -52,6 +53,16 @@ def test_shuffle_is_named_by_seed_and_layer():
     assert not torch.equal(shuffle(masks, seed=1)["a"], shuffle(masks, seed=1)["b"])
     alone = Masks({"b": layer(50, 100)})
     assert torch.equal(shuffle(alone, seed=1)["b"], shuffle(masks, seed=1)["b"])
+
+
+def test_what_was_inverted_before_it_was_shuffled_says_so(convnet):
+    inverted = pm.prune(convnet, "magnitude", sparsity=0.8, invert=True)
+    about = pm.shuffle(pm.shuffle(inverted), seed=1).provenance
+    assert (about["ablation"], about["certificate"]["ablation"], about["method"]) == ("shuffle", "shuffle", "magnitude")
+    assert about["before"]["ablation"] == "shuffle"
+    assert about["before"]["before"] == inverted.provenance
+    assert about["before"]["before"]["certificate"]["ablation"] == "invert"
+    assert "before" not in pm.shuffle(pm.prune(convnet, "magnitude", sparsity=0.8)).provenance
 
 
 def test_a_shuffle_that_cannot_change_anything_warns():

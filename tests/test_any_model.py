@@ -269,7 +269,7 @@ def test_synflow_of_several_inputs_needs_a_forward():
             return self.layer(a) * self.layer(b)
 
     data = [({"a": drawn(4, 2), "b": drawn(4, 2)}, torch.zeros(4, dtype=torch.int64))]
-    with pytest.raises(ValueError, match="pass input_shape="):
+    with pytest.raises(ValueError, match=r"not one tensor: pass forward=.* and its input_shape="):
         pm.score(Two(), "synflow", data=data)
     with pytest.raises(ValueError, match=r"pass forward=.*missing 1 required positional argument"):
         pm.score(Two(), "synflow", input_shape=(2,))

@@ -173,7 +173,8 @@ def test_a_function_that_fails_is_told_before_anything_trains(tmp_path):
     (tmp_path / "mine.py").write_text("def broken(problem):\n    raise RuntimeError('no luck')\n")
     done = prunemark("check", "mine.py:broken", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: check-broken: methods[1]: no luck\n"
+    assert done.stderr.startswith("error: check-broken: methods[1]: ")
+    assert done.stderr.endswith("mine.py:broken failed in line 2: RuntimeError: no luck\n")
 
 
 def test_failed_jobs_exit_with_1_and_leave_the_others(tmp_path):
@@ -283,7 +284,7 @@ def test_prune_a_network_of_ones_own(tmp_path):
     [
         (("--method", "snipp", "--dataset", "digits"), 'did you mean "snip"?'),
         (("--method", "snip"), "give either --dataset, or --input-shape"),
-        (("--method", "snip", "--input-shape", "3,8,8"), "pass data="),
+        (("--method", "snip", "--input-shape", "3,8,8"), "snip scores with examples: give --dataset"),
         (("--input-shape", "3x8"), '--input-shape is written like "3,32,32"'),
         (("--dataset", "digits", "--quotas", "erl"), 'did you mean "erk"?'),
         (("--dataset", "digits", "--sparsity", "1.5"), "in [0, 1); got 1.5"),
@@ -302,6 +303,29 @@ def test_wrong_input_of_prune(tmp_path, arguments, message):
     assert wrong.returncode == 2
     assert message in wrong.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mine.py:x", "--method", "magnitude"), '"mine.py:x" cannot be called: it is of type int'),
+        (("mine.py:noarg", "--method", "magnitude"), "noarg() got an unexpected keyword argument 'input_shape'"),
+        (("lenet-300-100", "--method", "mine.py:broken"), "mine.py:broken failed in line 4: KeyError: 'zz'"),
+    ],
+)
+def test_ones_own_code_that_fails_is_one_sentence(tmp_path, arguments, message):
+    (tmp_path / "mine.py").write_text("x = 3\ndef noarg(): ...\ndef broken(problem):\n    return {}['zz']\n")
+    base = ("--sparsity", "0.9", "--out", "m.safetensors", "--input-shape", "1,8,8")
+    wrong = prunemark("prune", *arguments, *base, cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, f"error: {message}\n")
+
+
+def test_inspect_tells_what_was_done_before_a_shuffle(tmp_path):
+    arguments = ("--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors", "--invert", "--shuffle")
+    assert prunemark("prune", "lenet-300-100", *arguments, cwd=tmp_path).returncode == 0
+    told = prunemark("inspect", "m.safetensors", cwd=tmp_path).stdout
+    assert "before       invert: " in told
+    assert "certificate  shuffle: " in told
 
 
 def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):

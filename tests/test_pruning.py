@@ -255,6 +255,14 @@ def test_masks_as_quotas(small):
     assert masks.provenance["quotas"] == "as in masks"
 
 
+def test_quotas_that_cannot_be_met_are_refused_before_anything_is_scored(small):
+    def never(problem):
+        raise AssertionError("scored")
+
+    with pytest.raises(ValueError, match=r"uniform-plus keeps .* weights, but only 1 are to be kept"):
+        pm.prune(small, never, sparsity=0.99, rounds=10, quotas="uniform-plus")
+
+
 X, Y = SMALL_BATCHES[0]
 
 

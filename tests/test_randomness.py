@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from prunemark.randomness import derive, generator
@@ -7,6 +8,12 @@ def test_seeds_do_not_change_between_versions():
     # Stored results depend on these numbers.
     assert derive(0, "weights") == 4500852436364262068
     assert derive(1, "order", 3) == 4821393396944532480
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, True])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match=f"a seed is a whole number; got {seed!r}"):
+        derive(seed, "weights")
 
 
 def test_purposes_are_independent():

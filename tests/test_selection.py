@@ -139,6 +139,14 @@ def test_mixed_dtypes_are_compared_without_rounding():
     assert masks["b"].tolist() == [True, False]
 
 
+def test_whole_numbers_are_compared_exactly():
+    large = 2**24
+    masks = select({"w": torch.tensor([large, large + 1])}, sparsity=0.5)
+    assert masks["w"].tolist() == [False, True]
+    masks = select({"w": torch.tensor([large, large + 1], dtype=torch.int32)}, sparsity=0.5, invert=True)
+    assert masks["w"].tolist() == [True, False]
+
+
 def test_quotas_rank_within_each_layer():
     scores = {"a": torch.tensor([9.0, 8.0, 7.0]), "b": torch.tensor([1.0, 2.0, 3.0])}
     masks = select(scores, sparsity=0.5, quotas={"a": 1, "b": 2})

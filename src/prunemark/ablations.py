@@ -51,7 +51,8 @@ def shuffle(masks: Masks, *, seed: int = 0) -> Masks:
     """Permute each layer's mask uniformly at random: the same count in every layer, other weights.
 
     The permutation of a layer depends only on the seed and the layer's name. The result carries a certificate
-    in `provenance["certificate"]`.
+    in `provenance["certificate"]`; the provenance of masks that were inverted or shuffled already is kept whole in
+    `provenance["before"]`.
 
     Raises:
         CertificateError: a count changed, or a mask did not (checked on the result itself).
@@ -65,7 +66,9 @@ def shuffle(masks: Masks, *, seed: int = 0) -> Masks:
     for name, mask in masks.items():
         order = torch.randperm(mask.numel(), generator=generator(seed, "shuffle", name))
         shuffled[name] = mask.flatten()[order.to(mask.device)].view_as(mask)
-    result = Masks(shuffled, provenance={**masks.provenance, "ablation": "shuffle", "shuffle_seed": seed})
+    before = {"before": masks.provenance} if "ablation" in masks.provenance else {}
+    provenance = {**masks.provenance, **before, "ablation": "shuffle", "shuffle_seed": seed}
+    result = Masks(shuffled, provenance=provenance)
     certificate = certify_shuffle(masks, result)
     if certificate.changed == 0:
         warnings.warn("shuffling changed no mask: every layer is all kept or all pruned", NoEffectWarning, 2)

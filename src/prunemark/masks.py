@@ -49,7 +49,8 @@ class LayerCount:
 class Masks(Mapping[str, Tensor]):
     """Which weights of a network are kept: parameter name -> boolean tensor of the parameter's shape.
 
-    A mapping that does not change; `provenance` is a JSON-able record of where it comes from (method,
+    A mapping that does not change: the tensors are held, not copied, so give it clones of what is written to later.
+    `provenance` is a JSON-able record of where it comes from (method,
     options, seed, data fingerprint, versions, certificates) and travels with `save` and `load`.
 
     Raises:

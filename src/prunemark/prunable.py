@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ def plain_name(name: str) -> str:
 def _as_rules(rules: Rules | None) -> Sequence[Rule] | None:
     if rules is None:
         return None
-    listed = (rules,) if isinstance(rules, str | type | nn.Module) or callable(rules) else tuple(rules)
+    listed: tuple[Any, ...] = tuple(rules) if isinstance(rules, list | tuple | set | frozenset) else (rules,)
     for rule in listed:
         if isinstance(rule, nn.Module) or not (isinstance(rule, str | type) or callable(rule)):
             raise ValueError(f"a rule is a name pattern, a module type or a predicate, not {rule!r}")

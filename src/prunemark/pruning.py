@@ -96,7 +96,8 @@ def prune(
 
     Args:
         sparsity: pruned fraction of the prunable weights, in [0, 1).
-        rounds: how many rounds; None = the method's own (100 for SynFlow, otherwise 1).
+        rounds: how many rounds; None = the method's own: 100 for SynFlow, 60 for FORCE and iterative SNIP, 20 for
+            NTK-SAP, 1 for all others.
         invert: reverse the ranking: prune the most important weights. Certified, in
             `provenance["certificate"]`.
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
@@ -111,6 +112,9 @@ def prune(
     scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
+    shapes = {name: mask.shape for name, mask in masks.items()}
+    if quotas is not None:
+        layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
     for n in range(1, rounds + 1):
@@ -121,7 +125,7 @@ def prune(
         budget = None
         if quotas is not None:
             caps = {count.name: count.kept for count in (survivors or Masks.ones(masks)).layers()}
-            budget = layer_quotas(quotas, {name: mask.shape for name, mask in masks.items()}, keep, caps=caps)
+            budget = layer_quotas(quotas, shapes, keep, caps=caps)
         chosen = select_count(scores, keep, within=survivors, invert=invert, quotas=budget)
         if invert:
             certificate = certify_invert(scores, chosen, within=survivors, per_layer=quotas is not None)

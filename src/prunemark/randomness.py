@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,12 @@ def derive(seed: int, *purpose: str | int) -> int:
 
     Equal arguments give equal seeds on every machine; any difference in them gives an unrelated seed.
     `derive(seed, "order", 3)` is the data order of epoch 3 of the replicate whose seed is `seed`.
+
+    Raises:
+        ValueError: the seed is not a whole number.
     """
+    if isinstance(seed, bool) or not isinstance(seed, Integral):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"a seed is a whole number; got {seed!r}")
     text = "\0".join([str(seed), *(f"{type(part).__name__}:{part}" for part in purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -85,6 +86,20 @@ def load_file(reference: str, base: Path | None = None) -> Any:
     except Exception as error:
         raise ValueError(f'"{reference}": importing {path} failed: {type(error).__name__}: {error}') from error
     if not hasattr(module, attribute):
-        public = [name for name in vars(module) if not name.startswith("_")]
+        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise ValueError(f'"{reference}": {unknown("attribute", attribute, public)}')
-    return getattr(module, attribute)
+    value = getattr(module, attribute)
+    if not callable(value):
+        raise ValueError(f'"{reference}" cannot be called: it is of type {type(value).__name__}')
+    return value
+
+
+def failure(reference: str, error: Exception) -> str:
+    """In one line, what a user's own "FILE.py:attribute" failed with, and in which line of the file.
+
+    An error that did not pass through the file, such as ours about what it returned, speaks for itself.
+    """
+    file = Path(reference.rpartition(":")[0]).name
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file]
+    message = " ".join(str(error).split())
+    return f"{reference} failed in line {lines[-1]}: {type(error).__name__}: {message}" if lines else message

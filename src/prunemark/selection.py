@@ -12,6 +12,7 @@ from prunemark.randomness import generator
 
 _SAMPLE = 65_536  # scores, from which the threshold is guessed
 _PIECE = 262_144  # scores
+_LARGE_INTEGERS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
 
 
 def keep_count(total: int, sparsity: float) -> int:
@@ -118,7 +119,9 @@ def _keep_best(scores: Mapping[str, Tensor], survivors: Masks, keep: int, *, inv
 
 def _comparable(scores: Mapping[str, Tensor], survivors: Masks) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each layer's name, scores and survivors: scores in one dtype, so that no comparison rounds, and contiguous."""
-    dtype = reduce(torch.promote_types, (score.dtype for score in scores.values()), torch.float32)
+    # Whole numbers are exact in float64 up to 2^53, in float32 up to 2^24 only.
+    wide = (torch.float64 if score.dtype in _LARGE_INTEGERS else score.dtype for score in scores.values())
+    dtype = reduce(torch.promote_types, wide, torch.float32)
     for name, score in scores.items():
         yield name, score.to(dtype).contiguous(), survivors[name]
 

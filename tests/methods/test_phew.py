@@ -184,6 +184,22 @@ def test_tokens_enter_behind_the_embedding():
     assert masks.kept == 45
 
 
+def test_what_include_names_must_be_walked_through():
+    net = nn.Sequential(nn.Embedding(6, 8), nn.Linear(8, 3))
+    with pytest.raises(ValueError, match=r"0.weight, which include= names, is neither"):
+        pm.score(net, "phew", input_shape=(6,), include=[nn.Linear, nn.Embedding])
+
+
+@pytest.mark.parametrize("method", ["phew", "synflow", "ntk-sap"])
+def test_inputs_of_several_tensors_need_a_forward_that_takes_one(method):
+    model = nn.ModuleDict({"fc": nn.Linear(6, 2)})
+    batches = [((torch.rand(4, 3), torch.rand(4, 3)), torch.tensor([0, 1, 0, 1]))]
+    with pytest.raises(ValueError, match=r"not one tensor: pass forward=.* its input_shape="):
+        pm.score(model, method, data=batches)
+    scores = pm.score(model, method, forward=lambda model, x: model["fc"](x), input_shape=(6,))
+    assert scores["fc.weight"].shape == (2, 6)
+
+
 def test_bad_input(convnet):
     with pytest.raises(ValueError, match="PHEW walks from the input: pass input_shape="):
         pm.score(convnet, "phew")

@@ -103,14 +103,31 @@ class Unused(nn.Module):
         return self.used(x)
 
 
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 50), nn.Linear(50, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(nn.functional.dropout(self.first(x)))
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "message"),
     [
         (nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2)), (3,), "from 0.weight to 2.weight: .* mix"),
         (nn.Sequential(nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1)), (1, 4, 4), "units mix"),
         (nn.Sequential(nn.Linear(3, 4), nn.Softmax(1), nn.Linear(4, 2)), (3,), "units mix"),
-        (nn.Sequential(nn.ConvTranspose2d(1, 4, 1)), (1, 4, 4), "0.weight is of a ConvTranspose2d"),
-        (nn.LSTM(3, 4), (5, 3), "weight_ih_l0 is of a LSTM"),
+        (nn.Sequential(nn.ConvTranspose2d(1, 4, 1)), (1, 4, 4), "0.weight is of ConvTranspose2d"),
+        (nn.LSTM(3, 4), (5, 3), "weight_ih_l0 is of LSTM"),
+        (
+            nn.Sequential(nn.Linear(3, 4), nn.Softshrink(), nn.Linear(4, 2)),
+            (3,),
+            "no path was found to 2.weight: .* 0.001",
+        ),
+        (nn.Sequential(nn.Linear(3, 4), nn.Hardshrink()), (3,), "no path was found to the output"),
+        (nn.Sequential(nn.Threshold(1, 0), nn.Linear(3, 4)), (3,), "no path was found to 1.weight"),
+        (Dropping(), (3,), "to last.weight: it receives other numbers each time"),
         (Unused(), (3,), r"\['unused.weight'\] cannot be followed: the layer's forward is never called"),
     ],
 )

@@ -251,8 +251,9 @@ def test_check_finds_what_only_code_can_tell(tiny: Tiny, tmp_path: Path) -> None
     network_problem, option, own = caught.value.problems
     assert network_problem == "tiny: network: build must return a torch.nn.Module, not int"
     assert option.startswith('tiny: methods[0]: snip: unknown option "bnn"')
-    assert own == "tiny: methods[1]: not like this"
-    with pytest.raises(StudyError, match="network: no network today"):
+    mine = f"{tmp_path}/mine.py"
+    assert own == f"tiny: methods[1]: {mine}:Score failed in line 4: ValueError: not like this"
+    with pytest.raises(StudyError, match=r"network: .*:fails failed in line 2: RuntimeError: no network today"):
         check(tiny(network=f"{tmp_path}/mine.py:fails"), dataset("digits"))
 
 
@@ -267,7 +268,7 @@ def test_check_scores_once_with_methods_of_the_users(tiny: Tiny, tmp_path: Path)
     with pytest.raises(StudyError) as caught:
         check(tiny(methods=methods), dataset("digits"))
     fails, nothing, infinite = caught.value.problems
-    assert fails == "tiny: methods[0]: no score today"
+    assert fails == f"tiny: methods[0]: {tmp_path}/mine.py:fails failed in line 1: RuntimeError: no score today"
     assert nothing.startswith("tiny: methods[1]: scores must name each prunable weight: missing")
     assert infinite.startswith("tiny: methods[3]: scores of fc1.weight are not finite")
 

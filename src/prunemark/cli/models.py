@@ -1,6 +1,7 @@
 """`prune` and `inspect`: masks on the command line."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,19 +55,21 @@ def prune(
     _require_names(network, method, quotas)
     data = pm.dataset(dataset, data_dir=data_dir) if dataset else None
     shape = data.input_shape if data else _shape(input_shape or "")
+    _require_data(method, dataset)
     model = _model(network, shape, data.classes if data else classes, seed)
     budget: Any = pm.Masks.load(quotas) if quotas and Path(quotas).is_file() else quotas
-    masks = pm.prune(
-        model,
-        method,
-        sparsity=sparsity,
-        data=data,
-        seed=seed,
-        rounds=rounds,
-        invert=invert,
-        quotas=budget,
-        input_shape=shape,
-    )
+    with _explained(method):
+        masks = pm.prune(
+            model,
+            method,
+            sparsity=sparsity,
+            data=data,
+            seed=seed,
+            rounds=rounds,
+            invert=invert,
+            quotas=budget,
+            input_shape=shape,
+        )
     if shuffle:
         masks = pm.shuffle(masks, seed=seed)
     masks.provenance |= {
@@ -103,10 +106,11 @@ def inspect(
     about = loaded.provenance
     console = make_console()
     for name, value in about.items():
-        if value not in (None, {}, "") and name != "certificate":
+        if value not in (None, {}, "") and name not in ("before", "certificate"):
             console.print(_printable(f"{name:<12} {_words(value)}"), markup=False, soft_wrap=True)
-    if certificate := about.get("certificate"):
-        console.print(_printable(f"{'certificate':<12} {_certificate(certificate)}"), markup=False, soft_wrap=True)
+    for title, record in (("before", about.get("before")), ("certificate", about)):
+        if isinstance(record, dict) and (certificate := record.get("certificate")):
+            console.print(_printable(f"{title:<12} {_certificate(certificate)}"), markup=False, soft_wrap=True)
     console.print()
     made_for = _made_for(about)
     name, shape = network or made_for[0], _shape(input_shape) if input_shape else made_for[1]
@@ -165,12 +169,25 @@ def _model(name: str, shape: tuple[int, ...], classes: int, seed: int) -> "nn.Mo
             raise ValueError(f"{name} takes images (C, H, W), not {shape}")
         return pm.network(name, input_shape=shape, classes=classes, seed=seed)
     build = load_file(name)
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), _explained(name):
         torch.manual_seed(derive(seed, "weights"))
         model = build(input_shape=shape, classes=classes)
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module, not {type(model).__name__}")
     return model
+
+
+@contextmanager
+def _explained(name: str) -> Generator[None]:
+    """Turn what a user's own function raises into one sentence that says where."""
+    from prunemark.registry import failure, is_file_reference
+
+    try:
+        yield
+    except Exception as error:
+        if not is_file_reference(name):
+            raise
+        raise ValueError(failure(name, error)) from error
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -201,6 +218,13 @@ def _require_names(network: str, method: str, quotas: str | None) -> None:
             find(table, kind, name)
     if quotas and quotas.endswith(".safetensors") and not Path(quotas).is_file():
         raise ValueError(f"--quotas {quotas}: there is no such file")
+
+
+def _require_data(method: str, dataset: str | None) -> None:
+    from prunemark.methods import METHODS
+
+    if dataset is None and method in METHODS and METHODS[method].needs_data:
+        raise ValueError(f"{method} scores with examples: give --dataset in the place of --input-shape")
 
 
 def _printable(text: str) -> str:

@@ -55,8 +55,6 @@ class NtkSap:
             ValueError: the shape of an example is not known; the model does not take floats of that shape, or
                 returns something other than one tensor.
         """
-        if problem.input_shape is None:
-            raise ValueError("NTK-SAP feeds random inputs: pass input_shape= (without the batch axis) or data=")
         dtype = torch.promote_types(next(iter(problem.weights.values())).dtype, torch.float32)
         problem.model.to(dtype)
         masks = {name: mask.to(dtype).requires_grad_() for name, mask in problem.masks.items()}
@@ -70,12 +68,12 @@ class NtkSap:
 
     def _drawn_change(self, problem: Problem, masks: Mapping[str, Tensor], draw: int) -> Tensor:
         """R of one draw, of which nothing but its graph is held."""
-        assert problem.input_shape is not None
+        input_shape = problem.shape_of_example("NTK-SAP feeds random inputs")
         source = problem.generator(f"ntk-sap round {problem.round} draw {draw}")
         _redraw_(problem, source)
         weights = {name: weight.detach() for name, weight in problem.weights.items()}
         direction = {name: _normal(weight.shape, source).to(weight) for name, weight in weights.items()}
-        inputs = _normal((self.examples, *problem.input_shape), source).to(next(iter(weights.values())))
+        inputs = _normal((self.examples, *input_shape), source).to(next(iter(weights.values())))
         return self.change(problem, masks, weights, direction, inputs)
 
     def change(

@@ -60,10 +60,14 @@ class Phew:
             ValueError: the shape of an example is not known; a weight is not finite; units cannot be followed
                 (see `prunemark.methods.wiring.wire`); or there are more than 10^9 weights.
         """
-        if problem.input_shape is None:
-            raise ValueError("PHEW walks from the input: pass input_shape= (without the batch axis) or data=")
+        input_shape = problem.shape_of_example("PHEW walks from the input")
         names = {id(weight): name for name, weight in problem.weights.items()}
         layers = {layer: (weight, names.get(id(weight))) for layer, weight in prunable(problem.model).items()}
+        for name, weight in problem.weights.items():
+            if not any(weight is other for other, _ in layers.values()):
+                raise ValueError(
+                    f"PHEW walks through linear maps and convolutions: {name}, which include= names, is neither"
+                )
         # The caller's own weights where possible, so that nothing holds on to the copy's, which `wire` lets go of.
         weights = {
             layer: weight.detach() if name is None else problem.initial[name]
@@ -78,9 +82,7 @@ class Phew:
                 raise ValueError(f"weights of {layer} are not finite")
         layer_of = {name: layer for layer, (_, name) in layers.items()}
         ranked = [layer_of[name] for name in problem.weights]
-        walks = Walks(
-            wire(problem.model, problem.forward, problem.input_shape), weights, kept, problem.generator("phew")
-        )
+        walks = Walks(wire(problem.model, problem.forward, input_shape), weights, kept, problem.generator("phew"))
         self._walk(walks)
         first_met, met = walks.first_met(), walks.met
         del walks

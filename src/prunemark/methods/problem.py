@@ -77,6 +77,21 @@ class Problem:
             raise ValueError("this method scores with examples: pass data=, batches or a dataset")
         return self.given_batches
 
+    def shape_of_example(self, why: str) -> tuple[int, ...]:
+        """`input_shape`, for a method that makes its own input.
+
+        Raises:
+            ValueError: it is not known; the message begins with `why`.
+        """
+        if self.input_shape is not None:
+            return self.input_shape
+        if self.given_batches:
+            raise ValueError(
+                f"{why}, and an example of these batches is not one tensor: pass forward=(model, inputs) -> outputs "
+                "that takes one, and its input_shape= (without the batch axis)"
+            )
+        raise ValueError(f"{why}: pass input_shape= (without the batch axis) or data=")
+
     def size(self, batch: Batch) -> int:
         """The number of examples of a batch: the length of the first of its inputs that is a tensor with axes.
 

@@ -16,7 +16,8 @@ class SynFlow:
     s = |w * dR/dw|, R = the sum of the outputs for one all-ones input, on the network with every parameter
     (biases and normalisation too, buffers not) replaced by its absolute value, in eval mode and float64.
     Needs no data, but the shape of an example. In every layer without a bias behind it the scores into a
-    unit add up to those out of it (the paper's conservation law).
+    unit add up to those out of it (the paper's conservation law). Hardly any flow passes a softmax: the queries and
+    keys of attention get scores near 0 and are pruned first.
 
     Rounds before the last prune floor(sparsity * total) weights, as the authors' program does, not the nearest number:
     one weight more or less early on decides otherwise about others later, and so the masks are the program's own.
@@ -46,8 +47,7 @@ class SynFlow:
             ValueError: the shape of an example is not known; the model does not take floats of that shape, or
                 returns something other than one tensor.
         """
-        if problem.input_shape is None:
-            raise ValueError("SynFlow feeds an all-ones input: pass input_shape= (without the batch axis) or data=")
+        input_shape = problem.shape_of_example("SynFlow feeds an all-ones input")
         dtype = torch.float64 if self.dtype == "float64" else torch.float32
         model = problem.model.to(dtype)
         with torch.no_grad():
@@ -55,7 +55,7 @@ class SynFlow:
                 if tensor.is_floating_point():
                     tensor.abs_()
         device = next(model.parameters()).device
-        ones = torch.ones(1, *problem.input_shape, dtype=dtype, device=device)
+        ones = torch.ones(1, *input_shape, dtype=dtype, device=device)
         # Pruned weights are 0, and so are their scores, whatever their gradients. Each gradient is let go before the
         # next score is made: in float64 these are the largest things around.
         with problem.mode(self.bn):

@@ -61,8 +61,10 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
 
     Each layer's output is cut off and replaced by fresh positive numbers, one layer's with a derivative that spells
     each unit's number in binary; what arrives at the next layers' inputs says which unit it came from (forward-mode
-    differentiation, one pass per call). This sees through everything elementwise, pooling, BatchNorm, flattening,
-    padding, slicing, addition (shortcuts), concatenation and gating.
+    differentiation, one pass per call). This sees through what passes small positive numbers on: ReLU and its kin,
+    pooling, BatchNorm with running statistics, flattening, padding, slicing, addition (shortcuts), concatenation and
+    squeeze-and-excitation gates. Not through what passes negative numbers only (half of a concatenated ReLU), and of
+    the operands of a maximum it follows the larger one.
 
     Args:
         model: a private copy, which is moved to float64 on the CPU, its normalisation made positive; its layers'
@@ -74,7 +76,8 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
         ValueError: the model does not take one tensor of floats or give one tensor; a weight of something other than
             a linear map or a convolution, or one that is never called as a module; units that mix without a weight
             of their own between them (LayerNorm, GroupNorm, attention); an operation without a forward derivative;
-            layers whose first axis is not the batch.
+            layers whose first axis is not the batch; nothing arrives at a layer or at the output, since thresholds or
+            signs between layers do not pass small positive numbers on; a random function.
     """
     # torch's first dual number compiles formulas with a function that torch has deprecated.
     with warnings.catch_warnings(), forward_ad.dual_level():
@@ -87,6 +90,7 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
         raise ValueError(f"the units of {sorted(missing)} cannot be followed: the layer's forward is never called")
     for number in range(len(probe.calls)):
         probe.run(source=number)
+    probe.require_arrivals()
     return Wiring(calls=tuple(probe.calls), wires=probe.wires)
 
 
@@ -102,6 +106,7 @@ class _Probe:
     _source: int | None = None
     _number: int = 0
     _codes: int = 1
+    _received: dict[int, float] = field(default_factory=dict[int, float])
 
     def __post_init__(self) -> None:
         self._layers = _layers(self.model)
@@ -151,11 +156,30 @@ class _Probe:
             for handle in handles:
                 handle.remove()
 
+    def require_arrivals(self) -> None:
+        """Raise a ValueError where the input reaches neither a layer nor the output."""
+        wired = {sink for _, sink in self.wires}
+        blocked = [call.layer for k, call in enumerate(self.calls) if k not in wired and not call.from_input.any()]
+        if not any(call.to_output.any() for call in self.calls):
+            blocked.append("the output")
+        if blocked:
+            raise ValueError(
+                f"no path was found to {blocked[0]}: paths are followed by small positive numbers (about 0.001), which "
+                "what lies before it does not pass on, as thresholds, signs or constant inputs do not"
+            )
+
     def _receive(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note what arrives at a layer's input; pass on one plain example."""
         assert isinstance(layer, _Layer)
         primal, tangent = forward_ad.unpack_dual((*args, *kwargs.values())[0])
         name = self._layers[layer]
+        # Neither layers' outputs nor this differ from pass to pass.
+        received = float(primal[0].double().sum())
+        if self._received.setdefault(self._number, received) != received:
+            raise ValueError(
+                f"paths cannot be followed to {name}: it receives other numbers each time, although the model is in "
+                "eval mode; is there a dropout that does not ask for self.training?"
+            )
         if primal.shape[0] != self._codes:
             raise ValueError(f"paths are followed with the batch as first axis; {name} gets {tuple(primal.shape)}")
         axis = 1 if not isinstance(layer, nn.Linear) else primal.ndim - 1
@@ -202,7 +226,8 @@ class _Probe:
             start, end = self.calls[source].layer, self.calls[self._number].layer
             raise ValueError(
                 f"paths cannot be followed from {start} to {end}: between them units mix without a prunable weight of "
-                "their own, as in LayerNorm, GroupNorm or attention"
+                "their own, as in LayerNorm, GroupNorm or attention (or examples, in a BatchNorm without running "
+                "statistics)"
             )
         sinks = noticed.any(1).nonzero().squeeze(1)
         if len(sinks):
@@ -239,7 +264,10 @@ def _layers(model: nn.Module) -> dict[_Layer, str]:
         module, _ = module_of(model, name)
         if not isinstance(module, _Layer):
             kind = type(module).__name__
-            raise ValueError(f"paths are followed through linear maps and convolutions; {name} is of a {kind}")
+            raise ValueError(
+                "paths are followed through linear maps and convolutions (not transposed), pruned or not; "
+                f"{name} is of {kind}"
+            )
     names = {id(weight): name for name, weight in weights.items()}
     return {
         module: names[id(module.weight)]

@@ -16,7 +16,7 @@ from prunemark.prunable import prunable
 from prunemark.pruning import score
 from prunemark.quotas import quotas
 from prunemark.randomness import generator
-from prunemark.registry import is_file_reference
+from prunemark.registry import failure, is_file_reference
 from prunemark.selection import keep_count
 from prunemark.study.materials import make_method, make_network
 from prunemark.study.plan import identify
@@ -61,7 +61,7 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
         model = make_network(named | {"options": study.network_options}, data, 0, files)
         weights = prunable(model)
     except Exception as error:
-        problems.append(f"network: {error}")
+        problems.append(f"network: {failure(study.network, error)}")
     else:
         problems += _quota_problems(study, {name: weight.shape for name, weight in weights.items()})
         if "reinit" in study.ablations:
@@ -79,7 +79,7 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
                 # Better one sentence now than one for each of its jobs.
                 score(model, made, data=data)
         except Exception as error:
-            problems.append(f"methods[{i}]: {error}")
+            problems.append(f"methods[{i}]: {failure(method.name, error)}")
     if problems:
         raise StudyError(f"{study.name}: {problem}" for problem in problems)
 
