@@ -309,7 +309,10 @@ def test_wrong_input_of_prune(tmp_path, arguments, message):
     ("arguments", "message"),
     [
         (("mine.py:x", "--method", "magnitude"), '"mine.py:x" cannot be called: it is of type int'),
-        (("mine.py:noarg", "--method", "magnitude"), "noarg() got an unexpected keyword argument 'input_shape'"),
+        (
+            ("mine.py:noarg", "--method", "magnitude"),
+            "mine.py:noarg failed: TypeError: noarg() got an unexpected keyword argument 'input_shape'",
+        ),
         (("lenet-300-100", "--method", "mine.py:broken"), "mine.py:broken failed in line 4: KeyError: 'zz'"),
     ],
 )

@@ -97,9 +97,12 @@ def load_file(reference: str, base: Path | None = None) -> Any:
 def failure(reference: str, error: Exception) -> str:
     """In one line, what a user's own "FILE.py:attribute" failed with, and in which line of the file.
 
-    An error that did not pass through the file, such as ours about what it returned, speaks for itself.
+    A ValueError that did not pass through the file, such as ours about what it returned, speaks for itself.
     """
     file = Path(reference.rpartition(":")[0]).name
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file]
     message = " ".join(str(error).split())
-    return f"{reference} failed in line {lines[-1]}: {type(error).__name__}: {message}" if lines else message
+    if not lines and isinstance(error, ValueError):
+        return message
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"{reference} failed{where}: {type(error).__name__}: {message}"

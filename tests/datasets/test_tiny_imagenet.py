@@ -139,6 +139,11 @@ def test_a_missing_list_is_named(tmp_path: Path, load, name: str) -> None:
         load(tmp_path, members)
 
 
+def test_a_class_without_a_name_goes_by_its_number(tmp_path: Path, load) -> None:
+    data = load(tmp_path, tiny_imagenet_members() | {f"{TOP}words.txt": b"n01\nn02\tsecond, other\n"})
+    assert data.class_names[:2] == ("n01", "second")
+
+
 def test_a_list_of_no_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"wnids\.txt lists no class"):
         load_zip(tmp_path, tiny_imagenet_members() | {f"{TOP}wnids.txt": b"\n"})

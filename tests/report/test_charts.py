@@ -158,6 +158,23 @@ def test_rewinding_to_one_step_only_is_shown_with_it() -> None:
     assert shown == {"SNIP", "lottery ticket rewinding (2ep)"}
 
 
+def test_lines_below_the_frame_are_named_in_their_panel() -> None:
+    accuracies = {"unmodified": 0.95, "shuffle": 0.94, "invert": 0.1}
+    rows = [
+        row(method=method, sparsity=s, ablation=ablation, test_accuracy=accuracy)
+        for method in ("snip", "synflow")
+        for s in (0.5, 0.9)
+        for ablation, accuracy in accuracies.items()
+        if (method, ablation) != ("snip", "invert") or s == 0.9
+    ]
+    rows.append(row(method="snip", sparsity=0.5, ablation="invert", test_accuracy=0.94))
+    chart = charts.ablation_panels(frame(rows), **WORDS)
+    assert {v["panel"]: v["below"] for v in values(chart) if "below" in v} == {
+        "SynFlow": "below: inverted, at most 10 %"
+    }
+    assert layers(chart)[-1]["encoding"]["text"]["field"] == "below"
+
+
 def test_variants_are_lines_and_families_are_panels() -> None:
     odd = "snip, 1 <b>per</b> class's %"
     table = make_results(

@@ -90,3 +90,9 @@ def test_results_table_has_mean_and_deviation() -> None:
     assert "91.00 ± 1.41" in text
     assert "95.00" in text
     assert "dense network 85.00" in text
+
+
+def test_a_study_in_which_nothing_prunes_has_its_dense_network() -> None:
+    text = printed(results_table(frame([row(method="dense", sparsity=0.0, prune_at="", test_accuracy=0.5)])), width=99)
+    assert "dense network 50.00" in text
+    assert "Nothing was pruned" in text

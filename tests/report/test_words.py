@@ -81,7 +81,7 @@ def test_answer_names_every_benchmark_at_its_own_step() -> None:
         (
             {0.2: 0.5},
             "Of the sparsities run: extreme at 20 %. "
-            "Magnitude pruning after training is not shown to match the dense network at any of them.",
+            "Magnitude pruning after training is not shown to match the dense network at any of them, or was not run.",
         ),
         ({}, "No sparsity was run."),
     ],

@@ -291,13 +291,25 @@ def test_check_finds_quotas_that_no_layers_can_meet(tiny: Tiny) -> None:
 def test_a_stand_in_is_one_batch_of_the_data_sets_shape(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     data = stand_in(tiny(dataset="cifar-100", recipe={"batch_size": 6}))
     assert (data.input_shape, data.classes, len(data.train)) == ((3, 32, 32), 100, 6)
-    large = Study(name="s", network="resnet-50", dataset="imagenet", methods=[], sparsities=[0.5])
+    large = Study(name="s", network="resnet-50", dataset="imagenet", methods=["random"], sparsities=[0.5])
     assert stand_in(large).train.inputs.shape == (13, 3, 224, 224), "a batch of 1,024 would not fit"
     # The time of 13 examples stands for that of 1,024.
     trained = Trained(checkpoint=None, test_accuracy=0, test_loss=0, train_seconds=13.0, diverged=False)  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(preflight, "make_network", lambda *_: None)
     monkeypatch.setattr(preflight, "train", lambda *_, **__: trained)
     assert time_step(large, stand_in(large)) == pytest.approx(1024 / 2)
+
+
+def test_a_network_of_ones_own_that_does_not_take_the_data_is_said(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def build(input_shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(784, classes))\n"
+    )
+    study = tiny(network=f"{tmp_path}/mine.py:build")
+    with pytest.raises(
+        StudyError, match=r"tiny: network: cannot be trained on digits: .*mine\.py:build failed: Runtime"
+    ):
+        time_step(study, dataset("digits"))
 
 
 def test_the_time_of_a_step_is_measured_without_trace(tiny: Tiny) -> None:

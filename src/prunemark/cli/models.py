@@ -58,7 +58,7 @@ def prune(
     _require_data(method, dataset)
     model = _model(network, shape, data.classes if data else classes, seed)
     budget: Any = pm.Masks.load(quotas) if quotas and Path(quotas).is_file() else quotas
-    with _explained(method):
+    with _explained(network), _explained(method):
         masks = pm.prune(
             model,
             method,

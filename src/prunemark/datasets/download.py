@@ -7,7 +7,7 @@ from pathlib import Path
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that are here, and the bytes of the whole file or None if that is unknown."""
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 13  # of these, what had come when a connection broke is lost
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
 

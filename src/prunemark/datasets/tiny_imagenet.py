@@ -66,14 +66,14 @@ def images_of(tree: Tree) -> pixel_cache.Images:
     if not wnids:
         raise ValueError(f"{tree.origin}: wnids.txt lists no class")
     number = {wnid: index for index, wnid in enumerate(wnids)}
-    words = dict(line.split("\t", 1) for line in tree.text("words.txt").splitlines())
+    words = {wnid: name for wnid, _, name in (line.partition("\t") for line in tree.text("words.txt").splitlines())}
 
     def decode(name: str) -> NDArray[np.uint8]:
         return pixels_with_pillow(tree.read(name), origin=f"{tree.origin}/{name}")
 
     return pixel_cache.Images(
         splits={"train": _train(tree, number), "test": _val(tree, number)},
-        class_names=tuple(words.get(wnid, wnid).split(",", 1)[0] for wnid in wnids),
+        class_names=tuple((words.get(wnid) or wnid).split(",", 1)[0] for wnid in wnids),
         shape=_SHAPE,
         decode=decode,
     )

@@ -37,7 +37,7 @@ def accuracy_chart(
     sparsities they are shaded. A study with one sparsity gets a column a method in place of a curve.
     """
     cells = curves.points(results)
-    shown = [point for point in curves.earliest(cells) if _is_unmodified(point)]
+    shown = unmodified(cells)
     if not shown:
         return None
     styles = theme.series_styles(point.series for point in shown)
@@ -47,7 +47,7 @@ def accuracy_chart(
     shaded = marks.matching_band(ranges, x, sparsities)
     layers = marks.band(alt.Chart(marks.data(shaded)), x) if shaded else []
     dense = curves.dense(cells)
-    frame = curves.frame([*shown, *([dense] if dense else [])])
+    frame = frame_of(shown, dense)
     layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity", frame=frame)
     if dense is not None:
         layers += marks.dense_rule(alt.Chart(marks.data([dense_value(dense)])), frame)
@@ -65,9 +65,7 @@ def ablation_panels(
     Only what has an ablated run gets a panel; all panels share the scale of accuracy.
     """
     cells = curves.points(results)
-    mine = [point for point in curves.earliest(cells) if bool(point.cell.benchmark) == benchmarks]
-    ablated = {point.series for point in mine if not _is_unmodified(point)}
-    shown = [point for point in mine if point.series in ablated]
+    shown = ablated(cells, benchmarks=benchmarks)
     if not shown:
         return None
     panels = {name: style.label for name, style in theme.series_styles(p.series for p in shown).items()}
@@ -139,12 +137,45 @@ def _panels(
     common = marks.matching_band(ranges, x, sparsities)
     if (dense := curves.dense(cells)) is not None:
         common.append(dense_value(dense))
-    frame = curves.frame([*shown, *([dense] if dense else [])])
+    frame = frame_of(shown, dense)
+    values += [{"panel": panel, "below": text} for panel, text in _below(values, frame).items()]
     values += [one | {"panel": panel} for one in common for panel in panels]
     layers = marks.band(alt.Chart(), x)
     layers += marks.lines(alt.Chart(), x, styles, legend=legend, over="sparsity:sparsity", frame=frame)
-    layers += marks.dense_rule(alt.Chart(), frame)
+    layers += [*marks.dense_rule(alt.Chart(), frame), marks.note_below(alt.Chart())]
     return marks.finish(faceted(layers, values, panels), title, subtitle)
+
+
+def unmodified(cells: Sequence[Point]) -> list[Point]:
+    """What `accuracy_chart` shows."""
+    return [point for point in curves.earliest(cells) if _is_unmodified(point)]
+
+
+def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
+    """What `ablation_panels` show: all of each method, or benchmark, that has an ablated run."""
+    mine = [point for point in curves.earliest(cells) if bool(point.cell.benchmark) == benchmarks]
+    series = {point.series for point in mine if not _is_unmodified(point)}
+    return [point for point in mine if point.series in series]
+
+
+def frame_of(shown: Sequence[Point], dense: Point | None) -> tuple[float, float] | None:
+    """`curves.frame` of these points and the dense network's."""
+    return curves.frame([*shown, *([dense] if dense else [])])
+
+
+def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:
+    """For each panel with lines that lie below the frame as a whole: which."""
+    if frame is None:
+        return {}
+    highest: dict[tuple[str, str], float] = {}
+    for one in values:
+        line = one["panel"], one["line"]
+        highest[line] = max(one["mean"], highest.get(line, 0))
+    below: dict[str, list[str]] = {}
+    for (panel, line), mean in highest.items():
+        if mean < frame[0]:
+            below.setdefault(panel, []).append(f"{line}, at most {mean:.0f} %")
+    return {panel: f"below: {'; '.join(lines)}" for panel, lines in below.items()}
 
 
 def _is_unmodified(point: Point) -> bool:
@@ -156,10 +187,15 @@ def dense_value(dense: Point) -> dict[str, Any]:
     return {"dense": round(dense.mean, 4), "text": f"dotted: dense network {dense.mean:.1f} %"}
 
 
-def faceted(layers: list[alt.Chart], values: list[dict[str, Any]], panels: list[str]) -> alt.FacetChart:
-    """The layers once for each value of the field `panel`, up to three panels in a row."""
+def faceted(
+    layers: list[alt.Chart], values: list[dict[str, Any]], panels: list[str], *, own_scales: bool = False
+) -> alt.FacetChart:
+    """The layers once for each value of the field `panel`, up to three panels in a row; `own_scales` are vertical."""
     columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
     width = PANEL_WIDTH if columns == 3 else PANEL_WIDTH * 5 // 4
+    if own_scales and columns == 3:
+        width = NARROW_PANEL_WIDTH
     facet = alt.Facet("panel:N", sort=panels, title=None)
     chart = alt.layer(*layers, data=marks.data(values)).properties(width=width, height=PANEL_HEIGHT)
-    return chart.facet(facet=facet, columns=columns)
+    chart = chart.facet(facet=facet, columns=columns)
+    return chart.resolve_scale(y="independent") if own_scales else chart

@@ -44,15 +44,11 @@ class _Study:
             "dotted: the dense network."
         )
 
-    @property
-    def spread(self) -> str:
-        return self.marks + self._out_of_frame
-
-    @property
-    def _out_of_frame(self) -> str:
-        if curves.frame(self.first) is None:
-            return ""
-        return " What collapses runs out of the frame; the table of numbers has it."
+    def spread(self, shown: Sequence[Point]) -> str:
+        """What marks are, and that some of what is shown lies out of the frame."""
+        if charts.frame_of(shown, curves.dense(self.cells)) is None:
+            return self.marks
+        return f"{self.marks} What collapses runs out of the frame; the table of numbers has it."
 
     @property
     def band(self) -> str:
@@ -124,7 +120,8 @@ def _accuracy(study: _Study) -> Figure | None:
         "accuracy",
         "Accuracy against sparsity",
         study.how,
-        f"Test accuracy of the trained subnetworks against the share of weights that remains. {study.spread} "
+        f"Test accuracy of the trained subnetworks against the share of weights that remains. "
+        f"{study.spread(charts.unmodified(study.cells))} "
         f"{study.band} Methods prune {study.when}, benchmarks after training. {words.missing(study.results)}",
         lambda title, subtitle: charts.accuracy_chart(
             study.results, ranges=study.ranges, title=title, subtitle=subtitle
@@ -134,6 +131,9 @@ def _accuracy(study: _Study) -> Figure | None:
 
 
 def _ablations(study: _Study) -> list[Figure | None]:
+    def spread(*, benchmarks: bool) -> str:
+        return study.spread(charts.ablated(study.cells, benchmarks=benchmarks))
+
     def draw(benchmarks: bool) -> charts.Draw:
         return lambda title, subtitle: charts.ablation_panels(
             study.results, benchmarks=benchmarks, ranges=study.ranges, title=title, subtitle=subtitle
@@ -145,7 +145,7 @@ def _ablations(study: _Study) -> list[Figure | None]:
             "What the methods know: shuffled, reinitialised, inverted",
             study.how,
             f"One panel a method, all on one scale. Where lines coincide, the method’s choice of weights within layers "
-            f"(shuffled) or their values (reinitialised) do not matter. {study.spread} {study.band}",
+            f"(shuffled) or their values (reinitialised) do not matter. {spread(benchmarks=False)} {study.band}",
             draw(benchmarks=False),
             _panels([point for point in study.first if not point.cell.benchmark]),
         ),
@@ -153,7 +153,8 @@ def _ablations(study: _Study) -> list[Figure | None]:
             "benchmark-ablations",
             "What pruning after training knows",
             f"{study.subject}, pruned after training; mean and range of {study.replicates}",
-            f"The same ablations of the benchmarks, where they are expected to hurt. {study.spread} {study.band}",
+            f"The same ablations of the benchmarks, where they are expected to hurt. {spread(benchmarks=True)} "
+            f"{study.band}",
             draw(benchmarks=True),
             _panels([point for point in study.first if point.cell.benchmark]),
         ),
@@ -174,7 +175,7 @@ def _steps(study: _Study) -> Figure | None:
         "Accuracy against the step of pruning",
         f"{study.subject} at {texts} % sparsity; mean and range of {study.replicates}",
         f"Methods prune the dense network in training at the step shown; the subnetwork then trains with the whole "
-        f"schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. {which}{study.spread}",
+        f"schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. {which}{study.marks}",
         lambda title, subtitle: pruning_step_chart(study.results, sparsities=at, title=title, subtitle=subtitle),
         f"Line chart of {_list([one.line for one in lines])} at {texts} % sparsity.",
     )

@@ -222,6 +222,13 @@ def dense_rule(base: alt.Chart, frame: tuple[float, float] | None = None) -> lis
     ]
 
 
+def note_below(base: alt.Chart) -> alt.Chart:
+    """The field `below`, what lies below the frame, in the lower right corner."""
+    known = base.transform_filter("isValid(datum.below)")
+    text = known.mark_text(align="right", baseline="bottom", dx=-4, dy=-6, fontSize=11.5, color=theme.SOFT)
+    return text.encode(x=alt.value("width"), y=alt.value("height"), text="below:N")
+
+
 def finish(chart: AnyChart, title: str, subtitle: str) -> AnyChart:
     """The chart with its heading and the common look."""
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle), config=theme.config())

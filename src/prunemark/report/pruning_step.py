@@ -96,7 +96,7 @@ def pruning_step_chart(
     layers = marks.lines(alt.Chart(), _step_axis(along), styles, legend="pruned by", over="when:pruned")
     layers += marks.dense_rule(alt.Chart())
     if len(panels) > 1:
-        chart = charts.faceted(layers, values, list(panels.values())).resolve_scale(y="independent")
+        chart = charts.faceted(layers, values, list(panels.values()), own_scales=True)
     else:
         chart = alt.layer(*layers, data=marks.data(values)).properties(width=charts.WIDTH, height=charts.HEIGHT)
     return marks.finish(chart, title, subtitle)

@@ -93,10 +93,14 @@ def results_table(results: "DataFrame") -> RenderableType:
         heading.append(f"; dense network {curves.accuracy_text(dense)}", style="not bold")
     parts: list[RenderableType] = [
         heading,
-        _Grid(columns=[f"{sparsity_text(s)} %" for s in sparsities], rows=labelled),
+        _Grid(columns=[f"{sparsity_text(s)} %" for s in sparsities], rows=labelled)
+        if labelled
+        else "Nothing was pruned: the study names no methods and no benchmarks, or none of them has finished.",
     ]
     if further:
-        parts.append(Text(f"Rewinding to {further} further steps is in the report.", style="dim"))
+        parts.append(
+            Text(f"Rewinding to {further} further step{'s' if further > 1 else ''} is in the report.", style="dim")
+        )
     return Group(*parts)
 
 

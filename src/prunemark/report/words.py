@@ -148,7 +148,9 @@ def ranges_sentence(found: Ranges) -> str:
         return "No sparsity was run."
     highest = found.highest_matching
     if highest is None:
-        last = "Magnitude pruning after training is not shown to match the dense network at any of them."
+        last = (
+            "Magnitude pruning after training is not shown to match the dense network at any of them, or was not run."
+        )
     else:
         last = f"Highest matching sparsity: {sparsity_text(highest)} %."
     return f"Of the sparsities run: {', '.join(parts)}. {last}"

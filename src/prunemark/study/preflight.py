@@ -104,7 +104,7 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
     examples than a batch has (a stand-in), the time is scaled up in proportion.
 
     Raises:
-        ValueError: the network cannot be trained on the data.
+        StudyError: the network cannot be trained on the data.
     """
     named, files = identify(study.network, NETWORKS)
     model = make_network(named | {"options": study.network_options}, data, 0, files)
@@ -116,7 +116,11 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
         total, steps = recipe.total_steps(examples), 2
         while True:
             steps = min(steps, total)
-            seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
+            try:
+                seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                reason = failure(study.network, error)
+                raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error
             if seconds >= enough_s or steps == total:
                 return scale * seconds / steps
             # Aims straight at the time that is enough; twice as many at least, 16 times at most.
