@@ -586,6 +586,20 @@ def test_wrappers_precision_and_torch_prune_do_not_matter():
     assert torch_prune.is_pruned(model)
 
 
+def test_the_default_precision_does_not_matter():
+    model, source = ConvNet(), torch.Generator().manual_seed(0)
+    masks = draw_masks(model, 3, 0.3)
+    plain = topology(model, masks, input_shape=(2, 6, 6))
+    images = torch.rand(3, 2, 6, 6, generator=source)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for own in (torch.float32, torch.float64):
+            assert topology(copy.deepcopy(model).to(own), masks, input_shape=(2, 6, 6)) == plain
+            assert topology(copy.deepcopy(model).to(own), masks, data=[(images.to(own), None)]) == plain
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_batches_and_forward(convnet, batches):
     masks = draw_masks(convnet, 2, 0.5)
     expected = topology(convnet, masks, input_shape=(2, 6, 6))

@@ -95,7 +95,7 @@ class Ledger:
 
     def input(self, shape: torch.Size, device: torch.device) -> Tensor:
         """The reach plane of an input: all ones, and the leaf of a gradient."""
-        leaf = torch.ones(shape, device=device, requires_grad=True)
+        leaf = torch.ones(shape, dtype=torch.float32, device=device, requires_grad=True)
         self.inputs.append(leaf)
         return leaf
 
