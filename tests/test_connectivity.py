@@ -708,3 +708,21 @@ def test_masks_of_another_model_are_refused():
         topology(Perceptron(), all_kept(ConvNet()), input_shape=(4,))
     with pytest.raises(ValueError, match=r"of another model: 1\.weight has shape \(5, 4\), its mask \(5, 3\)"):
         topology(Perceptron(), Masks({"1.weight": torch.ones(5, 3, dtype=torch.bool)}), input_shape=(4,))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda model, masks: (model, None), r"masks must be Masks, .*; got a NoneType: topology\(model, masks\)"),
+        (
+            lambda model, masks: (masks, model),
+            r"the model must be a torch\.nn\.Module; got a Masks: topology\(model, ma",
+        ),
+        (lambda model, masks: (model, dict(masks)), r"masks must be Masks, .*; got a dict"),
+    ],
+    ids=["no masks", "swapped", "a dict"],
+)
+def test_arguments_of_another_type_are_refused(given, message):
+    model = Perceptron()
+    with pytest.raises(ValueError, match=message):
+        topology(*given(model, all_kept(model)), input_shape=(4,))
