@@ -126,7 +126,9 @@ def same(source: Signal) -> Signal:
 
 def revive(source: Signal) -> Signal:
     """A function of each element that is not 0 at 0, such as a sigmoid or the addition of a bias."""
-    return signal(source.reach, torch.ones_like(source.alive), origin=source.origin)
+    # A weight that is never 0 still has a path through it.
+    alive = outward(inward(source.alive) + 1) if source.alive.requires_grad else torch.ones_like(source.alive)
+    return signal(source.reach, alive, origin=source.origin)
 
 
 def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: float = 0.0) -> Signal:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prunemark.connectivity.rules import RULES, Call, signals_in
+from prunemark.connectivity.calls import Call, signals_in
+from prunemark.connectivity.rules import RULES
 from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, Use, signal
 from prunemark.copies import independent_copy
 from prunemark.isolation import isolated
@@ -80,12 +81,15 @@ class _Probe(TorchFunctionMode):
                 f"topology has no rule for torch's {name}, which this model's forward uses; without input_shape= and "
                 "data= it reports what needs no run of the model"
             )
+        if kwargs.get("out") is not None:
+            raise CannotFollowError(f"topology cannot follow torch's {name} with out=; use what it returns")
         target = args[0] if in_place else None
         if in_place and name != "setitem":
             func = getattr(Tensor, name, func)
         call = Call(function=func, name=name, args=given[0], kwargs=given[1], ledger=self._ledger)
         with torch._C.DisableTorchFunctionSubclass(), torch.enable_grad():  # pyright: ignore[reportPrivateUsage]
             made = rule(call)
+            call.check()
             return _written(target, made, name) if isinstance(target, Signal) and made is not None else made
 
     def _with_weights(self, value: Any) -> Any:

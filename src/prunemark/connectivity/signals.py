@@ -48,6 +48,11 @@ class Signal(Tensor):
     alive: Tensor
     origin: Origin | None
 
+    @property
+    def is_tracked(self) -> bool:
+        """Whether it depends on the input or on a masked weight; others are constants."""
+        return self.reach is not None or self.alive.requires_grad
+
 
 def signal(reach: Tensor | None, alive: Tensor, *, origin: Origin | None = None, like: Tensor | None = None) -> Signal:
     """A Signal of these planes; `like` gives it another data type, as of token ids."""
