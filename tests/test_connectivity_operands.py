@@ -70,6 +70,37 @@ def written(change: Callable[[Tensor, Tensor], object]) -> Joining:
     return join
 
 
+def through_a_view(h: Tensor, g: Tensor) -> None:
+    view = h[:, :3]
+    view += g[:, :3]
+
+
+def through_nested_views(h: Tensor, g: Tensor) -> None:
+    first, _ = h.unflatten(-1, (1, 5)).squeeze(1).split([3, 2], -1)
+    first.detach().t()[1].mul_(g[:, 1])
+
+
+def behind_a_view(a: Tensor, g: Tensor) -> Tensor:
+    h = a.clone()
+    view = h[:, 1:4]
+    h += g
+    return functional.pad(view, (1, 1))
+
+
+def through_two_views(a: Tensor, g: Tensor) -> Tensor:
+    h = a.clone()
+    left, right = h[:, :4], h[:, 2:]
+    left *= g[:, :4]
+    return torch.cat([left, right[:, 2:]], 1) + functional.pad(right, (0, 2))
+
+
+def into_a_sum(a: Tensor, g: Tensor) -> Tensor:
+    total = torch.zeros_like(a)
+    total += a
+    total += g
+    return total
+
+
 FOLLOWED: dict[str, Joining] = {
     "lerp": lambda a, g: torch.lerp(a, 2 * a, torch.sigmoid(g)),
     "lerp by keywords": lambda a, g: a.lerp(end=2 * a, weight=torch.sigmoid(g)),
@@ -112,6 +143,19 @@ FOLLOWED: dict[str, Joining] = {
     "stack": lambda a, g: torch.stack(tensors=[a, g], dim=-1).sum(-1),
     "einsum": lambda a, g: torch.einsum("bi,bj->bj", a, g),
     "indices of maxima": lambda a, g: a * g.max(1, keepdim=True).indices,
+    "view": written(through_a_view),
+    "nested views": written(through_nested_views),
+    "base of a view": behind_a_view,
+    "views that overlap": through_two_views,
+    "copy into a view": written(lambda h, g: h[:, :3].copy_(g[:, :3])),
+    "select": written(lambda h, g: h.select(1, 0).add_(g[:, 0])),
+    "flat view": written(lambda h, g: h.view(-1).mul_(g.view(-1))),
+    "unbind": written(lambda h, g: h.unbind(1)[2].add_(g[:, 0])),
+    "chunk": written(lambda h, g: h.chunk(2, dim=1)[1].mul_(g[:, 3:])),
+    "assignment into a view": written(lambda h, g: h[:, 1:].__setitem__((slice(None), 0), g[:, 0])),
+    "data": written(lambda h, g: h.data.add_(g)),
+    "activation in place": written(lambda h, g: functional.relu(h[:, :2].mul_(g[:, :2]), inplace=True)),
+    "sum in place": into_a_sum,
 }  # fmt: skip
 
 
@@ -175,6 +219,31 @@ def test_weights_behind_functions_that_are_never_0():
     assert topology(model, masks, input_shape=(4,)).effective_masks == that_change_outputs(model, masks, (4,))
 
 
+def test_parts_of_a_weight_can_be_overwritten():
+    def forward(model: nn.Module, x: Tensor) -> Tensor:
+        weight = model.weight.clone()
+        weight[0] = 0
+        weight[1:, :2].mul_(2)
+        return functional.linear(x, weight)
+
+    model = nn.Linear(4, 3, bias=False)
+    masks = Masks.ones(prunable(model))
+    found = topology(model, masks, input_shape=(4,), forward=forward).effective_masks
+    assert found is not None
+    assert found["weight"].tolist() == [[False] * 4, [True] * 4, [True] * 4]
+
+
+def changed_after_a_conversion(a: Tensor, g: Tensor) -> Tensor:
+    functional.dropout(a, 0.5, training=False).add_(g)
+    return a
+
+
+def written_into_a_constant(a: Tensor, g: Tensor) -> Tensor:
+    constant = torch.zeros(1, 5)
+    constant[:, :3].add_(g[:, :3])
+    return a + constant
+
+
 def handed_out(a: Tensor, g: Tensor) -> Tensor:
     constant = torch.zeros(1, 5)
     torch.mul(a, g, out=constant)
@@ -198,6 +267,10 @@ REFUSED: dict[str, tuple[Joining, str]] = {
         "torch's rnn_tanh_cell where argument 5 is computed",
     ),
     "out=": (handed_out, "topology cannot follow torch's mul with out=; use what it returns"),
+    "a change after a conversion": (changed_after_a_conversion, "another that may share its memory was changed in pla"),
+    "a constant": (written_into_a_constant, "written into a tensor that does not depend on the input; use the result"),
+    "data": (written(lambda h, g: setattr(h, "data", g)), "no rule for torch's assignment to .data"),
+    "a shape in place": (written(lambda h, g: h.squeeze_(1)), "torch's squeeze_, which changes a shape in place"),
 }  # fmt: skip
 
 
@@ -206,3 +279,15 @@ def test_what_is_not_followed_is_refused(join, message):
     model = Joined(join)
     with pytest.raises(ValueError, match=message):
         topology(model, Masks.ones(prunable(model)), input_shape=(6,))
+
+
+def test_a_constant_that_was_overwritten_is_no_output():
+    model = Joined(lambda a, g: a)
+    constant = torch.zeros(1, 3)
+    with pytest.raises(ValueError, match="written into a tensor that does not depend on the input"):
+        topology(
+            model,
+            Masks.ones(prunable(model)),
+            input_shape=(6,),
+            forward=lambda model, x: (constant.add_(model(x)), constant)[1],
+        )

@@ -36,8 +36,8 @@ def topology(
     a bias but no path from the input is a constant, and the weights behind it do not count. All elements of the output
     are its ends.
 
-    Paths are followed through every operand of a function, also by keyword; one that cannot be followed is
-    refused by an error that names it, never left out.
+    Paths are followed through every operand of a function, also by keyword, and through what is written in place, also
+    into a view; what cannot be followed is refused by an error that names it, never left out.
 
     Element-wise functions pass paths on, even where they may be 0 for the weights at hand (ReLU). Normalisation passes
     each unit on to itself; the statistics that units share are no path. A product (gates, attention) passes a path

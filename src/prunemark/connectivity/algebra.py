@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from prunemark.connectivity.memory import as_view, share
 from prunemark.connectivity.signals import Ledger, Origin, Signal, Use, inward, outward, signal
 
 # Sums of zeros and ones are whole numbers: anything below this is rounding, as of fast convolutions.
@@ -160,6 +161,11 @@ def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
     reach = None if source.reach is None else move(source.reach)
     if isinstance(alive, Tensor):
         origin = source.origin if alive.numel() == source.numel() else None
-        return signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+        made = signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+        return as_view(made, source, move) if share(alive, source.alive) else made
     reaches = [None] * len(alive) if reach is None else reach
-    return tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))
+    pieces = tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))
+    for at, piece in enumerate(pieces):
+        if share(piece.alive, source.alive):
+            as_view(piece, source, lambda plane, at=at: move(plane)[at])
+    return pieces

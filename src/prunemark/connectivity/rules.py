@@ -8,16 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prunemark.connectivity import algebra, attention, elementwise, pooling, recurrent
+from prunemark.connectivity import algebra, attention, elementwise, memory, pooling, recurrent
 from prunemark.connectivity.calls import Call, Rule
 from prunemark.connectivity.signals import CannotFollowError, Signal, as_signal, signal
 
 
-def _convert(call: Call) -> Any:
+def _alias(call: Call) -> Signal:
+    source = call.signal(0)
+    return memory.as_view(algebra.same(source), source, lambda plane: plane)
+
+
+def _perhaps_alias(call: Call) -> Any:
+    # A conversion or dropout hands on the very tensor where it has nothing to do, which planes cannot tell.
     call.account_for(call.get(1, "other"))
     if not isinstance(call.get(0, "input"), Signal):
         return _constant(call)
-    return elementwise.same(call)
+    source = call.signal(0)
+    return memory.as_view(algebra.same(source), source, None)
 
 
 def _constant(call: Call) -> Any:
@@ -191,7 +198,7 @@ def _assign(call: Call) -> None:
     if target.reach is not None or source.reach is not None:
         reach = torch.zeros_like(alive) if target.reach is None else target.reach.clone()
         reach[index] = 0 if source.reach is None else source.reach
-    target.reach, target.alive, target.origin = reach, alive, None
+    memory.write(target, signal(reach, alive))
 
 
 def _embedding(call: Call) -> Signal:
@@ -264,13 +271,13 @@ RULES: dict[str, Rule] = {
         "relu relu6 leaky_relu rrelu elu celu selu gelu silu mish hardswish tanh tanhshrink softshrink "
         "hardshrink softsign abs absolute neg negative square sqrt sign sgn sin sinh asin asinh "
         "tan atan atanh arctan erf expm1 log1p nan_to_num round floor ceil trunc fix "
-        "normalize local_response_norm clone requires_grad "
-        "detach .data positive pos",
+        "normalize local_response_norm clone requires_grad",
     ),
     **_for_all(elementwise.bounded, "clamp clip clamp_min clamp_max hardtanh threshold"),
     "prelu": elementwise.prelu,
+    **_for_all(_alias, "detach .data positive pos"),
     **_for_all(
-        _convert,
+        _perhaps_alias,
         "dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout "
         "to type type_as float double half bfloat16 int long bool cpu cuda",
     ),
