@@ -586,6 +586,20 @@ def test_wrappers_precision_and_torch_prune_do_not_matter():
     assert torch_prune.is_pruned(model)
 
 
+def test_the_default_precision_does_not_matter():
+    model, source = ConvNet(), torch.Generator().manual_seed(0)
+    masks = draw_masks(model, 3, 0.3)
+    plain = topology(model, masks, input_shape=(2, 6, 6))
+    images = torch.rand(3, 2, 6, 6, generator=source)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for own in (torch.float32, torch.float64):
+            assert topology(copy.deepcopy(model).to(own), masks, input_shape=(2, 6, 6)) == plain
+            assert topology(copy.deepcopy(model).to(own), masks, data=[(images.to(own), None)]) == plain
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_batches_and_forward(convnet, batches):
     masks = draw_masks(convnet, 2, 0.5)
     expected = topology(convnet, masks, input_shape=(2, 6, 6))
@@ -694,3 +708,21 @@ def test_masks_of_another_model_are_refused():
         topology(Perceptron(), all_kept(ConvNet()), input_shape=(4,))
     with pytest.raises(ValueError, match=r"of another model: 1\.weight has shape \(5, 4\), its mask \(5, 3\)"):
         topology(Perceptron(), Masks({"1.weight": torch.ones(5, 3, dtype=torch.bool)}), input_shape=(4,))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda model, masks: (model, None), r"masks must be Masks, .*; got a NoneType: topology\(model, masks\)"),
+        (
+            lambda model, masks: (masks, model),
+            r"the model must be a torch\.nn\.Module; got a Masks: topology\(model, ma",
+        ),
+        (lambda model, masks: (model, dict(masks)), r"masks must be Masks, .*; got a dict"),
+    ],
+    ids=["no masks", "swapped", "a dict"],
+)
+def test_arguments_of_another_type_are_refused(given, message):
+    model = Perceptron()
+    with pytest.raises(ValueError, match=message):
+        topology(*given(model, all_kept(model)), input_shape=(4,))

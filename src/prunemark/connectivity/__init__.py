@@ -36,6 +36,9 @@ def topology(
     a bias but no path from the input is a constant, and the weights behind it do not count. All elements of the output
     are its ends.
 
+    Paths are followed through every operand of a function, also by keyword, and through what is written in place, also
+    into a view; what cannot be followed is refused by an error that names it, never left out.
+
     Element-wise functions pass paths on, even where they may be 0 for the weights at hand (ReLU). Normalisation passes
     each unit on to itself; the statistics that units share are no path. A product (gates, attention) passes a path
     through either factor where the other can differ from 0, be it by a bias. Maxima, means and softmax depend on all
@@ -51,14 +54,16 @@ def topology(
         forward: (model, inputs) -> outputs, tensors in tuples, lists, dicts or dataclasses.
 
     Raises:
-        ValueError: the masks are of another model; the model does not run on such an example, takes decisions by
-            values, or uses a function of torch that is not followed (the error names it).
+        ValueError: `model` is no module or `masks` no Masks; the masks are of another model; the model does not run on
+            such an example, takes decisions by values, or uses a function of torch that is not followed (the error
+            names it).
 
     Reference: Vysogorets and Kempe 2021, Connectivity matters: neural network pruning through the lens of effective
     sparsity, arXiv 2107.02306.
     Deviations: they find paths by a pass of ones through a linearised float network; zeros and ones cannot overflow
     or vanish, and gates and attention are covered.
     """
+    _check_types(model, masks)
     inner = unwrap(model)
     parameters = parameters_of(inner, masks)
     inputs = _example(inner, input_shape, data)
@@ -73,6 +78,15 @@ def topology(
         flops_other=None if findings is None else findings.other_multiply_adds,
         effective_masks=None if findings is None else Masks(findings.effective),
     )
+
+
+def _check_types(model: Any, masks: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the model must be a torch.nn.Module; got a {type(model).__name__}: topology(model, masks)")
+    if not isinstance(masks, Masks):
+        raise ValueError(
+            f"masks must be Masks, such as prune returns; got a {type(masks).__name__}: topology(model, masks)"
+        )
 
 
 def _example(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from prunemark.connectivity.memory import as_view, share
 from prunemark.connectivity.signals import Ledger, Origin, Signal, Use, inward, outward, signal
 
 # Sums of zeros and ones are whole numbers: anything below this is rounding, as of fast convolutions.
@@ -126,7 +127,9 @@ def same(source: Signal) -> Signal:
 
 def revive(source: Signal) -> Signal:
     """A function of each element that is not 0 at 0, such as a sigmoid or the addition of a bias."""
-    return signal(source.reach, torch.ones_like(source.alive), origin=source.origin)
+    # A weight that is never 0 still has a path through it.
+    alive = outward(inward(source.alive) + 1) if source.alive.requires_grad else torch.ones_like(source.alive)
+    return signal(source.reach, alive, origin=source.origin)
 
 
 def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: float = 0.0) -> Signal:
@@ -158,6 +161,11 @@ def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
     reach = None if source.reach is None else move(source.reach)
     if isinstance(alive, Tensor):
         origin = source.origin if alive.numel() == source.numel() else None
-        return signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+        made = signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+        return as_view(made, source, move) if share(alive, source.alive) else made
     reaches = [None] * len(alive) if reach is None else reach
-    return tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))
+    pieces = tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))
+    for at, piece in enumerate(pieces):
+        if share(piece.alive, source.alive):
+            as_view(piece, source, lambda plane, at=at: move(plane)[at])
+    return pieces

@@ -4,12 +4,13 @@ A path leads through a query where it meets a key that is alive, and the other w
 since no attention weight is 0 but where a mask forbids it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prunemark.connectivity.algebra import arrange, gather, linear, matmul, softmax, times
+from prunemark.connectivity.algebra import add, arrange, gather, linear, matmul, softmax, times
 from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, as_signal, signal
 
 
@@ -19,9 +20,10 @@ def attend(
     key: Signal,
     value: Signal,
     allowed: Tensor | None,
+    biases: Sequence[Signal] = (),
 ) -> tuple[Signal, Signal]:
-    """softmax(query @ key.T) @ value and the attention weights; `allowed` is 0 where a key is masked out."""
-    scores = matmul(ledger, query, arrange(key, lambda plane: plane.transpose(-2, -1)))
+    """softmax(query @ key.T + biases) @ value and the attention weights; `allowed` is 0 where a key is masked out."""
+    scores = add(matmul(ledger, query, arrange(key, lambda plane: plane.transpose(-2, -1))), *biases)
     if allowed is not None:
         permission = signal(None, allowed.float().expand(scores.shape))
         weights = times(ledger, softmax(times(ledger, scores, permission), -1), permission)
@@ -35,7 +37,7 @@ def permitted(
 ) -> Tensor | None:
     """Which scores count: a boolean mask is True where they do, a float mask adds -inf where they do not."""
     allowed = None
-    if mask is not None and not isinstance(mask, Signal):
+    if mask is not None:
         allowed = mask if mask.dtype == torch.bool else mask > -torch.inf
     if causal:
         triangle = torch.ones(scores_shape[-2:], dtype=torch.bool, device=device).tril()
@@ -61,7 +63,9 @@ def scaled_dot_product(
         groups = query.shape[-3] // key.shape[-3]
         key, value = (arrange(s, lambda plane: plane.repeat_interleave(groups, -3)) for s in (key, value))
     shape = (*query.shape[:-1], key.shape[-2])
-    return attend(ledger, query, key, value, permitted(attn_mask, shape, query.device, causal=is_causal))[0]
+    fixed, biases = (None, [attn_mask]) if isinstance(attn_mask, Signal) else (attn_mask, [])
+    allowed = permitted(fixed, shape, query.device, causal=is_causal)
+    return attend(ledger, query, key, value, allowed, biases)[0]
 
 
 def multi_head(
@@ -122,16 +126,8 @@ def multi_head(
         for state, weight in zip(states, projections, strict=True)
     )
     shape = (q.shape[0], num_heads, q.shape[2], k.shape[2])
-    # multi_head_attention_forward's boolean masks are True where a key does not count.
-    allowed = permitted(_inverted(attn_mask), shape, device, causal=is_causal and attn_mask is None)
-    if allowed is not None and allowed.dim() == 3:
-        allowed = allowed.view(shape)
-    if key_padding_mask is not None:
-        padding = permitted(_inverted(key_padding_mask), shape, device, causal=False)
-        if padding is not None:
-            padding = padding.view(-1, 1, 1, shape[3])
-            allowed = padding if allowed is None else allowed & padding
-    attended, weights = attend(ledger, q, k, v, allowed)
+    allowed, biases = _masks(attn_mask, key_padding_mask, shape, device, causal=is_causal and attn_mask is None)
+    attended, weights = attend(ledger, q, k, v, allowed, biases)
     joined = arrange(attended, lambda plane: plane.permute(2, 0, 1, 3).flatten(2))
     outputs = linear(ledger, joined, as_signal(out_proj_weight, device), bias=out_proj_bias is not None)
     if average_attn_weights:
@@ -142,8 +138,32 @@ def multi_head(
     return outputs, weights if need_weights else None
 
 
-def _inverted(mask: Tensor | None) -> Tensor | None:
-    return ~mask if mask is not None and mask.dtype == torch.bool else mask
+def _masks(
+    attn_mask: Tensor | None,
+    key_padding_mask: Tensor | None,
+    shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    causal: bool,
+) -> tuple[Tensor | None, list[Signal]]:
+    """Of the masks of `multi_head`: which of the scores count by constant ones, and those that are computed."""
+
+    def per_head(mask: Tensor) -> Tensor:
+        return mask.view(shape) if mask.dim() == 3 else mask
+
+    def per_key(mask: Tensor) -> Tensor:
+        return mask.view(-1, 1, 1, shape[3])
+
+    allowed = permitted(None, shape, device, causal=causal)
+    computed: list[Signal] = []
+    for mask, placed in ((attn_mask, per_head), (key_padding_mask, per_key)):
+        if isinstance(mask, Signal):
+            computed.append(arrange(mask, placed))
+        elif mask is not None:
+            # multi_head_attention_forward's boolean masks are True where a key does not count.
+            counts = placed(~mask if mask.dtype == torch.bool else mask > -torch.inf)
+            allowed = counts if allowed is None else allowed & counts
+    return allowed, computed
 
 
 def _split_heads(state: Signal, heads: int) -> Signal:

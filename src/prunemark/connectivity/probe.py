@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prunemark.connectivity.rules import RULES, Call, signals_in
+from prunemark.connectivity.calls import Call, signals_in, tensors_in
+from prunemark.connectivity.memory import refuse_stale, share, write
+from prunemark.connectivity.rules import RULES
 from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, Use, signal
 from prunemark.copies import independent_copy
 from prunemark.isolation import isolated
@@ -23,6 +25,7 @@ def _words(text: str) -> frozenset[str]:
 
 _TENSOR_PROPERTIES = _words(".T .mT .H .mH .data")
 _IN_PLACE = _words("iadd isub imul itruediv idiv ipow iand ior ixor imatmul imod ifloordiv")
+_VIEWS = _words("t transpose swapaxes swapdims squeeze unsqueeze")
 _VALUES = _words("__bool__ __float__ __int__ __index__ __complex__ __array__")
 _METADATA = _words(
     "size dim ndimension numel nelement stride storage_offset is_contiguous is_floating_point is_complex is_signed "
@@ -62,6 +65,7 @@ class _Probe(TorchFunctionMode):
         super().__init__()
         self._ledger = ledger
         self._weights = weights
+        self._overwritten: list[Tensor] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -72,6 +76,7 @@ class _Probe(TorchFunctionMode):
             with torch._C.DisableTorchFunctionSubclass():  # pyright: ignore[reportPrivateUsage]
                 return func(*args, **kwargs)
         given = self._with_weights((args, kwargs))
+        self.check(given)
         if not signals_in(given):
             return func(*args, **kwargs)
         rule = RULES.get(name)
@@ -80,13 +85,41 @@ class _Probe(TorchFunctionMode):
                 f"topology has no rule for torch's {name}, which this model's forward uses; without input_shape= and "
                 "data= it reports what needs no run of the model"
             )
-        target = args[0] if in_place else None
+        if kwargs.get("out") is not None:
+            raise CannotFollowError(f"topology cannot follow torch's {name} with out=; use what it returns")
         if in_place and name != "setitem":
             func = getattr(Tensor, name, func)
         call = Call(function=func, name=name, args=given[0], kwargs=given[1], ledger=self._ledger)
         with torch._C.DisableTorchFunctionSubclass(), torch.enable_grad():  # pyright: ignore[reportPrivateUsage]
             made = rule(call)
-            return _written(target, made, name) if isinstance(target, Signal) and made is not None else made
+            call.check()
+            if made is not None and (in_place or kwargs.get("inplace")):
+                return self._written(call.get(0, "input"), made, name)
+            return made
+
+    def check(self, value: Any) -> None:
+        """Refuse tensors whose values are not known any more.
+
+        Raises:
+            CannotFollowError: what was written into another tensor may be in one of these.
+        """
+        for tensor in tensors_in(value):
+            if isinstance(tensor, Signal):
+                refuse_stale(tensor)
+            elif any(share(tensor, other) for other in self._overwritten):
+                raise CannotFollowError(
+                    "topology cannot follow what was written into a tensor that does not depend on the input; use the "
+                    "result of the change, or build the tensor with torch.cat or torch.stack"
+                )
+
+    def _written(self, target: Tensor, made: Signal, name: str) -> Signal:
+        if made.shape != target.shape or name in _VIEWS:
+            raise CannotFollowError(f"topology cannot follow torch's {name}_, which changes a shape in place")
+        if isinstance(target, Signal):
+            write(target, made)
+            return target
+        self._overwritten.append(target)
+        return made
 
     def _with_weights(self, value: Any) -> Any:
         if isinstance(value, nn.Parameter):
@@ -98,18 +131,13 @@ class _Probe(TorchFunctionMode):
         return value
 
 
-def _written(target: Signal, made: Signal, name: str) -> Signal:
-    if made.shape != target.shape:
-        raise CannotFollowError(f"topology cannot follow torch's {name}_, which changes a shape in place")
-    target.reach, target.alive, target.origin = made.reach, made.alive, made.origin
-    return target
-
-
 def _rule_name(func: Callable[..., Any]) -> tuple[str, bool]:
     """A function's name as in RULES, and whether it writes into its first argument."""
     name: str = getattr(func, "__name__", str(func))
     if name in ("__get__", "__set__"):
-        return f".{getattr(func, '__self__').__name__}", False  # noqa: B009  # pyright knows no __self__ here
+        attribute = f".{getattr(func, '__self__').__name__}"  # noqa: B009  # pyright knows no __self__ here
+        written = name == "__set__" and attribute in _TENSOR_PROPERTIES
+        return f"assignment to {attribute}" if written else attribute, False
     if name in _VALUES:
         return name, False
     plain = name.strip("_")
@@ -149,7 +177,7 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
                     parameter.fill_(1)
         given = _as_inputs(ledger, inputs, device)
         try:
-            with _Probe(ledger, weights):
+            with _Probe(ledger, weights) as mode:
                 outputs = forward(private, given)
         except CannotFollowError:
             raise
@@ -157,7 +185,7 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
             raise ValueError(
                 f"{type(private).__name__} does not run on one example of shape {_shapes(inputs)}: {error}"
             ) from error
-        reached, elements = _outputs(outputs)
+        reached, elements = _outputs(mode, outputs)
         try:
             return _findings(ledger, masks, leaves, reached, elements)
         except RuntimeError as error:
@@ -189,9 +217,10 @@ def _shapes(value: Any) -> str:
     return ", ".join(_shapes(item) for item in value) if isinstance(value, tuple | list) else type(value).__name__
 
 
-def _outputs(value: Any) -> tuple[list[Tensor], int]:
+def _outputs(mode: _Probe, value: Any) -> tuple[list[Tensor], int]:
     """The reach planes of the outputs, and the number of their elements, constant ones included."""
     if isinstance(value, Tensor):
+        mode.check(value)
         reach = value.reach if isinstance(value, Signal) else None
         return ([] if reach is None else [reach]), value.numel()
     if isinstance(value, Mapping):
@@ -202,7 +231,7 @@ def _outputs(value: Any) -> tuple[list[Tensor], int]:
     elements = 0
     if isinstance(value, tuple | list):
         for item in value:
-            found, count = _outputs(item)
+            found, count = _outputs(mode, item)
             planes += found
             elements += count
     return planes, elements

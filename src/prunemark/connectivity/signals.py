@@ -14,6 +14,7 @@ overflow or vanish, however deep the network is.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ReferenceType
 
 import torch
 from torch import Tensor
@@ -41,12 +42,29 @@ class Signal(Tensor):
     """A tensor of the forward pass with its planes; made by `signal`.
 
     `reach` is None for what does not depend on the input: masked weights and what is computed from them alone. Their
-    `alive` plane is the mask and carries the gradient to it.
+    `alive` plane is the mask and carries the gradient to it. `taken_from` and `views` say which other Signals share its
+    memory; it is `stale` once something was written that it may or may not share.
     """
 
     reach: Tensor | None
     alive: Tensor
     origin: Origin | None
+    taken_from: "View | None"
+    views: "list[ReferenceType[Signal]]"
+    stale: bool
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether it depends on the input or on a masked weight; others are constants."""
+        return self.reach is not None or self.alive.requires_grad
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a Signal is a view of, and how its elements are picked; None: whether they share memory is not known."""
+
+    source: Signal
+    move: Callable[[Tensor], Tensor] | None
 
 
 def signal(reach: Tensor | None, alive: Tensor, *, origin: Origin | None = None, like: Tensor | None = None) -> Signal:
@@ -56,6 +74,7 @@ def signal(reach: Tensor | None, alive: Tensor, *, origin: Origin | None = None,
     made.reach = reach
     made.alive = alive if reach is None else alive.detach()
     made.origin = origin
+    made.taken_from, made.views, made.stale = None, [], False
     return made
 
 
@@ -95,7 +114,7 @@ class Ledger:
 
     def input(self, shape: torch.Size, device: torch.device) -> Tensor:
         """The reach plane of an input: all ones, and the leaf of a gradient."""
-        leaf = torch.ones(shape, device=device, requires_grad=True)
+        leaf = torch.ones(shape, dtype=torch.float32, device=device, requires_grad=True)
         self.inputs.append(leaf)
         return leaf
 
