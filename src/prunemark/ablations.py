@@ -4,7 +4,6 @@ Inversion is an option of `prunemark.prune`, since in several rounds it changes 
 """
 
 import warnings
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from prunemark.certificates import (
 from prunemark.copies import independent_copy
 from prunemark.isolation import isolated
 from prunemark.masks import Masks
+from prunemark.networks.own import Initializable
 from prunemark.randomness import generator
 
 __all__ = [
@@ -36,15 +36,6 @@ __all__ = [
 
 class NoEffectWarning(UserWarning):
     """An operation changed nothing."""
-
-
-@runtime_checkable
-class Initializable(Protocol):
-    """A model that can draw itself afresh from the distribution it was drawn from."""
-
-    def initialize_(self, generator: torch.Generator) -> None:
-        """Draw every parameter anew and reset every buffer, in place."""
-        ...
 
 
 def shuffle(masks: Masks, *, seed: int = 0) -> Masks:

@@ -158,23 +158,13 @@ def _classes(masks: Any) -> int:
 
 
 def _model(name: str, shape: tuple[int, ...], classes: int, seed: int) -> "nn.Module":
-    import torch
-
     import prunemark as pm
-    from prunemark.randomness import derive
-    from prunemark.registry import is_file_reference, load_file
+    from prunemark.registry import is_file_reference
 
-    if not is_file_reference(name):
-        if len(shape) != 3:
-            raise ValueError(f"{name} takes images (C, H, W), not {shape}")
+    if not is_file_reference(name) and len(shape) != 3:
+        raise ValueError(f"{name} takes images (C, H, W), not {shape}")
+    with _explained(name):
         return pm.network(name, input_shape=shape, classes=classes, seed=seed)
-    build = load_file(name)
-    with torch.random.fork_rng([]), _explained(name):
-        torch.manual_seed(derive(seed, "weights"))
-        model = build(input_shape=shape, classes=classes)
-    if not isinstance(model, torch.nn.Module):
-        raise ValueError(f"{name} must return a torch.nn.Module, not {type(model).__name__}")
-    return model
 
 
 @contextmanager

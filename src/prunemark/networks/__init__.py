@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prunemark.networks.initialisation import BATCHNORMS, INITS
 from prunemark.randomness import generator
-from prunemark.registry import Entry, find, unknown
+from prunemark.registry import Entry, find, is_file_reference, load_file, unknown
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from prunemark.networks.base import Network
 
 _CHOICES = {"init": INITS, "batchnorm": BATCHNORMS}
@@ -28,7 +30,7 @@ class NetworkEntry(Entry):
     min_size: int = 1
     accepts: tuple[str, ...] = ("init",)
 
-    def check(self, input_shape: tuple[int, int, int], classes: int, options: Mapping[str, Any] | None = None) -> None:
+    def check(self, input_shape: tuple[int, ...], classes: int, options: Mapping[str, Any] | None = None) -> None:
         """Check, without torch, that the network can be built for these inputs and options.
 
         Args:
@@ -131,26 +133,32 @@ NETWORKS: dict[str, NetworkEntry] = {
 }
 
 
-def network(name: str, *, input_shape: tuple[int, int, int], classes: int, seed: int = 0, **options: Any) -> Network:
-    """Build a network of the table, with weights drawn for one replicate.
+def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int = 0, **options: Any) -> nn.Module:
+    """Build a network, with weights drawn for one replicate.
 
     Neither reads nor moves torch's global random state: everything is drawn from
     `generator(seed, "weights")`.
 
     Args:
-        name: a name of `NETWORKS`.
-        input_shape: channels, height and width of one input.
+        name: a name of `NETWORKS`, or "FILE.py:build", a function of yours that is called as
+            build(input_shape=, classes=, **options) with torch's global generator seeded.
+        input_shape: shape of one input; of the networks of the table, channels, height and width.
         classes: number of classes.
         seed: the replicate's seed.
         options: `init` and, by network, `batchnorm` (see `Initialisation`), `width` (multiplies the number of
             channels) and `patch` (pixels of the side of a transformer's patch).
 
     Returns:
-        The network on the CPU, in train mode, with contiguous float32 weights.
+        The network; those of the table on the CPU, in train mode, with contiguous float32 weights.
 
     Raises:
-        ValueError: unknown name or option, or inputs the network cannot take.
+        ValueError: unknown name or option, inputs the network cannot take, or a function that is not there or returns
+            no module.
     """
+    if is_file_reference(name):
+        from prunemark.networks.own import own_network
+
+        return own_network(load_file(name), name, input_shape=input_shape, classes=classes, seed=seed, **options)
     entry = find(NETWORKS, "network", name)
     try:
         entry.check(input_shape, classes, options)

@@ -6,14 +6,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from prunemark.ablations import Initializable
 from prunemark.datasets import Dataset, dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.networks import network
-from prunemark.randomness import derive, generator
+from prunemark.networks.own import own_network
 from prunemark.registry import load_file
 from prunemark.study.key import file_hash
 
@@ -40,15 +38,8 @@ def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapp
     if "name" in named:
         return network(named["name"], input_shape=data.input_shape, classes=data.classes, seed=seed, **options)
     build = _users_own(named, files)
-    # The user's code draws from the global generator: seeded here, and put back afterwards.
-    with torch.random.fork_rng([]):
-        torch.manual_seed(derive(seed, "weights"))
-        model = build(input_shape=data.input_shape, classes=data.classes, **options)
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"{named['attribute']} must return a torch.nn.Module, not {type(model).__name__}")
-    if isinstance(model, Initializable):
-        model.initialize_(generator(seed, "weights"))
-    return model
+    shape, classes = data.input_shape, data.classes
+    return own_network(build, named["attribute"], input_shape=shape, classes=classes, seed=seed, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
