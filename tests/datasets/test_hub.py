@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import datasets as library
 from prunemark.datasets import dataset, entry_for, hub
 from prunemark.datasets.fetching import fetch
 from prunemark.datasets.lazy import PixelInputs
+from prunemark.study.run import run
 from tests.datasets.archives import picture
 
 NAMES = ["cat", "dog"]
@@ -67,6 +69,21 @@ def test_a_local_copy_becomes_a_data_set(copy: Path) -> None:
         np.testing.assert_array_equal(split.inputs.pixels.numpy(), np.stack([picture(i, 8, 6) for i in seeds]))
         expected = (split.inputs.pixels.numpy() - train.mean((0, 1, 2))) / train.std((0, 1, 2))
         np.testing.assert_allclose(split.inputs[:].permute(0, 2, 3, 1).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_study_is_checked_against_the_data_in_its_data_dir(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PRUNEMARK_DATA", raising=False)
+    (tmp_path / "s.toml").write_text(
+        'name = "s"\nnetwork = "lenet-300-100"\ndataset = "hub:owner/name"\nmethods = ["magnitude"]\n'
+        "sparsities = [0.5]\nexamples_per_class = 2\nrecipe = { epochs = 1, batch_size = 4 }\n"
+    )
+    run(tmp_path / "s.toml", out=tmp_path / "out", data_dir=copy.parents[1], dry_run=True)
+    assert "PRUNEMARK_DATA" not in os.environ
+    monkeypatch.setenv("PRUNEMARK_DATA", str(tmp_path))
+    run(tmp_path / "s.toml", out=tmp_path / "out", data_dir=copy.parents[1], dry_run=True)
+    assert os.environ["PRUNEMARK_DATA"] == str(tmp_path)
 
 
 def test_the_environment_variable_names_the_folder_too(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

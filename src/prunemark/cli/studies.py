@@ -1,6 +1,5 @@
 """`run`, `report`, `export` and `check`: studies on the command line."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,11 +35,12 @@ def run(
     ] = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
+    from prunemark.datasets.files import data_folder
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
-    _look_in(data_dir)
-    checked = Study.load(study)
+    with data_folder(data_dir):
+        checked = Study.load(study)
     folder = out or Path(f"prunemark-{checked.name}")
     with ProgressBar() as progress:
         summary = run_study(
@@ -99,6 +99,7 @@ def check(
     data_dir: DataDir = None,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
+    from prunemark.datasets.files import data_folder
     from prunemark.registry import is_file_reference
     from prunemark.report.check import check_words
     from prunemark.study.run import run as run_study
@@ -106,11 +107,11 @@ def check(
 
     if not is_file_reference(method):
         raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
-    _look_in(data_dir)
     label = method.rpartition(":")[2]
-    battery = Study.load(study)
-    fields = battery.model_dump(exclude={"name", "description", "methods"})
-    checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
+    with data_folder(data_dir):
+        battery = Study.load(study)
+        fields = battery.model_dump(exclude={"name", "description", "methods"})
+        checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
     folder = out or Path(f"prunemark-check-{label}")
     with ProgressBar() as progress:
         summary = run_study(checked, out=folder, workers=workers, device=device, data_dir=data_dir, progress=progress)
@@ -124,12 +125,6 @@ def check(
         console.print(f"- {sentence}", markup=False)
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
-
-
-def _look_in(data_dir: Path | None) -> None:
-    """Let the check of a study find data of the hub, whose shape it has to read, where they lie."""
-    if data_dir is not None:
-        os.environ["PRUNEMARK_DATA"] = str(data_dir)
 
 
 def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:

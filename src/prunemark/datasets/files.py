@@ -4,7 +4,8 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -110,6 +111,22 @@ def folders(source: Source, data_dir: str | Path | None) -> list[Path]:
     if folder is None:
         return list(source.system_folders)
     return [folder / source.dataset, folder, *source.system_folders]
+
+
+@contextmanager
+def data_folder(data_dir: str | Path | None) -> Generator[None]:
+    """Have data sets looked for in a folder for a while, as if PRUNEMARK_DATA named it; with None, change nothing."""
+    if data_dir is None:
+        yield
+        return
+    before = os.environ.get(ENVIRONMENT_VARIABLE)
+    os.environ[ENVIRONMENT_VARIABLE] = str(data_dir)
+    try:
+        yield
+    finally:
+        del os.environ[ENVIRONMENT_VARIABLE]
+        if before is not None:
+            os.environ[ENVIRONMENT_VARIABLE] = before
 
 
 def given_folder(data_dir: str | Path | None) -> Path | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from prunemark.datasets import dataset
+from prunemark.datasets.files import data_folder
 from prunemark.registry import find
 from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
 from prunemark.study.executors.local import usable_cores
@@ -84,14 +85,16 @@ def run(
         ExecutorError: workers cannot be started.
     """
     began = time.perf_counter()
-    study = study if isinstance(study, Study) else Study.load(study)
-    make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
-    device = _device(device)
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers counts from 1; got {workers}")
-    workers = workers or (usable_cores() if device == "cpu" else 1)
-    job_plan = plan(study)
     with contextlib.ExitStack() as stack:
+        # A study of hub data reads them for their shape, and knows no folder.
+        stack.enter_context(data_folder(data_dir))
+        study = study if isinstance(study, Study) else Study.load(study)
+        make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
+        device = _device(device)
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers counts from 1; got {workers}")
+        workers = workers or (usable_cores() if device == "cpu" else 1)
+        job_plan = plan(study)
         store = None
         if Store.is_in(out):
             store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
