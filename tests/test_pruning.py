@@ -380,7 +380,11 @@ def test_masks_of_another_model(small, convnet):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (lambda outputs, targets: outputs, r"the loss must be one number; got a tensor of shape \(6, 3\)"),
+        (lambda outputs, targets: outputs, r"must be one real number; got a tensor of float32 of shape \(6, 3\)"),
+        (
+            lambda outputs, targets: outputs.sum() * 1j,
+            r"must be one real number; got a tensor of complex64 of shape \(\)",
+        ),
         (lambda outputs, targets: outputs.sum().item(), "the loss must be one number as a tensor, .*; got "),
         (lambda outputs, targets: torch.tensor(1.0), "does not depend on any prunable weight"),
     ],

@@ -154,8 +154,9 @@ class Problem:
                 )
             outputs = outputs / temperature
         loss = self.loss(outputs, targets)
-        if loss.numel() != 1:
-            raise ValueError(f"the loss must be one number; got a tensor of shape {tuple(loss.shape)}")
+        if loss.numel() != 1 or not loss.is_floating_point():
+            kind = str(loss.dtype).removeprefix("torch.")
+            raise ValueError(f"the loss must be one real number; got a tensor of {kind} of shape {tuple(loss.shape)}")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise ValueError("the loss does not depend on any prunable weight")
         return loss
