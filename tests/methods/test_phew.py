@@ -186,7 +186,7 @@ def test_tokens_enter_behind_the_embedding():
 
 def test_what_include_names_must_be_walked_through():
     net = nn.Sequential(nn.Embedding(6, 8), nn.Linear(8, 3))
-    with pytest.raises(ValueError, match=r"0.weight, which include= names, is neither"):
+    with pytest.raises(ValueError, match=r"include= names 0\.weight, which is neither"):
         pm.score(net, "phew", input_shape=(6,), include=[nn.Linear, nn.Embedding])
 
 

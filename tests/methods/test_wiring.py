@@ -141,3 +141,18 @@ def test_outputs_of_several_tensors_and_other_axes_first():
         wire(nn.Linear(3, 2), lambda model, x: (model(x), x), (3,))
     with pytest.raises(ValueError, match=r"the batch as first axis; weight gets \(5, 1, 3\)"):
         wire(nn.Linear(3, 2), lambda model, x: model(x.transpose(0, 1)), (5, 3))
+
+
+def test_rounding_between_passes_is_no_random_function():
+    class Mixed(nn.Module):
+        """Multiplies between layers, which rounds otherwise in a batch of another size."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 300), nn.Linear(300, 2)
+            self.register_buffer("scale", torch.diag(torch.rand(300, dtype=torch.float64) + 0.5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x) @ self.scale)
+
+    assert wires(Mixed(), (3,))[1] == {("first", "last"): same(300)}

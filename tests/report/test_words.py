@@ -81,7 +81,7 @@ def test_answer_names_every_benchmark_at_its_own_step() -> None:
         (
             {0.2: 0.5},
             "Of the sparsities run: extreme at 20 %. "
-            "Magnitude pruning after training is not shown to match the dense network at any of them, or was not run.",
+            "Magnitude pruning after training is not shown to match the dense network at any of them.",
         ),
         ({}, "No sparsity was run."),
     ],
@@ -101,3 +101,14 @@ def test_missing_runs_are_counted() -> None:
     assert words.missing(frame([row()])) == ""
     two = frame([row(status="diverged"), row(status="diverged", replicate=1)])
     assert words.missing(two) == "2 diverged and count with the accuracies they ended with."
+
+
+def test_ranges_without_the_mark_say_so() -> None:
+    rows = [row(method="dense", sparsity=0.0, prune_at="", replicate=i, test_accuracy=0.9) for i in range(3)]
+    rows += [row(method="random", sparsity=0.5, replicate=i, test_accuracy=0.5) for i in range(3)]
+    (found,) = ranges(frame(rows))
+    assert not found.mark_was_run
+    assert words.ranges_sentence(found) == (
+        "Of the sparsities run: undecided at 50 %. "
+        "Magnitude pruning after training was not run, so that no sparsity is known to be matching."
+    )

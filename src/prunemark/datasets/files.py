@@ -124,7 +124,7 @@ def data_folder(data_dir: str | Path | None) -> Generator[None]:
     try:
         yield
     finally:
-        del os.environ[ENVIRONMENT_VARIABLE]
+        os.environ.pop(ENVIRONMENT_VARIABLE, None)
         if before is not None:
             os.environ[ENVIRONMENT_VARIABLE] = before
 

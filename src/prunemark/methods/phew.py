@@ -63,11 +63,11 @@ class Phew:
         input_shape = problem.shape_of_example("PHEW walks from the input")
         names = {id(weight): name for name, weight in problem.weights.items()}
         layers = {layer: (weight, names.get(id(weight))) for layer, weight in prunable(problem.model).items()}
-        for name, weight in problem.weights.items():
-            if not any(weight is other for other, _ in layers.values()):
-                raise ValueError(
-                    f"PHEW walks through linear maps and convolutions: {name}, which include= names, is neither"
-                )
+        layer_of = {name: layer for layer, (_, name) in layers.items()}
+        if others := [name for name in problem.weights if name not in layer_of]:
+            raise ValueError(
+                f"PHEW walks through linear maps and convolutions; include= names {others[0]}, which is neither"
+            )
         # The caller's own weights where possible, so that nothing holds on to the copy's, which `wire` lets go of.
         weights = {
             layer: weight.detach() if name is None else problem.initial[name]
@@ -80,7 +80,6 @@ class Phew:
         for layer, weight in weights.items():
             if not weight.isfinite().all():
                 raise ValueError(f"weights of {layer} are not finite")
-        layer_of = {name: layer for layer, (_, name) in layers.items()}
         ranked = [layer_of[name] for name in problem.weights]
         walks = Walks(wire(problem.model, problem.forward, input_shape), weights, kept, problem.generator("phew"))
         self._walk(walks)

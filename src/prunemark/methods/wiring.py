@@ -1,5 +1,6 @@
 """Which unit feeds which: how the units of a model's layers connect, whatever lies between the layers."""
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -173,9 +174,9 @@ class _Probe:
         assert isinstance(layer, _Layer)
         primal, tangent = forward_ad.unpack_dual((*args, *kwargs.values())[0])
         name = self._layers[layer]
-        # Neither layers' outputs nor this differ from pass to pass.
-        received = float(primal[0].double().sum())
-        if self._received.setdefault(self._number, received) != received:
+        # The same in every pass, since layers' outputs are, but for rounding.
+        received = float(primal[0].sum())
+        if not math.isclose(self._received.setdefault(self._number, received), received, rel_tol=1e-9, abs_tol=1e-12):
             raise ValueError(
                 f"paths cannot be followed to {name}: it receives other numbers each time, although the model is in "
                 "eval mode; is there a dropout that does not ask for self.training?"

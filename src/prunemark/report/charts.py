@@ -106,7 +106,7 @@ def variant_panels(
         values = [marks.value(point, styles[names[point.series]], panel=theme.label(family)) for point in members]
         values += marks.matching_band(ranges, x, [point.cell.sparsity for point in members])
         values += [dense_value(dense)] if dense else []
-        frame = curves.frame([*members, *([dense] if dense else [])], may_leave=curves.collapsed)
+        frame = frame_of(members, dense, may_leave=curves.collapsed)
         layers = marks.band(alt.Chart(), x)
         layers += marks.lines(alt.Chart(), x, styles, legend="variant", over="sparsity:sparsity", frame=frame)
         layers += marks.dense_rule(alt.Chart(), frame)
@@ -158,9 +158,11 @@ def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
     return [point for point in mine if point.series in series]
 
 
-def frame_of(shown: Sequence[Point], dense: Point | None) -> tuple[float, float] | None:
+def frame_of(
+    shown: Sequence[Point], dense: Point | None, *, may_leave: Callable[[Point], bool] = curves.random_or_inverted
+) -> tuple[float, float] | None:
     """`curves.frame` of these points and the dense network's."""
-    return curves.frame([*shown, *([dense] if dense else [])])
+    return curves.frame([*shown, *([dense] if dense else [])], may_leave=may_leave)
 
 
 def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:

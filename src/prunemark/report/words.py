@@ -147,10 +147,10 @@ def ranges_sentence(found: Ranges) -> str:
     if not parts:
         return "No sparsity was run."
     highest = found.highest_matching
-    if highest is None:
-        last = (
-            "Magnitude pruning after training is not shown to match the dense network at any of them, or was not run."
-        )
+    if not found.mark_was_run:
+        last = "Magnitude pruning after training was not run, so that no sparsity is known to be matching."
+    elif highest is None:
+        last = "Magnitude pruning after training is not shown to match the dense network at any of them."
     else:
         last = f"Highest matching sparsity: {sparsity_text(highest)} %."
     return f"Of the sparsities run: {', '.join(parts)}. {last}"

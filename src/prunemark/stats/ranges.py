@@ -27,7 +27,8 @@ class Ranges(Record):
     run. "Reaches" means that the paired comparison with the dense network is equivalent, preserved or better.
 
     `highest_matching` is the last sparsity that magnitude after training reaches without a gap from the lowest on,
-    also where it lies in the trivial range; None if there is none.
+    also where it lies in the trivial range; None if there is none. `mark_was_run` says whether there is a run of
+    magnitude after training at all.
     """
 
     study: str
@@ -39,6 +40,7 @@ class Ranges(Record):
     extreme: tuple[float, ...]
     undecided: tuple[float, ...]
     highest_matching: float | None
+    mark_was_run: bool = True
 
     def of(self, sparsity: float) -> SparsityRange:
         """The range in which a sparsity of the experiment lies."""
@@ -88,4 +90,5 @@ def ranges_of(experiment: Experiment, *, margin: float) -> Ranges:
         extreme=extreme,
         undecided=tuple(s for s in sparsities if s not in {*trivial, *matching, *extreme}),
         highest_matching=reached[-1] if reached else None,
+        mark_was_run=any(benchmark_cell(MAGNITUDE_AFTER_TRAINING, s) in accuracies for s in sparsities),
     )

@@ -118,7 +118,7 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
             steps = min(steps, total)
             try:
                 seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            except Exception as error:
                 reason = failure(study.network, error)
                 raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error
             if seconds >= enough_s or steps == total:
