@@ -10,8 +10,7 @@ from torch.nn import functional
 from prunemark.connectivity import topology
 from prunemark.masks import Masks
 from prunemark.prunable import prunable
-
-from .test_connectivity import draw_masks
+from tests.test_connectivity import draw_masks
 
 Joining = Callable[[Tensor, Tensor], Tensor]
 
