@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prunemark.masks import Masks
     from prunemark.networks import network
     from prunemark.pruning import prune, score
-    from prunemark.selection import select
+    from prunemark.pruning.selection import select
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.study.store import results
@@ -37,7 +37,7 @@ _HOMES = {
     "results": "study.store",
     "run": "study.run",
     "score": "pruning",
-    "select": "selection",
+    "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
 }

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import prune as torch_prune
 
-from prunemark.atomic import write_atomically
-from prunemark.holding import Hold
-from prunemark.prunable import (
+from prunemark.artifacts import write_atomically
+from prunemark.models.holding import Hold
+from prunemark.models.prunable import (
     masked_parameters,
     parameters_by_name,
     plain_name,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunemark.study.benchmarks import BENCHMARKS, rounds_to
 from prunemark.study.key import canonical, content_key
 from prunemark.study.plan import Plan, plan
 from prunemark.study.spec import ABLATIONS, Study
+from prunemark.terms.benchmarks import BENCHMARKS, rounds_to
 from tests.study.conftest import TINY
 
 Tiny = Callable[..., Study]

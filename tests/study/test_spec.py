@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from prunemark.quotas import QuotaName
+from prunemark.pruning.quotas import QuotaName
 from prunemark.study import spec
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study

@@ -100,7 +100,7 @@ def inspect(
 ) -> None:
     """Print where masks come from, their exact counts, and what they do to the network."""
     import prunemark as pm
-    from prunemark.prunable import prunable
+    from prunemark.models.prunable import prunable
 
     loaded = pm.Masks.load(masks)
     about = loaded.provenance

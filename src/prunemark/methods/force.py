@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from prunemark.methods.problem import BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Problem
 
 
 @dataclass(frozen=True, kw_only=True)

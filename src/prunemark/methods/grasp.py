@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from prunemark.methods.problem import Batch, BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Problem
+from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

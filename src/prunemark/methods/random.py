@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

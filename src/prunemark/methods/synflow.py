@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.problem import BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Problem
 
 
 @dataclass(frozen=True, kw_only=True)

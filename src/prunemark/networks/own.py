@@ -1,21 +1,13 @@
 """Networks of the user's own."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import nn
 
+from prunemark.models.initialization import Initializable
 from prunemark.randomness import derive, generator
-
-
-@runtime_checkable
-class Initializable(Protocol):
-    """A model that can draw itself afresh from the distribution it was drawn from."""
-
-    def initialize_(self, generator: torch.Generator) -> None:
-        """Draw every parameter anew and reset every buffer, in place."""
-        ...
 
 
 def own_network(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound_to
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunemark.atomic import write_atomically
+from prunemark.artifacts import write_atomically
 from prunemark.report import curves, theme, words
 from prunemark.report.curves import sparsity_text
 from prunemark.report.figure import Figure, slug, vega_lite_version

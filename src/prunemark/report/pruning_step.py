@@ -9,7 +9,7 @@ import altair as alt
 from prunemark.report import charts, curves, marks, theme
 from prunemark.report.curves import Point
 from prunemark.stats.cells import moment, rewound_to, same_sparsity
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     from pandas import DataFrame

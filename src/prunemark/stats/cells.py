@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,15 +15,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from prunemark.ablations import NoEffectWarning, certify_invert, certify_reinit, reinitialize, shuffle
-from prunemark.atomic import write_atomically
+from prunemark.artifacts import write_atomically
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.pruning import prune, score
-from prunemark.quotas import quotas
+from prunemark.pruning.quotas import quotas
+from prunemark.pruning.selection import keep_count, select
 from prunemark.recipes import Recipe
-from prunemark.selection import keep_count, select
 from prunemark.study.job import Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network
 from prunemark.training import Checkpoint, Trained, train

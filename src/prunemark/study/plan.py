@@ -14,11 +14,11 @@ from prunemark.networks import NETWORKS
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
 from prunemark.registry import is_file_reference
-from prunemark.study.benchmarks import parse as parse_benchmark
-from prunemark.study.benchmarks import rounds_to
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key, file_hash
 from prunemark.study.spec import MethodSpec, Study
+from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.benchmarks import rounds_to
 
 UNMODIFIED = "unmodified"
 _MAGNITUDE = MethodSpec(name="magnitude")

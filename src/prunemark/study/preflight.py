@@ -11,13 +11,13 @@ from prunemark.ablations import reinitialize
 from prunemark.datasets import Dataset, Split, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
+from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS
-from prunemark.prunable import prunable
 from prunemark.pruning import score
-from prunemark.quotas import quotas
+from prunemark.pruning.quotas import quotas
+from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
 from prunemark.registry import failure, is_file_reference
-from prunemark.selection import keep_count
 from prunemark.study.materials import make_method, make_network
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError

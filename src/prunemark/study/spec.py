@@ -27,11 +27,11 @@ from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import is_file_reference, unknown
-from prunemark.steps import Step
-from prunemark.study.benchmarks import parse as parse_benchmark
 from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
+from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.steps import Step
 
 ABLATIONS: dict[str, str] = {
     "shuffle": "permute the mask within each layer",
@@ -39,7 +39,7 @@ ABLATIONS: dict[str, str] = {
     "invert": "prune what ranks first",
 }
 
-# The names of prunemark.quotas.QuotaName, which cannot be imported without torch.
+# The names of prunemark.pruning.quotas.QuotaName, which cannot be imported without torch.
 QUOTAS = ("uniform", "uniform-plus", "erk", "igq")
 
 
@@ -154,7 +154,7 @@ class MethodSpec(BaseModel):
         name: a name in METHODS, or "FILE.py:function" for one's own (one round unless `rounds` says otherwise).
         rounds: in how many rounds to prune; None = the method's own number.
         quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
-            each layer keeps, see `prunemark.quotas.quotas`.
+            each layer keeps, see `prunemark.pruning.quotas.quotas`.
         label: its name in the results; by default the method's or the function's name.
         options: the method's own, such as {bn = "eval"}.
     """
@@ -199,7 +199,7 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
-        benchmarks: what prunes at the end of training: names in `prunemark.study.benchmarks.BENCHMARKS`. One that
+        benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
         ablations: names in ABLATIONS; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.

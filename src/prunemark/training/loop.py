@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prunemark.datasets import LazyInputs, Split
-from prunemark.onednn import sound_convolutions
+from prunemark.models.convolutions import sound_convolutions
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown

@@ -1,0 +1,133 @@
+"""Proofs, made at run time and stored with the run, that an ablation did what it says."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from prunemark.masks import Masks
+from prunemark.models.prunable import prunable
+
+# A layer with more arrangements than this does not come out of a uniform shuffle as it went in.
+_ARRANGEMENTS_BEYOND_CHANCE = 1e9
+
+
+class CertificateError(RuntimeError):
+    """An ablation did not do what it says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What an ablation changed, checked against its definition.
+
+    Attributes:
+        ablation: "shuffle", "reinit" or "invert".
+        changed: how many entries (of masks; for reinit, of prunable weights) differ from before.
+        total: of how many.
+        layers: per layer, "changed" or why it could not ("all kept", "all pruned") or did not ("by chance").
+        checked: the properties that were verified, in words.
+    """
+
+    ablation: Literal["shuffle", "reinit", "invert"]
+    changed: int
+    total: int
+    layers: dict[str, str]
+    checked: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values."""
+        return asdict(self) | {"checked": list(self.checked)}
+
+
+def certify_shuffle(before: Masks, after: Masks) -> Certificate:
+    """Certify that per-layer counts are identical and that each mask changed, where it could.
+
+    Raises:
+        CertificateError: a count differs, or a mask is unchanged though chance cannot explain it.
+    """
+    if list(before) != list(after):
+        raise CertificateError("the shuffled masks have other layers than the masks")
+    layers: dict[str, str] = {}
+    changed = 0
+    for old, new in zip(before.layers(), after.layers(), strict=True):
+        if old.kept != new.kept or old.shape != new.shape:
+            raise CertificateError(f"shuffling changed the count of {old.name}: {old.kept} -> {new.kept}")
+        differing = int((before[old.name] != after[old.name]).sum())
+        changed += differing
+        if differing:
+            layers[old.name] = "changed"
+        elif old.kept in (0, old.total):
+            layers[old.name] = "all pruned" if old.kept == 0 else "all kept"
+        elif math.log(_ARRANGEMENTS_BEYOND_CHANCE) < _log_choose(old.total, old.kept):
+            raise CertificateError(f"shuffling left the mask of {old.name} as it was")
+        else:
+            layers[old.name] = "by chance"
+    return Certificate(
+        ablation="shuffle",
+        changed=changed,
+        total=before.total,
+        layers=layers,
+        checked=("per-layer counts are identical", "every mask that could change did, but for chance"),
+    )
+
+
+def certify_reinit(before: nn.Module, after: nn.Module) -> Certificate:
+    """Certify that every prunable weight tensor was drawn afresh.
+
+    Raises:
+        CertificateError: a tensor is missing, has another shape, or no entry of it changed.
+    """
+    old, new = prunable(before), prunable(after)
+    if {name: w.shape for name, w in old.items()} != {name: w.shape for name, w in new.items()}:
+        raise CertificateError("the reinitialised network has other prunable weights than the network")
+    counts = {name: int((old[name].detach() != new[name].detach()).sum()) for name in old}
+    for name, count in counts.items():
+        if count == 0:
+            raise CertificateError(f"reinitialising left {name} as it was")
+    return Certificate(
+        ablation="reinit",
+        changed=sum(counts.values()),
+        total=sum(weight.numel() for weight in old.values()),
+        layers=dict.fromkeys(counts, "changed"),
+        checked=("every prunable tensor holds new values",),
+    )
+
+
+def certify_invert(
+    scores: Mapping[str, Tensor], masks: Masks, *, within: Masks | None = None, per_layer: bool = False
+) -> Certificate:
+    """Certify that an inverted selection kept the weights that rank last among those it could choose from.
+
+    Checks that no kept score exceeds a pruned score of a survivor, over the whole network or, `per_layer`,
+    within each layer. `changed` counts the weights that the plain selection of the same count decides otherwise.
+
+    Raises:
+        CertificateError: a higher score was kept while a lower one was pruned.
+    """
+    survivors = within if within is not None else Masks.ones(masks)
+    groups = [[name] for name in masks] if per_layer else [list(masks)]
+    layers: dict[str, str] = {}
+    changed = 0
+    for group in groups:
+        kept = torch.cat([scores[name][masks[name]].double() for name in group])
+        pruned = torch.cat([scores[name][survivors[name] & ~masks[name]].double() for name in group])
+        if len(kept) and len(pruned) and kept.max() > pruned.min():
+            raise CertificateError(f"inverting kept a score of {kept.max():g} and pruned one of {pruned.min():g}")
+        outcome = "changed" if len(kept) and len(pruned) else ("all kept" if len(kept) else "all pruned")
+        layers |= dict.fromkeys(group, outcome)
+        # The plain selection keeps the first len(kept) ranks, the inverted one the last.
+        changed += 2 * min(len(kept), len(pruned))
+    return Certificate(
+        ablation="invert",
+        changed=changed,
+        total=survivors.kept,
+        layers=layers,
+        checked=("no kept score exceeds a pruned one", f"ranked over {survivors.kept:,} surviving weights"),
+    )
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
