@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunemark.ablations.certificates import certify_invert
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
@@ -22,8 +21,9 @@ from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwra
 from prunemark.pruning.explaining import explained_forward, explained_loss
 from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
+from prunemark.pruning.rounds import select_round
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
-from prunemark.pruning.selection import keep_count, require_finite, select_count
+from prunemark.pruning.selection import keep_count, require_finite
 from prunemark.version import __version__
 
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
@@ -70,7 +70,18 @@ def score(
             cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar; scores
             that are not finite (the layer is named).
     """
-    return _Scorer(model, resolve(method, **options), data, seed, input_shape, include, exclude, loss, forward)(within)
+    scorer = _Scorer(
+        model,
+        resolve(method, **options),
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+    )
+    return scorer(within)
 
 
 def prune(
@@ -110,7 +121,17 @@ def prune(
     rounds = configured.rounds if rounds is None else rounds
     if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
         raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+    )
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -123,17 +144,9 @@ def prune(
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
         survivors = None if getattr(configured, "revives", False) else masks
-        budget = None
-        if quotas is not None:
-            caps = {count.name: count.kept for count in (survivors or Masks.ones(masks)).layers()}
-            budget = layer_quotas(quotas, shapes, keep, caps=caps)
-        chosen = select_count(scores, keep, within=survivors, invert=invert, quotas=budget)
-        if invert:
-            certificate = certify_invert(scores, chosen, within=survivors, per_layer=quotas is not None)
-            provenance |= {"ablation": "invert", "certificate": certificate.to_dict()}
-        masks = chosen
+        masks = select_round(scores, keep, within=survivors, invert=invert, quotas=quotas)
         del scores, survivors  # or they would still be held while the next round makes its own
-    return Masks(masks, provenance=provenance)
+    return Masks(masks, provenance=provenance | masks.provenance)
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:
@@ -149,6 +162,7 @@ class _Scorer:
         self,
         model: nn.Module,
         method: Method,
+        *,
         data: Data | None,
         seed: int,
         input_shape: tuple[int, ...] | None,

@@ -14,15 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunemark.ablations import NoEffectWarning, certify_invert, certify_reinit, reinitialize, shuffle
+from prunemark.ablations import NoEffectWarning, certify_reinit, reinitialize, shuffle
 from prunemark.artifacts import write_atomically
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.pruning import prune, score
-from prunemark.pruning.quotas import quotas
-from prunemark.pruning.selection import keep_count, select
+from prunemark.pruning.rounds import select_round
+from prunemark.pruning.selection import keep_count
 from prunemark.recipes import Recipe
 from prunemark.study.job import Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network
@@ -87,23 +87,8 @@ def _score(job: Job, context: Context) -> Result:
 
 def _mask(job: Job, context: Context) -> Result:
     spec = job.spec
-    sparsity, invert = spec["sparsity"], spec.get("invert", False)
-    certificates: Result = {}
-    if "within" in job.inputs:
-        survivors = Masks.load(_artifact(context, job.inputs["within"]))
-        scores = score(_state(job, context, "state"), _method(job), seed=spec["seed"], within=survivors)
-        chosen = select(scores, sparsity=sparsity, within=survivors)
-    elif "scores" in job.inputs:
-        scores = _load_scores(_artifact(context, job.inputs["scores"]))
-        budget = None
-        if spec["quotas"]:
-            shapes = {name: layer.shape for name, layer in scores.items()}
-            keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
-            budget = quotas(spec["quotas"], shapes, keep)
-        chosen = select(scores, sparsity=sparsity, invert=invert, quotas=budget)
-        if invert:
-            certificates["invert"] = certify_invert(scores, chosen, per_layer=budget is not None).to_dict()
-    else:
+    sparsity, invert, quotas = spec["sparsity"], spec.get("invert", False), spec.get("quotas")
+    if spec.get("rounds", 1) > 1:
         chosen = prune(
             _state(job, context, "state"),
             _method(job),
@@ -112,10 +97,17 @@ def _mask(job: Job, context: Context) -> Result:
             seed=spec["seed"],
             rounds=spec["rounds"],
             invert=invert,
-            quotas=spec["quotas"],
+            quotas=quotas,
         )
-        if invert:
-            certificates["invert"] = chosen.provenance["certificate"]
+    else:
+        survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
+        if "scores" in job.inputs:
+            scores = _load_scores(_artifact(context, job.inputs["scores"]))
+        else:
+            scores = score(_state(job, context, "state"), _method(job), seed=spec["seed"], within=survivors)
+        keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
+        chosen = select_round(scores, keep, within=survivors, invert=invert, quotas=quotas)
+    certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
     return _counts(masks) | {"layers": _layers(_build(job, context), masks), "certificates": certificates}
