@@ -1,17 +1,17 @@
 """SNIP: single-shot network pruning based on connection sensitivity (Lee et al. 2019, arXiv 1810.02340)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.base import BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Method, Problem
 from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snip:
+class Snip(Method):
     """Score each weight with how much the loss would change without it, to first order.
 
     s = |w * g|, g = dL/dw. Over several batches: the mean of the batches' |w * g|, weighted by their size.
@@ -25,7 +25,6 @@ class Snip:
         bn: whether BatchNorm uses the batch's statistics ("train") or its running ones ("eval").
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
 
@@ -41,7 +40,7 @@ class Snip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipMilAd:
+class SnipMilAd(Method):
     """SNIP as the program mil-ad/snip computes it.
 
     What it changes: the scores are |w * g| of the first batch only, and of *other* weights, which it draws
@@ -51,7 +50,6 @@ class SnipMilAd:
         redraw: False scores the network's own weights. The other options are those of `Snip`.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     redraw: bool = True
@@ -69,7 +67,7 @@ class SnipMilAd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipOfficial:
+class SnipOfficial(Method):
     """SNIP as the authors' program namhoonlee/snip-public computes it.
 
     What it changes: one ordinary batch, whatever its classes, instead of a balanced sample; BatchNorm in its
@@ -84,7 +82,6 @@ class SnipOfficial:
         ValueError: a batch without examples.
     """
 
-    rounds: int = 1
     ordinary_batch: int = 100
     bn: BatchNormMode = "eval"
 
@@ -99,7 +96,7 @@ class SnipOfficial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipSynapticFlow:
+class SnipSynapticFlow(Method):
     """SNIP as the program ganguli-lab/Synaptic-Flow computes it.
 
     What it changes: the gradients of all batches are added up before the absolute value is taken, the network is
@@ -113,11 +110,10 @@ class SnipSynapticFlow:
         bn: the program's own switch; "eval" is its default.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "eval"
-    revives = True
-    keeps_ceiling = True
+    revives: bool = field(default=True, init=False)
+    keeps_ceiling: bool = field(default=True, init=False)
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1; of pruned weights too."""

@@ -1,7 +1,6 @@
 """Score and select, once or in N rounds."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from numbers import Integral
 from typing import Any
 
@@ -143,14 +142,14 @@ def prune(
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
-        survivors = None if getattr(configured, "revives", False) else masks
+        survivors = None if configured.revives else masks
         masks = select_round(scores, keep, within=survivors, invert=invert, quotas=quotas)
         del scores, survivors  # or they would still be held while the next round makes its own
     return Masks(masks, provenance=provenance | masks.provenance)
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:
-    if getattr(method, "keeps_ceiling", False):
+    if method.keeps_ceiling:
         return total - int(sparsity * total)
     return keep_count(total, sparsity)
 
@@ -195,7 +194,7 @@ class _Scorer:
         with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
             problem = self._problem(masks, n)
             scores = self._checked(self.method(problem))
-            if getattr(self.method, "leaves_weights", False):
+            if self.method.reuses_weights:
                 self.left = problem.weights
             return scores
 
@@ -248,14 +247,14 @@ class _Scorer:
 def _provenance(
     method: AnyMethod, configured: Method, scorer: _Scorer, sparsity: float, seed: int, rounds: int
 ) -> dict[str, Any]:
-    options = (
-        {f.name: getattr(configured, f.name) for f in fields(configured) if f.name not in ("rounds", "function")}
-        if is_dataclass(configured)
-        else {}
-    )
+    name, options = configured.facts()
     return {
-        "method": method if isinstance(method, str) else getattr(method, "__name__", type(configured).__name__),
-        "options": {name: value for name, value in options.items() if isinstance(value, str | int | float | bool)},
+        "method": method if isinstance(method, str) else name,
+        "options": {
+            option: value
+            for option, value in options.items()
+            if option != "rounds" and isinstance(value, str | int | float | bool)
+        },
         "sparsity": sparsity,
         "rounds": rounds,
         "seed": seed,
