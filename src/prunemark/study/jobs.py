@@ -6,16 +6,13 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from prunemark.ablations import NoEffectWarning, certify_reinit, reinitialize, shuffle
-from prunemark.artifacts import write_atomically
+from prunemark.artifacts import Format, Place, artifact_place, plain_copies, read_artifact, write_artifact
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
@@ -29,6 +26,7 @@ from prunemark.study.materials import make_data, make_method, make_network
 from prunemark.training import Checkpoint, Trained, train
 
 Result = dict[str, Any]
+_SCORES = Format("scores", "prunemark.scores/1")
 
 
 def settle_process() -> None:
@@ -186,8 +184,8 @@ def _layers(model: nn.Module, masks: Masks) -> list[Result]:
     ]
 
 
-def _artifact(context: Context, key: str) -> Path:
-    return Path(context.artifacts) / f"{key}.safetensors"
+def _artifact(context: Context, key: str) -> Place:
+    return artifact_place(context.artifacts, key)
 
 
 def _checkpoint(context: Context, key: str) -> Checkpoint:
@@ -214,12 +212,12 @@ def _data(job: Job, context: Context) -> Dataset:
     return make_data(job.spec["dataset"], context.data_dir)
 
 
-def _save_scores(scores: Mapping[str, Tensor], path: Path) -> None:
+def _save_scores(scores: Mapping[str, Tensor], place: Place) -> None:
     # The order of the layers breaks ties between scores, and safetensors keeps none.
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in scores.items()}
-    write_atomically(path, save(tensors, {"format": "prunemark.scores/1", "order": json.dumps(list(scores))}))
+    write_artifact(place, _SCORES, plain_copies(scores), {"order": json.dumps(list(scores))})
 
 
-def _load_scores(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}
+def _load_scores(place: Place) -> dict[str, Tensor]:
+    artifact = read_artifact(place, _SCORES)
+    with artifact.explained():
+        return {name: artifact.tensors[name] for name in artifact.json("order")}

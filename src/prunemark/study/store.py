@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from prunemark.artifacts import artifact_place, exists
 from prunemark.registry import unknown
 from prunemark.study.job import Job, Outcome, Status
 from prunemark.study.lock import StoreError, writer_lock
@@ -235,11 +236,11 @@ class Store:
 
     def artifact(self, key: str) -> Path:
         """Where the artifact of a job lies, or would."""
-        return self.artifacts / f"{key}.safetensors"
+        return artifact_place(self.artifacts, key)
 
     def has_artifact(self, key: str) -> bool:
         """Whether the artifact of a job is there."""
-        return self.artifact(key).is_file()
+        return exists(self.artifact(key))
 
     def remove_unfinished(self) -> None:
         """Remove what workers were writing when they were killed."""
