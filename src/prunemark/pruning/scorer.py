@@ -20,10 +20,10 @@ from prunemark.models.copies import at_least_single, independent_copy, to_single
 from prunemark.models.isolation import isolated
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
-from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite, select_count
+from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
