@@ -23,7 +23,7 @@ from prunemark.models.prunable import (
     unwrap,
     weights_in_use,
 )
-from prunemark.models.zeroing import bits_like, kept_bits, zero_pruned_
+from prunemark.models.zeroing import kept_bits, zero_pruned_
 
 _FORMAT = "prunemark.masks/1"
 
@@ -145,7 +145,7 @@ class Masks(Mapping[str, Tensor]):
         with torch.no_grad():
             for name, weight in masked_parameters(model, self).items():
                 if self._counts[name] < weight.numel():
-                    zero_pruned_(weight, bits_like(kept_bits(self[name]), weight))
+                    zero_pruned_(weight, kept_bits(self[name].to(weight.device)))
 
     def verify(self, model: nn.Module) -> None:
         """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
