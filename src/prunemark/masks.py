@@ -23,6 +23,7 @@ from prunemark.models.prunable import (
     unwrap,
     weights_in_use,
 )
+from prunemark.models.zeroing import kept_bits, zero_pruned_
 
 _FORMAT = "prunemark.masks/1"
 
@@ -144,7 +145,7 @@ class Masks(Mapping[str, Tensor]):
         with torch.no_grad():
             for name, weight in masked_parameters(model, self).items():
                 if self._counts[name] < weight.numel():
-                    _zero_pruned_(weight, self[name].to(weight.device))
+                    zero_pruned_(weight, kept_bits(self[name].to(weight.device)))
 
     def verify(self, model: nn.Module) -> None:
         """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
@@ -285,17 +286,6 @@ class Masks(Mapping[str, Tensor]):
             raise ValueError(f"{path} is a damaged masks file: it has no {error.args[0]!r}") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is a damaged masks file: {error}") from error
-
-
-_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-
-
-def _zero_pruned_(weight: Tensor, mask: Tensor) -> None:
-    # Multiplied as integers, infinities become 0 too, in a tenth of the time that `masked_fill_` takes.
-    if weight.dtype in _BITS:
-        weight.view(_BITS[weight.dtype]).mul_(mask)
-    else:
-        weight.masked_fill_(~mask, 0)
 
 
 def _is_computed(name: str, module: nn.Module, weight: Tensor) -> bool:
