@@ -111,6 +111,15 @@ class Masks(Mapping[str, Tensor]):
         """pruned / total, in [0, 1]."""
         return 1 - self.density
 
+    @property
+    def unscored(self) -> int:
+        """Number of kept weights about which the method said nothing, so that position decided.
+
+        From `provenance["unscored"]`, layer -> count, which `prune` writes; see `prunemark.pruning.unscored`. Of masks
+        that were shuffled, what it was before.
+        """
+        return sum(self.provenance.get("unscored", {}).values())
+
     def layers(self) -> list[LayerCount]:
         """Exact counts of every layer, in the order of the network."""
         return [
@@ -134,6 +143,8 @@ class Masks(Mapping[str, Tensor]):
         lines.append(
             f"{'total':<{name_width}}  {'':>{shape_width}}  {self.kept:>12,}  {self.total:>12,}  {self.density:>8.2%}"
         )
+        if self.unscored:
+            lines.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
         return "\n".join(lines)
 
     def apply_(self, model: nn.Module) -> None:

@@ -32,6 +32,10 @@ class Certificate:
         total: of how many.
         layers: per layer, "changed" or why it could not ("all kept", "all pruned") or did not ("by chance").
         checked: the properties that were verified, in words.
+        tied: of an inversion, how many survivors scored the same as the last one kept, some of which were kept and
+            others pruned, by position; 0 where the scores decided everything. Of the last round.
+        undefined_from: of an inversion, the first round in which position decided so; None if there is none.
+        unscored: of masks, how many kept weights count as unscored, see `Masks.unscored`.
     """
 
     ablation: str
@@ -39,6 +43,9 @@ class Certificate:
     total: int
     layers: dict[str, str]
     checked: tuple[str, ...]
+    tied: int = 0
+    undefined_from: int | None = None
+    unscored: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
@@ -74,6 +81,7 @@ def certify_shuffle(before: Masks, after: Masks) -> Certificate:
         total=before.total,
         layers=layers,
         checked=("per-layer counts are identical", "every mask that could change did, but for chance"),
+        unscored=before.unscored,
     )
 
 
@@ -146,12 +154,27 @@ def certify_redraw(ablation: str, before: nn.Module, after: nn.Module, drawn: nn
 
 
 def certify_invert(
-    scores: Mapping[str, Tensor], masks: Masks, *, within: Masks | None = None, per_layer: bool = False
+    scores: Mapping[str, Tensor],
+    masks: Masks,
+    *,
+    within: Masks | None = None,
+    per_layer: bool = False,
+    earlier: Certificate | None = None,
+    round: int = 1,
 ) -> Certificate:
     """Certify that an inverted selection kept the weights that rank last among those it could choose from.
 
     Checks that no kept score exceeds a pruned score of a survivor, over the whole network or, `per_layer`,
     within each layer. `changed` counts the weights that the plain selection of the same count decides otherwise.
+    Survivors that tie at the cut are counted, for position alone decides which of them are kept.
+
+    Args:
+        scores: the scores that were ranked.
+        masks: what the inverted selection kept.
+        within: the weights that it could choose from; None = all.
+        per_layer: weights were ranked within their layer only.
+        earlier: the certificate of the round before.
+        round: which round this is, from 1.
 
     Raises:
         CertificateError: a higher score was kept while a lower one was pruned.
@@ -159,7 +182,7 @@ def certify_invert(
     survivors = within if within is not None else Masks.ones(masks)
     groups = [[name] for name in masks] if per_layer else [list(masks)]
     layers: dict[str, str] = {}
-    changed = 0
+    changed = tied = 0
     for group in groups:
         kept = torch.cat([scores[name][masks[name]].double() for name in group])
         pruned = torch.cat([scores[name][survivors[name] & ~masks[name]].double() for name in group])
@@ -169,12 +192,25 @@ def certify_invert(
         layers |= dict.fromkeys(group, outcome)
         # The plain selection keeps the first len(kept) ranks, the inverted one the last.
         changed += 2 * min(len(kept), len(pruned))
+        if len(kept) and len(pruned) and (cut := kept.max()) == pruned.min():
+            tied += int((kept == cut).sum()) + int((pruned == cut).sum())
+    undefined_from = earlier.undefined_from if earlier is not None else None
+    if undefined_from is None and tied:
+        undefined_from = round
+    checked = ("no kept score exceeds a pruned one", f"ranked over {survivors.kept:,} surviving weights")
+    if undefined_from is not None:
+        checked += (
+            f"order undefined from round {undefined_from}: among weights that tied at the cut position chose "
+            f"({tied:,} in round {round})",
+        )
     return Certificate(
         ablation="invert",
         changed=changed,
         total=survivors.kept,
         layers=layers,
-        checked=("no kept score exceeds a pruned one", f"ranked over {survivors.kept:,} surviving weights"),
+        checked=checked,
+        tied=tied,
+        undefined_from=undefined_from,
     )
 
 

@@ -1,7 +1,8 @@
 """Score and select, once or in N rounds."""
 
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunemark.ablations.certificates import certify_invert
+from prunemark.ablations.certificates import Certificate, certify_invert
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
@@ -23,6 +24,7 @@ from prunemark.pruning.explaining import explained_forward, explained_loss
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite, select_count
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, unscored, zero_means
 from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
@@ -62,15 +64,20 @@ def score(
         exclude: which of them are not.
         loss: (outputs, targets) -> scalar mean loss.
         forward: (model, inputs) -> outputs.
-        within: score the subnetwork of these masks.
+        within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
         options: the method's own, such as `bn="eval"`.
 
     Raises:
         ValueError: unknown method or option; missing data, or data that is no batches; nothing prunable; a model that
-            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar; scores
-            that are not finite (the layer is named).
+            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar or not
+            finite; scores that are not finite (the layer is named), or that are all 0.
     """
-    return _Scorer(model, resolve(method, **options), data, seed, input_shape, include, exclude, loss, forward)(within)
+    configured = resolve(method, **options)
+    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    scores = scorer(within)
+    if within is None or within.kept == within.total:  # masks may cut the network through
+        require_scores(scores, zero_means(configured))
+    return scores
 
 
 def prune(
@@ -95,6 +102,10 @@ def prune(
     Round n of N scores the network that survived so far and prunes it to density (1 - sparsity)^(n / N). A
     pruned weight never comes back. The model itself is not changed: see `Masks.apply_` and `Masks.hold`.
 
+    Kept weights with a score of exactly 0 were chosen by position: `masks.unscored` counts them,
+    `provenance["unscored"]` by layer. In several rounds a weight counts if the last round gave it no score, or an
+    earlier one that pruned other weights without a score (of a method that revives weights, the last round alone).
+
     Args:
         sparsity: pruned fraction of the prunable weights, in [0, 1).
         rounds: how many rounds; None = the method's own: 100 for SynFlow, 60 for FORCE and iterative SNIP, 20 for
@@ -104,7 +115,11 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
-    The other arguments, and what they raise, are those of `score`.
+    The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
+    round, for later rounds may cut the network through.
+
+    Warns:
+        UnscoredWarning: kept weights are unscored; says how many, and in which layers.
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
@@ -118,10 +133,15 @@ def prune(
         layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
+    meaning = zero_means(configured)
+    silent: dict[str, Tensor] = {}  # weights that count as unscored so far
+    certificate: Certificate | None = None
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
+        if n == 1:
+            require_scores(scores, meaning)
         survivors = None if getattr(configured, "revives", False) else masks
         budget = None
         if quotas is not None:
@@ -129,11 +149,33 @@ def prune(
             budget = layer_quotas(quotas, shapes, keep, caps=caps)
         chosen = select_count(scores, keep, within=survivors, invert=invert, quotas=budget)
         if invert:
-            certificate = certify_invert(scores, chosen, within=survivors, per_layer=quotas is not None)
-            provenance |= {"ablation": "invert", "certificate": certificate.to_dict()}
+            certificate = certify_invert(
+                scores, chosen, within=survivors, per_layer=quotas is not None, earlier=certificate, round=n
+            )
+        fresh = unscored(
+            scores,
+            chosen,
+            meaning=meaning,
+            within=survivors,
+            per_layer=quotas is not None,
+            moment="last round" if n == rounds else "earlier round",
+        )
+        silent = fresh if survivors is None else _either(silent, fresh)
         masks = chosen
-        del scores, survivors  # or they would still be held while the next round makes its own
-    return Masks(masks, provenance=provenance)
+        del scores, survivors, fresh  # or they would still be held while the next round makes its own
+    counts = {name: int((silent[name] & masks[name]).sum()) for name in masks if name in silent}
+    provenance["unscored"] = {name: count for name, count in counts.items() if count}
+    masks = Masks(masks, provenance=provenance)
+    if certificate is not None:
+        proof = replace(certificate, unscored=masks.unscored).to_dict()
+        masks.provenance |= {"ablation": "invert", "certificate": proof}
+    if masks.unscored:
+        warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
+    return masks
+
+
+def _either(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {**some, **{name: some[name] | mask if name in some else mask for name, mask in others.items()}}
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:

@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from prunemark.methods import Method
 from prunemark.pruning import prune, score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count, select
+from prunemark.pruning.unscored import UnscoredWarning, unscored, zero_means
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.study.job import Context, Job, Kind, Outcome
@@ -103,25 +105,31 @@ def _mask(job: Job, context: Context) -> Result:
             keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
             budget = quotas(spec["quotas"], shapes, keep)
         chosen = select(scores, sparsity=sparsity, invert=invert, quotas=budget)
+        zeros = unscored(scores, chosen, meaning=zero_means(_method(job)), per_layer=budget is not None)
+        chosen.provenance["unscored"] = {name: int(zero.sum()) for name, zero in zeros.items()}
         if invert:
-            certificates["invert"] = certify_invert(scores, chosen, per_layer=budget is not None).to_dict()
+            proof = certify_invert(scores, chosen, per_layer=budget is not None)
+            certificates["invert"] = replace(proof, unscored=chosen.unscored).to_dict()
     else:
-        chosen = prune(
-            _state(job, context, "state"),
-            _method(job),
-            sparsity=sparsity,
-            data=_data(job, context),
-            seed=spec["seed"],
-            rounds=spec["rounds"],
-            invert=invert,
-            quotas=spec["quotas"],
-        )
+        with warnings.catch_warnings():
+            # Recorded in the masks and in the result.
+            warnings.simplefilter("ignore", UnscoredWarning)
+            chosen = prune(
+                _state(job, context, "state"),
+                _method(job),
+                sparsity=sparsity,
+                data=_data(job, context),
+                seed=spec["seed"],
+                rounds=spec["rounds"],
+                invert=invert,
+                quotas=spec["quotas"],
+            )
         if invert:
             certificates["invert"] = chosen.provenance["certificate"]
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
     wiring = _wiring(_build(job, context), masks, _data(job, context).input_shape)
-    return _counts(masks) | wiring | {"certificates": certificates}
+    return _counts(masks) | {"unscored": masks.unscored} | wiring | {"certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:
