@@ -253,7 +253,7 @@ def test_check_finds_what_only_code_can_tell(tiny: Tiny, tmp_path: Path) -> None
     with pytest.raises(StudyError) as caught:
         check(tiny(network=f"{tmp_path}/mine.py:build", methods=methods), dataset("digits"))
     network_problem, option, own = caught.value.problems
-    assert network_problem == "tiny: network: build must return a torch.nn.Module, not int"
+    assert network_problem == "tiny: network: mine.py:build must return a torch.nn.Module, not int"
     assert option.startswith('tiny: methods[0]: snip: unknown option "bnn"')
     mine = f"{tmp_path}/mine.py"
     assert own == f"tiny: methods[1]: {mine}:Score failed in line 4: ValueError: not like this"

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from numbers import Integral
 from typing import Any
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunemark.ablations.certificates import Certificate, certify_invert
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
@@ -22,9 +21,10 @@ from prunemark.models.isolation import isolated
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
 from prunemark.pruning.quotas import quotas as layer_quotas
+from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
-from prunemark.pruning.selection import keep_count, require_finite, select_count
-from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, unscored, zero_means
+from prunemark.pruning.selection import keep_count, require_finite
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, zero_means
 from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
@@ -73,7 +73,17 @@ def score(
             finite; scores that are not finite (the layer is named), or that are all 0.
     """
     configured = resolve(method, **options)
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+    )
     scores = scorer(within)
     if within is None or within.kept == within.total:  # masks may cut the network through
         require_scores(scores, zero_means(configured))
@@ -125,7 +135,17 @@ def prune(
     rounds = configured.rounds if rounds is None else rounds
     if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
         raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+    )
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -134,48 +154,20 @@ def prune(
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
     meaning = zero_means(configured)
-    silent: dict[str, Tensor] = {}  # weights that count as unscored so far
-    certificate: Certificate | None = None
+    revives = getattr(configured, "revives", False)
+    selection = Rounds(meaning, last=rounds, within=masks, revives=revives, invert=invert, quotas=quotas)
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
         if n == 1:
             require_scores(scores, meaning)
-        survivors = None if getattr(configured, "revives", False) else masks
-        budget = None
-        if quotas is not None:
-            caps = {count.name: count.kept for count in (survivors or Masks.ones(masks)).layers()}
-            budget = layer_quotas(quotas, shapes, keep, caps=caps)
-        chosen = select_count(scores, keep, within=survivors, invert=invert, quotas=budget)
-        if invert:
-            certificate = certify_invert(
-                scores, chosen, within=survivors, per_layer=quotas is not None, earlier=certificate, round=n
-            )
-        fresh = unscored(
-            scores,
-            chosen,
-            meaning=meaning,
-            within=survivors,
-            per_layer=quotas is not None,
-            moment="last round" if n == rounds else "earlier round",
-        )
-        silent = fresh if survivors is None else _either(silent, fresh)
-        masks = chosen
-        del scores, survivors, fresh  # or they would still be held while the next round makes its own
-    counts = {name: int((silent[name] & masks[name]).sum()) for name in masks if name in silent}
-    provenance["unscored"] = {name: count for name, count in counts.items() if count}
-    masks = Masks(masks, provenance=provenance)
-    if certificate is not None:
-        proof = replace(certificate, unscored=masks.unscored).to_dict()
-        masks.provenance |= {"ablation": "invert", "certificate": proof}
+        masks = selection.choose(scores, keep)
+        del scores  # or they would still be held while the next round makes its own
+    masks = selection.finished(provenance)
     if masks.unscored:
         warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
     return masks
-
-
-def _either(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {**some, **{name: some[name] | mask if name in some else mask for name, mask in others.items()}}
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:
@@ -191,6 +183,7 @@ class _Scorer:
         self,
         model: nn.Module,
         method: Method,
+        *,
         data: Data | None,
         seed: int,
         input_shape: tuple[int, ...] | None,

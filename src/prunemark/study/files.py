@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from prunemark.registry import is_file_reference, unknown
+from prunemark.own_code import anchored
+from prunemark.registry import unknown
 from prunemark.study.problems import StudyError
 from prunemark.study.shipped import experiments, settings, shipped, studies, study_name, toml_fields
 
@@ -54,9 +55,7 @@ def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The fields with each "FILE.py:NAME" taken from the study's folder."""
 
     def resolved(value: Any) -> Any:
-        if isinstance(value, str) and is_file_reference(value):
-            return str((folder / value).absolute())
-        return value
+        return anchored(value, folder) if isinstance(value, str) else value
 
     fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
     methods = fields.get("methods")

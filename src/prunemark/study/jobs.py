@@ -6,7 +6,6 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunemark.ablations import NoEffectWarning, certify_invert, shuffle
+from prunemark.ablations import NoEffectWarning, shuffle
 from prunemark.artifacts import write_atomically
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.pruning import prune, score
-from prunemark.pruning.quotas import quotas
-from prunemark.pruning.selection import keep_count, select
-from prunemark.pruning.unscored import UnscoredWarning, unscored, zero_means
+from prunemark.pruning.rounds import Rounds
+from prunemark.pruning.selection import keep_count
+from prunemark.pruning.unscored import UnscoredWarning, zero_means
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.study.job import Context, Job, Kind, Outcome
@@ -91,41 +90,33 @@ def _score(job: Job, context: Context) -> Result:
 
 def _mask(job: Job, context: Context) -> Result:
     spec = job.spec
-    sparsity, invert = spec["sparsity"], spec.get("invert", False)
-    certificates: Result = {}
-    if "within" in job.inputs:
-        survivors = Masks.load(_artifact(context, job.inputs["within"]))
-        scores = score(_state(job, context, "state"), _method(job), seed=spec["seed"], within=survivors)
-        chosen = select(scores, sparsity=sparsity, within=survivors)
-    elif "scores" in job.inputs:
-        scores = _load_scores(_artifact(context, job.inputs["scores"]))
-        budget = None
-        if spec["quotas"]:
-            shapes = {name: layer.shape for name, layer in scores.items()}
-            keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
-            budget = quotas(spec["quotas"], shapes, keep)
-        chosen = select(scores, sparsity=sparsity, invert=invert, quotas=budget)
-        zeros = unscored(scores, chosen, meaning=zero_means(_method(job)), per_layer=budget is not None)
-        chosen.provenance["unscored"] = {name: int(zero.sum()) for name, zero in zeros.items()}
-        if invert:
-            proof = certify_invert(scores, chosen, per_layer=budget is not None)
-            certificates["invert"] = replace(proof, unscored=chosen.unscored).to_dict()
-    else:
+    sparsity, invert, quotas = spec["sparsity"], spec.get("invert", False), spec.get("quotas")
+    method = _method(job)
+    if spec.get("rounds", 1) > 1:
         with warnings.catch_warnings():
             # Recorded in the masks and in the result.
             warnings.simplefilter("ignore", UnscoredWarning)
             chosen = prune(
                 _state(job, context, "state"),
-                _method(job),
+                method,
                 sparsity=sparsity,
                 data=_data(job, context),
                 seed=spec["seed"],
                 rounds=spec["rounds"],
                 invert=invert,
-                quotas=spec["quotas"],
+                quotas=quotas,
             )
-        if invert:
-            certificates["invert"] = chosen.provenance["certificate"]
+    else:
+        survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
+        if "scores" in job.inputs:
+            scores = _load_scores(_artifact(context, job.inputs["scores"]))
+        else:
+            scores = score(_state(job, context, "state"), method, seed=spec["seed"], within=survivors)
+        keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
+        rounds = Rounds(zero_means(method), within=survivors, invert=invert, quotas=quotas)
+        rounds.choose(scores, keep)
+        chosen = rounds.finished({})
+    certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
     wiring = _wiring(_build(job, context), masks, _data(job, context).input_shape)

@@ -6,16 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, short_name
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
-from prunemark.registry import is_file_reference
 from prunemark.study.job import Job, Kind
-from prunemark.study.key import content_key, file_hash
+from prunemark.study.key import content_key
 from prunemark.study.spec import MethodSpec, Study
 from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
@@ -65,7 +64,8 @@ class Plan:
         methods = ", ".join(method.label for method in study.methods)
         benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
-            f"study {study.name}: {_short(study.network)} on {study.dataset}, {counted(study.replicates, 'replicate')}",
+            f"study {study.name}: {short_name(study.network)} on {study.dataset}, "
+            f"{counted(study.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
             f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
             f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
@@ -93,9 +93,8 @@ def identify(name: str, table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     """
     if name in table:
         return {"name": name}, {}
-    path, _, attribute = name.rpartition(":")
-    digest = file_hash(Path(path))
-    return {"attribute": attribute, "file_sha256": digest}, {digest: path}
+    code = OwnCode.find(name)
+    return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: str(code.path)}
 
 
 class _Planner:
@@ -284,7 +283,7 @@ class _Planner:
         self.trials.append(
             Trial(
                 study=self.study.name,
-                network=_short(self.study.network),
+                network=short_name(self.study.network),
                 dataset=self.study.dataset,
                 method=method,
                 ablation=ablation,
@@ -318,8 +317,3 @@ def _benchmarks(texts: Iterable[str]) -> str:
         name, _, step = text.partition(":")
         steps.setdefault(name, []).extend([step] if step else [])
     return ", ".join(f"{name} ({', '.join(named)})" if named else name for name, named in steps.items())
-
-
-def _short(network: str) -> str:
-    path, _, attribute = network.rpartition(":")
-    return f"{Path(path).name}:{attribute}" if is_file_reference(network) else network
