@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
+    from prunemark.pruning.unscored import UnscoredWarning
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.study.store import results
@@ -30,6 +31,7 @@ _HOMES = {
     "Masks": "masks",
     "Study": "study.spec",
     "Topology": "connectivity",
+    "UnscoredWarning": "pruning.unscored",
     "dataset": "datasets",
     "network": "networks",
     "prune": "pruning",
@@ -49,6 +51,7 @@ __all__ = [
     "Masks",
     "Study",
     "Topology",
+    "UnscoredWarning",
     "dataset",
     "methods",
     "network",

@@ -17,6 +17,7 @@ from prunemark.models.calling import Batch, Forward, Inputs, Loss, call
 from prunemark.randomness import generator
 
 BatchNormMode = Literal["train", "eval"]
+ZeroMeans = Literal["unscored", "score", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ class Problem:
 
         Raises:
             ValueError: the loss is not a scalar or does not depend on the weights; or the outputs are not one
-                tensor and have a temperature.
+                tensor and have a temperature; or the loss is not finite.
         """
         inputs, targets = batch
         outputs = self.outputs(inputs, parameters=parameters)
@@ -148,6 +149,16 @@ class Problem:
             raise ValueError(f"the loss must be one real number; got a tensor of {kind} of shape {tuple(loss.shape)}")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise ValueError("the loss does not depend on any prunable weight")
+        if not _finite(loss):
+            broken = [name for name, weight in self.weights.items() if not weight.isfinite().all()]
+            raise ValueError(
+                f"the loss of a batch is {loss.item()}: "
+                + (
+                    f"{broken[0]} is not finite"
+                    if broken
+                    else "is every target ignored, is an input not finite, or does the network overflow?"
+                )
+            )
         return loss
 
     def gradients(self, value: Tensor, *, create_graph: bool = False, masked: bool = True) -> dict[str, Tensor]:
@@ -185,6 +196,13 @@ class Problem:
         self.model.train()
 
 
+def _finite(loss: Tensor) -> bool:
+    try:
+        return bool(loss.detach().isfinite())
+    except RuntimeError:  # under vmap, which reads no values
+        return True
+
+
 class _Caller(nn.Module):
     """A model and how it is called, as one module, so that `functional_call` takes any `forward`."""
 
@@ -211,6 +229,9 @@ class Method(ABC):
         keeps_ceiling: rounds before the last keep the ceiling of the count, not the nearest number.
         reuses_weights: what the method does to `problem.weights` is the same done twice as once, so that the next
             round's copy of the model may have them as it left them, further ones pruned; this saves a copy.
+        zero_means: whether a score of exactly 0 says nothing about a weight ("unscored": products with a gradient) or
+            is a "score" like any other (|w|); where it is "unknown", zeros count as unscored where some are kept and
+            others pruned.
     """
 
     rounds: int = 1
@@ -219,6 +240,7 @@ class Method(ABC):
     revives: bool = field(default=False, init=False)
     keeps_ceiling: bool = field(default=False, init=False)
     reuses_weights: bool = field(default=False, init=False)
+    zero_means: ZeroMeans = field(default="unknown", init=False)
 
     @abstractmethod
     def __call__(self, problem: Problem, /) -> Mapping[str, Tensor]:

@@ -1,6 +1,6 @@
 """FORCE: foresight connection sensitivity (de Jorge et al. 2021, arXiv 2006.09081)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -35,7 +35,8 @@ class Force(Method):
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     new_batch_each_round: bool = False
-    revives: bool = field(default=True, init=False)
+    revives = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss; of pruned weights too."""

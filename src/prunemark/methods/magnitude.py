@@ -11,6 +11,8 @@ from prunemark.methods.base import Method, Problem
 class Magnitude(Method):
     """Score each weight with its absolute value: s = |w|, compared over the whole network."""
 
+    zero_means = "score"
+
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """|w|."""
         return {name: weight.detach().abs() for name, weight in problem.weights.items()}

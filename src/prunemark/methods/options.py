@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 
 from torch import Tensor
 
-from prunemark.methods.base import Method, Problem
+from prunemark.methods.base import Method, Problem, ZeroMeans
 from prunemark.registry import unknown
 
 
@@ -26,6 +26,7 @@ class Custom(Method):
     revives: bool = False
     keeps_ceiling: bool = False
     reuses_weights: bool = False
+    zero_means: ZeroMeans = "unknown"
 
     def __call__(self, problem: Problem, /) -> Mapping[str, Tensor]:
         """Call the function."""

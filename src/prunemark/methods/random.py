@@ -12,6 +12,8 @@ from prunemark.methods.base import Method, Problem
 class Random(Method):
     """Score each weight with an independent uniform random number: s ~ U(0, 1)."""
 
+    zero_means = "score"
+
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Draw the scores from the seed's generator, in float64 so that ties do not occur."""
         source = problem.generator("random")

@@ -1,7 +1,7 @@
 """SNIP: single-shot network pruning based on connection sensitivity (Lee et al. 2019, arXiv 1810.02340)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class Snip(Method):
 
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
@@ -53,6 +54,7 @@ class SnipMilAd(Method):
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     redraw: bool = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
@@ -84,6 +86,7 @@ class SnipOfficial(Method):
 
     ordinary_batch: int = 100
     bn: BatchNormMode = "eval"
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.ordinary_batch < 1:
@@ -112,8 +115,9 @@ class SnipSynapticFlow(Method):
 
     examples_per_class: int = 10
     bn: BatchNormMode = "eval"
-    revives: bool = field(default=True, init=False)
-    keeps_ceiling: bool = field(default=True, init=False)
+    revives = True
+    keeps_ceiling = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1; of pruned weights too."""

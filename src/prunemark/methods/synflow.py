@@ -1,6 +1,6 @@
 """SynFlow: iterative synaptic flow pruning (Tanaka et al. 2020, arXiv 2006.05467)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -39,8 +39,8 @@ class SynFlow(Method):
     dtype: Literal["float64", "float32"] = "float64"
     buffers: bool = False
     keeps_ceiling: bool = True
-    # They are left as absolute values, which the next round would only compute again.
-    reuses_weights: bool = field(default=True, init=False)
+    reuses_weights = True  # their absolute values, which the next round would only compute again
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in float64.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunemark.models.prunable import masked_parameters, module_of, unwrap
+from prunemark.models.zeroing import bits_like, kept_bits, zero_pruned_
 
 
 class Hold:
@@ -16,7 +17,7 @@ class Hold:
         self, masks: Mapping[str, Tensor], model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
     ) -> None:
         self._model = unwrap(model)
-        self._pruned = {name: _Pruned(~mask) for name, mask in masks.items()}
+        self._pruned = {name: _Pruned(kept_bits(mask)) for name, mask in masks.items()}
         self._hooked: dict[str, tuple[nn.Parameter, Any]] = {}
         _require_stepped(masked_parameters(self._model, masks), optimizers)
         self._enforce()
@@ -45,7 +46,7 @@ class Hold:
         for name, weight in weights.items():
             pruned = self._pruned[name]
             with torch.no_grad():
-                weight.masked_fill_(pruned.on(weight.device), 0)
+                zero_pruned_(weight, pruned.bits_for(weight))
             watched, handle = self._hooked.get(name, (None, None))
             if watched is not weight:
                 if handle is not None:
@@ -59,9 +60,8 @@ class _Pruned:
     def __init__(self, bits: Tensor) -> None:
         self.bits = bits
 
-    def on(self, device: torch.device) -> Tensor:
-        if self.bits.device != device:
-            self.bits = self.bits.to(device)
+    def bits_for(self, weight: Tensor) -> Tensor:
+        self.bits = bits_like(self.bits, weight)
         return self.bits
 
     def zero_gradient(self, weight: Tensor) -> None:
@@ -69,13 +69,13 @@ class _Pruned:
         gradient = weight.grad
         if gradient is None:
             return
-        bits = self.on(weight.device)
+        bits = self.bits_for(weight)
         if gradient.is_sparse:
             gradient = gradient.coalesce()
-            gradient.values().masked_fill_(bits[tuple(gradient.indices())], 0)
+            zero_pruned_(gradient.values(), bits[tuple(gradient.indices())])
             weight.grad = gradient
         else:
-            gradient.masked_fill_(bits, 0)
+            zero_pruned_(gradient, bits)
 
 
 class _OnLoad:

@@ -1,5 +1,6 @@
 """Score and select, once or in N rounds."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
@@ -18,11 +19,12 @@ from prunemark.models.copies import at_least_single, independent_copy, to_single
 from prunemark.models.isolation import isolated
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
-from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
-from prunemark.pruning.rounds import select_round
+from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
+from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
@@ -61,17 +63,18 @@ def score(
         exclude: which of them are not.
         loss: (outputs, targets) -> scalar mean loss.
         forward: (model, inputs) -> outputs.
-        within: score the subnetwork of these masks.
+        within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
         options: the method's own, such as `bn="eval"`.
 
     Raises:
         ValueError: unknown method or option; missing data, or data that is no batches; nothing prunable; a model that
-            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar; scores
-            that are not finite (the layer is named).
+            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar or not
+            finite; scores that are not finite (the layer is named), or that are all 0.
     """
+    configured = resolve(method, **options)
     scorer = _Scorer(
         model,
-        resolve(method, **options),
+        configured,
         data=data,
         seed=seed,
         input_shape=input_shape,
@@ -80,7 +83,10 @@ def score(
         loss=loss,
         forward=forward,
     )
-    return scorer(within)
+    scores = scorer(within)
+    if within is None or within.kept == within.total:  # masks may cut the network through
+        require_scores(scores, configured.zero_means)
+    return scores
 
 
 def prune(
@@ -105,6 +111,10 @@ def prune(
     Round n of N scores the network that survived so far and prunes it to density (1 - sparsity)^(n / N). A
     pruned weight never comes back. The model itself is not changed: see `Masks.apply_` and `Masks.hold`.
 
+    Kept weights with a score of exactly 0 were chosen by position: `masks.unscored` counts them,
+    `provenance["unscored"]` by layer. In several rounds a weight counts if the last round gave it no score, or an
+    earlier one that pruned other weights without a score (of a method that revives weights, the last round alone).
+
     Args:
         sparsity: pruned fraction of the prunable weights, in [0, 1).
         rounds: how many rounds; None = the method's own: 100 for SynFlow, 60 for FORCE and iterative SNIP, 20 for
@@ -114,7 +124,11 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
-    The other arguments, and what they raise, are those of `score`.
+    The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
+    round, for later rounds may cut the network through.
+
+    Warns:
+        UnscoredWarning: kept weights are unscored; says how many, and in which layers.
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
@@ -138,14 +152,20 @@ def prune(
         layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
+    meaning = configured.zero_means
+    selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
-        survivors = None if configured.revives else masks
-        masks = select_round(scores, keep, within=survivors, invert=invert, quotas=quotas)
-        del scores, survivors  # or they would still be held while the next round makes its own
-    return Masks(masks, provenance=provenance | masks.provenance)
+        if n == 1:
+            require_scores(scores, meaning)
+        masks = selection.choose(scores, keep)
+        del scores  # or they would still be held while the next round makes its own
+    masks = selection.finished(provenance)
+    if masks.unscored:
+        warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
+    return masks
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:

@@ -1,13 +1,12 @@
 """What only code can tell of a study before it runs: whether its parts can be made, and how fast they are."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from prunemark.ablations import reinitialize
 from prunemark.datasets import Dataset, Split, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
@@ -22,6 +21,7 @@ from prunemark.study.materials import make_method, make_network
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
+from prunemark.terms.ablations import ABLATIONS, REDRAWS
 from prunemark.training import train
 
 # Of a batch of a stand-in for data that are not here; more would tell no more about the time of a step on a CPU.
@@ -58,17 +58,14 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
     model: nn.Module | None = None
     try:
         named, files = identify(study.network, NETWORKS)
-        model = make_network(named | {"options": study.network_options}, data, 0, files)
+        options = {"options": study.network_options}
+        model = make_network(named | options, data, 0, files)
         weights = prunable(model)
     except (Exception, SystemExit) as error:
         problems.append(f"network: {explain(study.network, error)}")
     else:
         problems += _quota_problems(study, {name: weight.shape for name, weight in weights.items()})
-        if "reinit" in study.ablations:
-            try:
-                reinitialize(model, seed=0)
-            except Exception as error:
-                problems.append(f"ablations: reinit: {error}")
+        problems += _redraw_problems(study, model, lambda: make_network(named | options, data, 1, files))
     for i, method in enumerate(study.methods):
         try:
             named, files = identify(method.name, METHODS)
@@ -82,6 +79,19 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
             problems.append(f"methods[{i}]: {explain(method.name, error)}")
     if problems:
         raise StudyError(f"{study.name}: {problem}" for problem in problems)
+
+
+def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:
+    """Ablations whose new weights cannot be drawn for this network."""
+    build = build_again if is_own_code(study.network) else None
+    problems: list[str] = []
+    for name in study.ablations:
+        if redraws := ABLATIONS[name].redraws:
+            try:
+                REDRAWS[redraws].load()(model, seed=0, build=build, initial=model)
+            except Exception as error:
+                problems.append(f"ablations: {name}: {explain(study.network, error)}")
+    return problems
 
 
 def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[str]:

@@ -30,17 +30,12 @@ from prunemark.registry import unknown
 from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
+from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.quotas import QUOTAS
+from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
-
-ABLATIONS: dict[str, str] = {
-    "shuffle": "permute the mask within each layer",
-    "reinit": "draw the weights afresh",
-    "invert": "prune what ranks first",
-}
-
-# The names of prunemark.pruning.quotas.QuotaName, which cannot be imported without torch.
-QUOTAS = ("uniform", "uniform-plus", "erk", "igq")
 
 
 def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
@@ -106,7 +101,7 @@ def _levels(value: Any) -> Any:
     wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]  # pyright: ignore[reportUnknownVariableType]
     if wrong:
         raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
-    return [round(1 - 0.8**k, 12) for k in levels]  # pyright: ignore[reportUnknownVariableType]
+    return [level(k) for k in levels]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _one_of(table: Collection[str], kind: str) -> AfterValidator:
@@ -178,7 +173,7 @@ class Study(BaseModel):
         methods: what prunes at `prune_at`.
         benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
-        ablations: names in ABLATIONS; the unmodified run is always there.
+        ablations: names in `prunemark.terms.ablations.ABLATIONS`; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
         replicates: how many sets of seeds; fewer than 3 give no verdict.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
@@ -202,7 +197,7 @@ class Study(BaseModel):
     recipe: dict[str, Any] = {}
     methods: tuple[MethodSpec, ...]
     benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
-    ablations: tuple[Annotated[StrictStr, _one_of(ABLATIONS, "ablation")], ...] = ()
+    ablations: tuple[Annotated[StrictStr, _one_of(chosen_ablations(), "ablation")], ...] = ()
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
@@ -211,7 +206,7 @@ class Study(BaseModel):
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
     seed: Annotated[StrictInt, Field(ge=0)] = 0
-    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.5
+    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
 
     def __init__(self, /, **fields: Any) -> None:
         repeated = [f"Study: {problem}" for problem in (*_misfit(fields), *_repeated(fields))]

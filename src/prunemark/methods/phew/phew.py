@@ -45,6 +45,7 @@ class Phew(Method):
     """
 
     coverage: float = 0.8
+    zero_means = "score"
 
     def __post_init__(self) -> None:
         if not 0 < self.coverage <= 1:
