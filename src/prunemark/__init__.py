@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
+    from prunemark.recipes import Recipe
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.study.store import results
+    from prunemark.training.on_dataset import train
 
 
 _HOMES = {
@@ -28,6 +30,7 @@ _HOMES = {
     "CertificateError": "ablations",
     "Dataset": "datasets",
     "Masks": "masks",
+    "Recipe": "recipes",
     "Study": "study.spec",
     "Topology": "connectivity",
     "dataset": "datasets",
@@ -40,6 +43,7 @@ _HOMES = {
     "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
+    "train": "training.on_dataset",
 }
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "CertificateError",
     "Dataset",
     "Masks",
+    "Recipe",
     "Study",
     "Topology",
     "dataset",
@@ -60,6 +65,7 @@ __all__ = [
     "select",
     "shuffle",
     "topology",
+    "train",
 ]
 
 
