@@ -23,7 +23,7 @@ from prunemark.pruning.selection import keep_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
-from prunemark.study.job import Context, Job, Kind, Outcome
+from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network
 from prunemark.terms.ablations import REDRAWS
 from prunemark.training import Checkpoint, Trained, train
@@ -65,19 +65,25 @@ def _dense(job: Job, context: Context) -> Result:
         Checkpoint.capture(model).save(_artifact(context, job.key))
         return {"step": 0, "train_seconds": 0.0}
     recipe = Recipe(**spec["recipe"])
+    start = _checkpoint(context, job.inputs["start"])
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
         data.train,
         recipe,
         seed=spec["seed"],
-        test=data.test if ends else None,
-        start=_checkpoint(context, job.inputs["start"]),
+        test=data.test if ends or job.curves else None,
+        start=start,
         until=spec["step"],
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     trained.checkpoint.save(_artifact(context, job.key))
-    return _training_result(trained) | ({"density": 1.0} if ends else {})
+    result = _training_result(trained)
+    if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
+        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        result["curve"]["train_loss"][0] = None
+    return result | ({"density": 1.0} if ends else {})
 
 
 def _score(job: Job, context: Context) -> Result:
@@ -146,6 +152,7 @@ def _train(job: Job, context: Context) -> Result:
         seed=spec["seed"],
         masks=masks,
         test=data.test,
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     if job.keeps_state:
@@ -172,7 +179,8 @@ def _training_result(trained: Trained) -> Result:
         "test_loss": trained.test_loss,
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
-        "history": trained.history,
+        "engine": trained.engine,
+        "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }
 
 

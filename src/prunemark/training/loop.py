@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from prunemark.training.divergence import LossWatch
 from prunemark.training.engines import Engine, choose
 from prunemark.training.evaluation import Evaluation
 from prunemark.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class EpochRecord(TypedDict):
@@ -60,6 +63,13 @@ class Trained:
     diverged: bool
     engine: str
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
+
+    @property
+    def curve(self) -> "pd.DataFrame":
+        """The history as a table: one row per epoch, with columns epoch, step, train_loss, test_loss, test_accuracy."""
+        import pandas as pd
+
+        return pd.DataFrame(self.history, columns=["epoch", "step", "train_loss", "test_loss", "test_accuracy"])
 
 
 def train(
