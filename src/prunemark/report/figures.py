@@ -15,7 +15,7 @@ from prunemark.report.pruning_step import placed, pruning_step_chart, swept
 from prunemark.report.range_bars import range_bars
 from prunemark.stats import Ranges, ranges
 from prunemark.terms.ablations import UNMODIFIED
-from prunemark.terms.numbers import percent_number
+from prunemark.terms.numbers import percent, percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -247,7 +247,7 @@ def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
     return figure(
         "learning-curves",
         "How training went",
-        f"{study.subject} at {sparsity_text(at)} % sparsity, pruned {study.when}; mean and range of {study.replicates}",
+        f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean and range of {study.replicates}",
         f"Loss on the training set, averaged over each epoch as it went, and loss and accuracy on the test set at the "
         f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch, shaded from the "
         f"lowest to the highest; a run that diverged ends where it stopped. Losses are on a logarithmic scale.",

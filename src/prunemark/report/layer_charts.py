@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from prunemark.report import charts, marks, theme
+from prunemark.report import charts, curves, marks, theme
 from prunemark.report.layers import Wiring
 from prunemark.report.stretches import remaining
 from prunemark.stats import Ranges

@@ -366,12 +366,13 @@ ORDER BY trials.rowid
 def results(out: str | Path, *, study: str | None = None, what: What = "trials") -> "pd.DataFrame":
     """The results in a folder as a table.
 
-    "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a fraction in [0, 1]; status
-    is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what was asked for, density the
+    "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
+    fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what was asked for, density the
     exact fraction kept; engine is what trained it, missing where that was not recorded. Trials that have not run yet
     are left out.
 
-    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that stored a curve:
+    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that stored
+    a curve:
     train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense training stopped
     within the epoch); test_loss and test_accuracy are those at the end of the epoch.
 
