@@ -367,14 +367,14 @@ def results(out: str | Path, *, study: str | None = None, what: What = "trials")
     """The results in a folder as a table.
 
     "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
-    fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what was asked for, density the
-    exact fraction kept; engine is what trained it, missing where that was not recorded. Trials that have not run yet
-    are left out.
+    fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what
+    was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored
+    counts kept weights that position chose; engine is what trained it, missing where that was not recorded. Trials
+    that have not run yet are left out.
 
-    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that stored
-    a curve:
-    train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense training stopped
-    within the epoch); test_loss and test_accuracy are those at the end of the epoch.
+    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that
+    stored a curve: train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense
+    training stopped within the epoch); test_loss and test_accuracy are those at the end of the epoch.
 
     Raises:
         StoreError: there are no results in the folder, or they cannot be read.
