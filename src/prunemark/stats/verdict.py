@@ -32,7 +32,9 @@ _ABLATED = {
     "unmodified": "",
     "shuffle": ", shuffled within layers",
     "reinit": ", reinitialised",
+    "shuffle+reinit": ", shuffled and reinitialised",
     "invert": ", inverted",
+    "signs": ", with signs only",
 }
 
 
