@@ -319,3 +319,10 @@ def test_nothing_from_nothing() -> None:
 def test_a_margin_that_is_none(margin: float) -> None:
     with pytest.raises(ValueError, match="margin"):
         judge(table(rows("snip", FLAT)), margin=margin)
+
+
+def test_every_finding_says_what_it_is_about(study: pd.DataFrame) -> None:
+    subject = only(judge(study))
+    findings = [*subject.findings, *subject.cells, *subject.fitness.above_random]
+    assert all(finding.statement for finding in findings)
+    assert {f.size for f in subject.findings if f.claim == "C2"} == {"beyond the margin"}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prunemark.stats.bench import Bench, refuted
 from prunemark.stats.cells import MAGNITUDE_AFTER_TRAINING
 from prunemark.stats.claims import ALL
 from prunemark.stats.contrasts import Contrast, mean, weighted
+from prunemark.stats.evidence import Evidence, refuted
 from prunemark.stats.findings import Finding
 from prunemark.stats.looks import ALPHA
 from prunemark.stats.predicates import State
@@ -39,7 +39,7 @@ class Conclusion:
 
 
 def conclude(
-    bench: Bench,
+    evidence: Evidence,
     range_: str,
     each: Sequence[Finding],
     questions: Sequence[Question],
@@ -54,7 +54,7 @@ def conclude(
     together err by 5 %, after Holm's correction over the two, and within the first over the methods.
 
     Args:
-        bench: the experiment.
+        evidence: the experiment.
         range_: the range's name.
         each: C3 about each method in the range.
         questions: those that `each` answers.
@@ -62,29 +62,29 @@ def conclude(
         mark: C6a about magnitude after training; None where it was not run.
         sparsities: of the range.
     """
-    methods = _renamed(bench, together, range_)
+    methods = _renamed(evidence, together, range_)
     shuffled_mark = {s: c for s, c in (mark.contrasts if mark else {}).items() if s in sparsities}
-    of_mark = bench.finding("C0b", MAGNITUDE_AFTER_TRAINING, range_, "hurts", shuffled_mark)
+    of_mark = evidence.finding("C0b", MAGNITUDE_AFTER_TRAINING, range_, "hurts", shuffled_mark)
     tested = [(f, q) for f, q in zip(each, questions, strict=True) if f.effect is not None and not f.same_as]
     contrasts: dict[float, Contrast] = {}
     for s in of_mark.sparsities if of_mark.effect else ():
         if here := [q.contrasts[s] for f, q in tested if s in f.sparsities]:
             contrasts[s] = weighted([(1.0, mean(here)), (-1.0, shuffled_mark[s])])
-    of_contrast = bench.finding("C0c", ALL["methods"], range_, _CONTRAST_PREDICATE, contrasts)
+    of_contrast = evidence.finding("C0c", ALL["methods"], range_, _CONTRAST_PREDICATE, contrasts)
     state: State = "untested"
     lost: tuple[str, ...] = ()
     if tested and of_contrast.effect is not None:
-        lost, contrast_refuted = _refuted(bench, [f for f, _ in tested], of_contrast)
+        lost, contrast_refuted = _refuted(evidence, [f for f, _ in tested], of_contrast)
         kept = methods.state == "supported" and of_contrast.state == "supported"
         state = "contradicted" if lost or contrast_refuted else "supported" if kept else "open"
     mark_keeps = of_mark.effect is not None and (
-        of_mark.effect.state("keeps", margin=bench.standard.margin) == "supported"
+        of_mark.effect.state("keeps", margin=evidence.standard.margin) == "supported"
     )
     because = "" if state != "untested" else _missing(methods, of_mark)
     whole = Finding(
-        study=bench.experiment.study,
-        network=bench.experiment.network,
-        dataset=bench.experiment.dataset,
+        study=evidence.experiment.study,
+        network=evidence.experiment.network,
+        dataset=evidence.experiment.dataset,
         claim="C0",
         range=range_,
         subject=ALL["methods"],
@@ -92,7 +92,7 @@ def conclude(
         state=state,
         effect=of_contrast.effect if state != "untested" else None,
         sparsities=of_contrast.sparsities or tuple(sparsities),
-        margin=bench.standard.margin,
+        margin=evidence.standard.margin,
         because=because,
         prospect=of_contrast.prospect if state == "open" else None,
     )
@@ -107,15 +107,15 @@ def conclude(
     )
 
 
-def _refuted(bench: Bench, methods: Sequence[Finding], contrast: Finding) -> tuple[tuple[str, ...], bool]:
+def _refuted(evidence: Evidence, methods: Sequence[Finding], contrast: Finding) -> tuple[tuple[str, ...], bool]:
     """Methods that lose by more than the margin, and whether the contrast is refuted, by Holm over the two parts."""
 
     def lost(alpha: float) -> tuple[str, ...]:
-        flags = refuted(methods, bench.standard, alpha=alpha)
+        flags = refuted(methods, evidence.standard, alpha=alpha)
         return tuple(f.subject for f, flag in zip(methods, flags, strict=True) if flag)
 
     def no_contrast(alpha: float) -> bool:
-        return refuted([contrast], bench.standard, alpha=alpha)[0]
+        return refuted([contrast], evidence.standard, alpha=alpha)[0]
 
     if no_contrast(ALPHA / 2):
         return lost(ALPHA), True
@@ -123,14 +123,14 @@ def _refuted(bench: Bench, methods: Sequence[Finding], contrast: Finding) -> tup
     return first, bool(first) and no_contrast(ALPHA)
 
 
-def _renamed(bench: Bench, together: Finding | None, range_: str) -> Finding:
+def _renamed(evidence: Evidence, together: Finding | None, range_: str) -> Finding:
     if together is None or together.effect is None:
         because = together.because if together else "no method at initialisation was shuffled"
-        return bench.blank("C0a", ALL["methods"], range_, "keeps", (), because)
+        return evidence.blank("C0a", ALL["methods"], range_, "keeps", (), because)
     return Finding(
-        study=bench.experiment.study,
-        network=bench.experiment.network,
-        dataset=bench.experiment.dataset,
+        study=evidence.experiment.study,
+        network=evidence.experiment.network,
+        dataset=evidence.experiment.dataset,
         claim="C0a",
         range=range_,
         subject=together.subject,

@@ -48,7 +48,7 @@ def vacuous(experiment: Experiment, contrast: Contrast) -> bool:
     return _squared_weights(experiment, contrast) < 1e-12
 
 
-def evidence(experiment: Experiment, contrast: Contrast) -> frozenset[tuple[str, ...]]:
+def left_trainings(experiment: Experiment, contrast: Contrast) -> frozenset[tuple[str, ...]]:
     """The trainings on the left (of positive weight) by replicate, or the cells where trainings are not known."""
     left = [cell for cell, weight in contrast.items() if weight > 0]
     found: set[tuple[str, ...]] = set()

@@ -12,7 +12,7 @@ from prunemark.stats.predicates import Predicate, State, contradiction_p, decide
 from prunemark.stats.records import Record
 
 FEWEST_WITH_AN_OUTLIER = 5
-_OUTLYING_DEVIATIONS = 5.0
+OUTLYING_DEVIATIONS = 5.0
 # Accuracies are fractions of a count of examples; what lies below this is the rounding of a subtraction.
 _DECIMALS_PP = 9
 
@@ -182,4 +182,4 @@ def _outlier(values: Mapping[int, float], rounding_variance: float) -> int | Non
     off = {replicate: abs(value - middle) for replicate, value in values.items()}
     deviation = max(float(np.median(list(off.values()))), math.sqrt(rounding_variance))
     farthest = max(off, key=lambda replicate: off[replicate])
-    return farthest if off[farthest] > _OUTLYING_DEVIATIONS * deviation else None
+    return farthest if off[farthest] > OUTLYING_DEVIATIONS * deviation else None

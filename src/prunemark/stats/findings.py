@@ -15,6 +15,8 @@ C0_PARTS = {
     "C0c": "Shuffling within layers costs magnitude pruning after training more than it costs the methods",
 }
 """The three numbers that C0 is made of."""
+STANDING = "standing"
+"""In place of a claim: whether the study's own mark stands above random pruning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,9 @@ class Finding:
     @property
     def statement(self) -> str:
         """The claim in words."""
-        return CLAIMS[self.claim].statement if self.claim in CLAIMS else C0_PARTS[self.claim]
+        if self.claim == STANDING:
+            return "Magnitude pruning after training beats random pruning"
+        return C0_PARTS.get(self.claim) or CLAIMS[self.claim].statement
 
     @property
     def size(self) -> Size:
@@ -64,7 +68,7 @@ class Finding:
     @property
     def counts(self) -> bool:
         """Whether it is one of the study's questions: about one subject, tested, by trainings of its own."""
-        return not self.members and self.state != "untested" and not self.same_as and self.claim not in C0_PARTS
+        return not self.members and self.state != "untested" and not self.same_as and self.claim in CLAIMS
 
     def row(self) -> Row:
         """Its row of `judged.claims`."""

@@ -1,16 +1,17 @@
 """From a table of results to what it says about the paper's claims."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from prunemark.stats.bench import Bench, of_all, of_each, told_apart
 from prunemark.stats.cells import MAGNITUDE_AFTER_TRAINING, Experiment, experiments
 from prunemark.stats.claims import ALL, CLAIMS
 from prunemark.stats.conclusion import Conclusion, conclude
 from prunemark.stats.effects import Standard
+from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
 from prunemark.stats.findings import Finding
+from prunemark.stats.fitness import DenseRun, Fitness, fitness
 from prunemark.stats.looks import Looks
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
@@ -33,6 +34,7 @@ class Subject:
         findings: for each claim and range, one per method or benchmark and one for all; C0 with its three parts first.
         cells: the same for each sparsity by itself.
         conclusions: C0 by range, with what its sentence needs.
+        fitness: whether the study is fit to test the claims; where it is not, its findings are untested.
         headline: the answer in one sentence.
         notes: what was decided about the evidence: what counts in nothing and why, shared trainings, replicates.
     """
@@ -45,6 +47,7 @@ class Subject:
     findings: tuple[Finding, ...]
     cells: tuple[Finding, ...]
     conclusions: Mapping[str, Conclusion]
+    fitness: Fitness
     headline: str
     notes: tuple[str, ...]
 
@@ -98,6 +101,7 @@ def judge(
     chance: ByDataset[float] = None,
     methods: Mapping[str, str] | None = None,
     steps_per_epoch: float | None = None,
+    runs: ByDataset[Sequence[DenseRun]] = None,
 ) -> Judged:
     """What a table of results says about the paper's claims C0 to C8.
 
@@ -115,6 +119,7 @@ def judge(
             nothing.
         methods: label in the results -> the method's name; a label missing in it is a name.
         steps_per_epoch: for C7a, where one method is pruned both at epochs and at iterations.
+        runs: what dense training did in each replicate, for all data sets or by name; see `Fitness`.
 
     Raises:
         ValueError: the table is malformed, or the margin is not positive and finite.
@@ -126,6 +131,7 @@ def judge(
                 Standard(margin=margin, looks=looks, images=_of(images, one.dataset)),
                 chance=_of(chance, one.dataset),
                 asked=questions(one, methods=methods, steps_per_epoch=steps_per_epoch),
+                runs=_of(runs, one.dataset) or (),
             )
             for one in experiments(results)
         )
@@ -136,21 +142,29 @@ def _of(given: ByDataset[T], dataset: str) -> T | None:
     return given.get(dataset) if isinstance(given, Mapping) else given  # pyright: ignore[reportUnknownVariableType]
 
 
-def _subject(experiment: Experiment, standard: Standard, *, chance: float | None, asked: list[Question]) -> Subject:
+def _subject(
+    experiment: Experiment,
+    standard: Standard,
+    *,
+    chance: float | None,
+    asked: list[Question],
+    runs: Sequence[DenseRun],
+) -> Subject:
     ranges = ranges_of(experiment, standard)
-    bench = Bench(experiment=experiment, ranges=ranges, standard=standard, chance=chance)
+    evidence = Evidence(experiment=experiment, ranges=ranges, standard=standard, chance=chance)
     findings: list[Finding] = []
     conclusions: dict[str, Conclusion] = {}
     first: dict[str, list[Finding]] = {name: [] for name in CLAIMS}
-    for range_, sparsities in _ranges(ranges, asked).items():
+    spans = _ranges(ranges, asked)
+    for range_, sparsities in spans.items():
         by_claim: dict[str, list[Finding]] = {}
         for name, claim in CLAIMS.items():
             mine = [q for q in asked if q.claim == name]
             if claim.kind == "conclusion" or not mine:
                 continue
-            each = told_apart(bench, [of_each(bench, q, range_, sparsities) for q in mine], mine)
-            by_claim[name] = [*each, *([of_all(bench, each, mine)] if claim.together else [])]
-        conclusions[range_] = _conclude(bench, range_, by_claim, asked, sparsities)
+            each = told_apart(evidence, [of_each(evidence, q, range_, sparsities) for q in mine], mine)
+            by_claim[name] = [*each, *([of_all(evidence, each, mine)] if claim.together else [])]
+        conclusions[range_] = _conclude(evidence, range_, by_claim, asked, sparsities)
         found = conclusions[range_]
         first["C0"] += [found.whole, found.methods, found.mark, found.contrast]
         for name, items in by_claim.items():
@@ -158,13 +172,16 @@ def _subject(experiment: Experiment, standard: Standard, *, chance: float | None
     for name, claim in CLAIMS.items():
         if not first[name]:
             because = "the study has no such comparison"
-            first[name] = [bench.blank(name, ALL[claim.of], "all", claim.predicate, (), because)]
+            first[name] = [evidence.blank(name, ALL[claim.of], "all", claim.predicate, (), because)]
         findings += first[name]
     cells = tuple(
-        bench.finding(q.claim, q.subject, ranges.of(s), q.predicate, {s: contrast})
+        evidence.finding(q.claim, q.subject, ranges.of(s), q.predicate, {s: contrast})
         for q in asked
         for s, contrast in q.contrasts.items()
     )
+    fit = fitness(evidence, runs, spans)
+    if not fit.fit:
+        findings = [_withheld(finding, fit.sentence) for finding in findings]
     return Subject(
         study=experiment.study,
         network=experiment.network,
@@ -174,9 +191,16 @@ def _subject(experiment: Experiment, standard: Standard, *, chance: float | None
         findings=tuple(findings),
         cells=cells,
         conclusions=conclusions,
-        headline=_headline(conclusions, findings),
+        fitness=fit,
+        headline=fit.sentence or _headline(conclusions, findings),
         notes=tuple(_notes(findings, cells)),
     )
+
+
+def _withheld(finding: Finding, why: str) -> Finding:
+    """The finding with its numbers but without a verdict."""
+    members = tuple(_withheld(member, why) for member in finding.members)
+    return replace(finding, state="untested", because=why, members=members, prospect=None)
 
 
 def _ranges(ranges: Ranges, asked: list[Question]) -> dict[str, tuple[float, ...]]:
@@ -189,7 +213,7 @@ def _ranges(ranges: Ranges, asked: list[Question]) -> dict[str, tuple[float, ...
 
 
 def _conclude(
-    bench: Bench,
+    evidence: Evidence,
     range_: str,
     by_claim: Mapping[str, list[Finding]],
     asked: list[Question],
@@ -198,7 +222,7 @@ def _conclude(
     shuffled = by_claim.get("C3", [])
     mark = next((q for q in asked if (q.claim, q.subject) == ("C6a", MAGNITUDE_AFTER_TRAINING)), None)
     return conclude(
-        bench,
+        evidence,
         range_,
         shuffled[:-1],
         [q for q in asked if q.claim == "C3"],

@@ -63,7 +63,7 @@ def conclusion_sentence(found: Conclusion) -> str:
         )
     if found.refuted:
         hurt = [f for f in found.each if f.subject in found.refuted]
-        losses = _and([f"{f.subject} by {measured(f)} points" for f in hurt])
+        losses = conjoined([f"{f.subject} by {measured(f)} points" for f in hurt])
         return (
             f"{where} per-weight decisions at initialisation cannot be replaced by per-layer fractions: shuffling "
             f"changes the accuracy of {losses}, which is beyond {margin} ({MARK}: {measured(found.mark)}; contrast "
@@ -91,9 +91,9 @@ def mark_sentence(each: Sequence[Finding]) -> str:
         if here := [f for f in tested if f.state == state]:
             verb = plural if len(here) > 1 else singular
             goal = "it" if parts else f"the mark, {MARK}"
-            parts.append(f"{_and([f'{f.subject} ({measured(f)})' for f in here])} {verb} {goal}")
+            parts.append(f"{conjoined([f'{f.subject} ({measured(f)})' for f in here])} {verb} {goal}")
     if unsure := [f for f in tested if f.state == "open"]:
-        parts.append(f"for {_and([f'{f.subject} ({measured(f)})' for f in unsure])} it is open")
+        parts.append(f"for {conjoined([f'{f.subject} ({measured(f)})' for f in unsure])} it is open")
     if not parts:
         return ""
     if tested and all(f.state == "open" for f in tested):
@@ -112,7 +112,8 @@ def _outlook(finding: Finding) -> str:
     )
 
 
-def _and(parts: Sequence[str]) -> str:
+def conjoined(parts: Sequence[str]) -> str:
+    """Parts in a row: "a, b and c"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 

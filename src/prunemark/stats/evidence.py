@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from prunemark.stats.cells import Cell, Experiment
 from prunemark.stats.claims import ALL, CLAIMS
-from prunemark.stats.contrasts import Contrast, effect, evidence, mean, vacuous
+from prunemark.stats.contrasts import Contrast, effect, left_trainings, mean, vacuous
 from prunemark.stats.effects import Standard
 from prunemark.stats.findings import Finding
 from prunemark.stats.looks import ALPHA
@@ -19,7 +19,7 @@ _NOISE_DEVIATIONS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Evidence:
     """An experiment and what its evidence is held to.
 
     `chance` is the accuracy in percent of a network that has learnt nothing; None where it is not known, and then no
@@ -99,13 +99,13 @@ class Bench:
         )
 
 
-def of_each(bench: Bench, question: Question, range_: str, sparsities: Sequence[float]) -> Finding:
+def of_each(evidence: Evidence, question: Question, range_: str, sparsities: Sequence[float]) -> Finding:
     """One question at the sparsities of a range."""
     contrasts = {s: contrast for s, contrast in question.contrasts.items() if s in sparsities}
-    return bench.finding(question.claim, question.subject, range_, question.predicate, contrasts)
+    return evidence.finding(question.claim, question.subject, range_, question.predicate, contrasts)
 
 
-def told_apart(bench: Bench, findings: Sequence[Finding], questions: Sequence[Question]) -> list[Finding]:
+def told_apart(evidence: Evidence, findings: Sequence[Finding], questions: Sequence[Question]) -> list[Finding]:
     """The findings of one claim and range; those whose trainings on the left another has already are marked as such."""
     seen: dict[frozenset[tuple[str, ...]], str] = {}
     marked: list[Finding] = []
@@ -113,13 +113,13 @@ def told_apart(bench: Bench, findings: Sequence[Finding], questions: Sequence[Qu
         if finding.state == "untested":
             marked.append(finding)
             continue
-        left = evidence(bench.experiment, mean([question.contrasts[s] for s in finding.sparsities]))
+        left = left_trainings(evidence.experiment, mean([question.contrasts[s] for s in finding.sparsities]))
         first = seen.setdefault(left, finding.subject)
         marked.append(finding if first == finding.subject else replace(finding, same_as=first))
     return marked
 
 
-def of_all(bench: Bench, findings: Sequence[Finding], questions: Sequence[Question]) -> Finding:
+def of_all(evidence: Evidence, findings: Sequence[Finding], questions: Sequence[Question]) -> Finding:
     """The claim about all subjects: supported if each supports it, contradicted if one does after Holm's correction.
 
     Its effect is the mean over the subjects, in each replicate. Subjects that are untested, or whose trainings another
@@ -132,21 +132,21 @@ def of_all(bench: Bench, findings: Sequence[Finding], questions: Sequence[Questi
     name = ALL[CLAIMS[one.claim].of]
     if not tested:
         because = "; ".join(dict.fromkeys(f.because for f in findings))
-        return bench.blank(one.claim, name, one.range, one.predicate, one.sparsities, because)
+        return evidence.blank(one.claim, name, one.range, one.predicate, one.sparsities, because)
     members = tuple(f for f, _ in tested)
     together = mean([mean([q.contrasts[s] for s in f.sparsities]) for f, q in tested])
     return Finding(
-        study=bench.experiment.study,
-        network=bench.experiment.network,
-        dataset=bench.experiment.dataset,
+        study=evidence.experiment.study,
+        network=evidence.experiment.network,
+        dataset=evidence.experiment.dataset,
         claim=one.claim,
         range=one.range,
         subject=name,
         predicate=one.predicate,
-        state=state_of_all(members, bench.standard),
-        effect=effect(bench.experiment, together, bench.standard),
+        state=state_of_all(members, evidence.standard),
+        effect=effect(evidence.experiment, together, evidence.standard),
         sparsities=tuple(sorted({s for f in members for s in f.sparsities})),
-        margin=bench.standard.margin,
+        margin=evidence.standard.margin,
         members=members,
     )
 
