@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 from prunemark.masks import MaskError, Masks
-from prunemark.prunable import prunable
+from prunemark.models.prunable import prunable
 
 
 def random_masks(model: nn.Module, density: float = 0.3) -> Masks:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prunemark.datasets import DATASETS
 from prunemark.networks import NETWORKS
 from prunemark.recipes import AUGMENTATIONS, DEFAULT, RECIPES, REPLICATES, Recipe, recipe_for
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 PAPER = [
     ("lenet-300-100", "mnist", 40, 128, 0.1, 0, (), 0, 0, (), 5),

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from prunemark.masks import Masks
     from prunemark.networks import network
     from prunemark.pruning import prune, score
-    from prunemark.selection import select
+    from prunemark.pruning.selection import select
+    from prunemark.pruning.unscored import UnscoredWarning
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.study.store import results
@@ -30,6 +31,7 @@ _HOMES = {
     "Masks": "masks",
     "Study": "study.spec",
     "Topology": "connectivity",
+    "UnscoredWarning": "pruning.unscored",
     "dataset": "datasets",
     "network": "networks",
     "prune": "pruning",
@@ -37,7 +39,7 @@ _HOMES = {
     "results": "study.store",
     "run": "study.run",
     "score": "pruning",
-    "select": "selection",
+    "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "Masks",
     "Study",
     "Topology",
+    "UnscoredWarning",
     "dataset",
     "methods",
     "network",

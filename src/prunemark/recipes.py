@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Self, cast
 
 from prunemark.registry import unknown
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 AUGMENTATIONS: dict[str, str] = {
     "crop": "a window of the image's size, placed at random on the image with a black border of 4 pixels",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS, network
-from prunemark.prunable import prunable
 from prunemark.randomness import generator
 from prunemark.registry import Entry
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from prunemark.stats.cells import DENSE, Cell, benchmark_cell, experiments, rewound_to
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 from tests.stats.tables import dense, rows, table, trained
 
 

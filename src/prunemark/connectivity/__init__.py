@@ -12,8 +12,8 @@ from prunemark.connectivity.probe import probe
 from prunemark.connectivity.summary import Topology as Topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
-from prunemark.methods.problem import Batch, Forward, Inputs, call
-from prunemark.prunable import device_of, parameters_of, unwrap
+from prunemark.models.calling import Batch, Forward, Inputs, call
+from prunemark.models.prunable import device_of, parameters_of, unwrap
 
 __all__ = ["LayerTopology", "Topology", "topology"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prunemark.connectivity.probe import Findings
 from prunemark.connectivity.signals import Use
-from prunemark.prunable import module_of
+from prunemark.models.prunable import module_of
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 

@@ -12,11 +12,11 @@ from prunemark.connectivity.calls import Call, signals_in, tensors_in
 from prunemark.connectivity.memory import refuse_stale, share, write
 from prunemark.connectivity.rules import RULES
 from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, Use, signal
-from prunemark.copies import independent_copy
-from prunemark.isolation import isolated
 from prunemark.masks import Masks
-from prunemark.methods.problem import Forward, Inputs
-from prunemark.prunable import device_of, parameters_by_name
+from prunemark.models.calling import Forward, Inputs
+from prunemark.models.copies import independent_copy
+from prunemark.models.isolation import isolated
+from prunemark.models.prunable import device_of, parameters_by_name
 
 
 def _words(text: str) -> frozenset[str]:

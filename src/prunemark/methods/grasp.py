@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from prunemark.methods.problem import Batch, BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Problem
+from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Grasp:
     temperature: float = 200.0
     keep: Literal["largest", "smallest", "magnitude"] = "largest"
     halves: bool = False
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

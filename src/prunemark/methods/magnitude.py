@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +12,7 @@ class Magnitude:
     """Score each weight with its absolute value: s = |w|, compared over the whole network."""
 
     rounds: int = 1
+    zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """|w|."""

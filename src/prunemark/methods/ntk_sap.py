@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ class NtkSap:
     draws: int = 5
     epsilon: float = 0.01
     examples: int = 100
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.examples < 1 or self.epsilon <= 0:

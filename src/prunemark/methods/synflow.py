@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.problem import BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class SynFlow:
     buffers: bool = False
     keeps_ceiling: bool = True
     leaves_weights = True  # their absolute values, which the next round would only compute again
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in float64.

@@ -3,23 +3,23 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from prunemark.steps import Step
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
+from prunemark.terms.benchmarks import LOTTERY_REWINDING
+from prunemark.terms.columns import SUBJECT, Status
+from prunemark.terms.sparsity import same_sparsity
+from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ABLATIONS = ("unmodified", "shuffle", "reinit", "invert", "shuffle+reinit", "signs")
-STATUSES = ("done", "diverged", "failed")
-MAGNITUDE_AFTER_TRAINING = "magnitude-after-training"
-LOTTERY_REWINDING = "lottery-rewinding"
-_EXPERIMENT = ("study", "network", "dataset")
+STATUSES = get_args(Status)
+_EXPERIMENT = SUBJECT
 _TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
 _NUMBERS = ("sparsity", "replicate", "test_accuracy")
 # What a table of another origin may leave out, and what it then means.
-_ASSUMED = {"study": "", "network": "", "dataset": "", "ablation": "unmodified", "benchmark": ""}
-_SPARSITY_DECIMALS = 9
+_ASSUMED = {"study": "", "network": "", "dataset": "", "ablation": UNMODIFIED, "benchmark": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Cell:
     method: str
     sparsity: float
     prune_at: str
-    ablation: str = "unmodified"
+    ablation: str = UNMODIFIED
     benchmark: str = ""
 
     @property
@@ -41,11 +41,6 @@ class Cell:
     def initial(self) -> bool:
         """Whether pruning happened at initialisation."""
         return self.step is not None and self.step.unit != "end" and self.step.count == 0
-
-
-def same_sparsity(sparsity: float) -> float:
-    """The one number for a sparsity, to 9 decimals: 1 - 0.8^k and its decimal form in a file are the same."""
-    return round(sparsity, _SPARSITY_DECIMALS)
 
 
 DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
@@ -105,7 +100,7 @@ class Experiment:
         for cell in self.accuracies:
             kind, step = rewound_to(cell.benchmark)
             if (
-                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, "unmodified", like.sparsity)
+                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, UNMODIFIED, like.sparsity)
                 and (step and like.step)
                 and moment(step) == moment(like.step)
             ):
@@ -159,7 +154,7 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"results: column {name} does not hold numbers: {error}") from error
     if "unscored" in results.columns:
-        columns["unscored"] = [value is True or value == 1 for value in results["unscored"].astype(object)]
+        columns["unscored"] = [value > 0 for value in results["unscored"].to_numpy(dtype=float, na_value=math.nan)]
     rows: list[dict[str, Any]] = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
@@ -187,8 +182,8 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     Needed are the columns method, sparsity (in [0, 1)), replicate and test_accuracy (a fraction). Where they are
     missing, study, network, dataset and benchmark are empty, ablation is "unmodified", prune_at "0ep" ("end" for a
     benchmark), and status "done" where there is an accuracy. job_key says which rows are one training; it is ignored
-    where one key stands for several replicates or accuracies. unscored (true or false) marks rows whose mask was
-    chosen by position.
+    where one key stands for several replicates or accuracies. unscored (a count, or true and false) marks rows some of
+    whose kept weights were chosen by position.
 
     Raises:
         ValueError: columns are missing, values are not what they should be, or two rows describe the same replicate

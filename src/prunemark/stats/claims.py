@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from prunemark.stats.cells import MAGNITUDE_AFTER_TRAINING, Cell, Experiment, benchmark_cell
+from prunemark.stats.cells import Cell, Experiment, benchmark_cell
 from prunemark.stats.predicates import Predicate
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
 
 Of = Literal["methods", "benchmarks"]
 Kind = Literal["cells", "trend", "conclusion"]
@@ -54,7 +56,7 @@ def _is_method(cell: Cell) -> bool:
     return not cell.benchmark and cell.method not in ("dense", "random") and cell.sparsity > 0
 
 
-def _at_initialisation(ablation: str = "unmodified") -> Callable[[Cell, str], bool]:
+def _at_initialisation(ablation: str = UNMODIFIED) -> Callable[[Cell, str], bool]:
     return lambda cell, _: _is_method(cell) and cell.initial and cell.ablation == ablation
 
 
@@ -69,15 +71,15 @@ def _of_benchmark(ablation: str) -> Callable[[Cell, str], bool]:
 
 def _later(cell: Cell, _: str) -> bool:
     # What is pruned at the end is pruned after training: a benchmark of its own, not a step on the way to it.
-    return _is_method(cell) and cell.ablation == "unmodified" and not cell.initial and cell.prune_at != "end"
+    return _is_method(cell) and cell.ablation == UNMODIFIED and not cell.initial and cell.prune_at != "end"
 
 
 def _absolute(cell: Cell, name: str) -> bool:
-    return _is_method(cell) and cell.initial and cell.ablation == "unmodified" and family(name) in _ABSOLUTE
+    return _is_method(cell) and cell.initial and cell.ablation == UNMODIFIED and family(name) in _ABSOLUTE
 
 
 def _unmodified(_: Experiment, cell: Cell) -> Cell:
-    return replace(cell, ablation="unmodified")
+    return replace(cell, ablation=UNMODIFIED)
 
 
 def _random(experiment: Experiment, cell: Cell) -> Cell | None:

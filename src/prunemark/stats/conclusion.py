@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prunemark.stats.cells import MAGNITUDE_AFTER_TRAINING
 from prunemark.stats.claims import ALL
 from prunemark.stats.contrasts import Contrast, mean, weighted
 from prunemark.stats.evidence import Evidence, refuted
@@ -11,6 +10,7 @@ from prunemark.stats.findings import Finding
 from prunemark.stats.looks import ALPHA
 from prunemark.stats.predicates import State
 from prunemark.stats.questions import Question
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
 
 _CONTRAST_PREDICATE = "beats"
 

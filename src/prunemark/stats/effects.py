@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunemark.stats.looks import ALPHA, Looks
-from prunemark.stats.paired import FEWEST_REPLICATES, check_margin
+from prunemark.stats.paired import FEWEST_REPLICATES
 from prunemark.stats.predicates import Predicate, State, contradiction_p, decide
 from prunemark.stats.records import Record
+from prunemark.terms.margins import check_margin
 
 FEWEST_WITH_AN_OUTLIER = 5
 OUTLYING_DEVIATIONS = 5.0

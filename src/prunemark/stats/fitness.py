@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prunemark.stats.cells import MAGNITUDE_AFTER_TRAINING, Cell, benchmark_cell
+from prunemark.stats.cells import Cell, benchmark_cell
 from prunemark.stats.contrasts import Contrast, difference
 from prunemark.stats.evidence import Evidence
 from prunemark.stats.findings import STANDING, Finding
-from prunemark.stats.sentences import MARK, conjoined, measured, percent, points
+from prunemark.stats.sentences import MARK, conjoined, measured
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.numbers import percent, pp
 
 MOST_OVERLAP = 0.5
 """Share of the way from chance to the very same mask up to which a final magnitude mask counts as trained."""
@@ -66,7 +68,7 @@ class Fitness:
         reasons: list[str] = []
         if self.levelled is False:
             reasons.append(
-                f"dense training had not levelled off (accuracy rose by {points(self.gain)} points in the last fifth)"
+                f"dense training had not levelled off (accuracy rose by {pp(self.gain)} points in the last fifth)"
             )
         if self.trained is False:
             s = max(self.overlaps)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from prunemark.stats.cells import MAGNITUDE_AFTER_TRAINING, Experiment, experiments
+from prunemark.stats.cells import Experiment, experiments
 from prunemark.stats.claims import ALL, CLAIMS
 from prunemark.stats.conclusion import Conclusion, conclude
 from prunemark.stats.effects import Standard
@@ -17,6 +17,8 @@ from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import conclusion_sentence, mark_sentence
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +97,7 @@ class Judged:
 def judge(
     results: "pd.DataFrame",
     *,
-    margin: float = 0.5,
+    margin: float = DEFAULT_MARGIN,
     looks: Looks | None = None,
     images: ByDataset[int] = None,
     chance: ByDataset[float] = None,

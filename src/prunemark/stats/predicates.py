@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from prunemark.stats.paired import check_margin
+from prunemark.terms.margins import check_margin
 
 Predicate = Literal["keeps", "hurts", "beats"]
 State = Literal["supported", "contradicted", "open", "untested"]

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
-from prunemark.stats.cells import DENSE, MAGNITUDE_AFTER_TRAINING, Cell, Experiment, benchmark_cell, experiments
+from prunemark.stats.cells import DENSE, Cell, Experiment, benchmark_cell, experiments
 from prunemark.stats.contrasts import difference, effect
 from prunemark.stats.effects import Standard
 from prunemark.stats.predicates import Predicate
 from prunemark.stats.records import Record
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +60,7 @@ class Ranges(Record):
         return "extreme" if sparsity in self.extreme else "undecided"
 
 
-def ranges(results: "pd.DataFrame", *, margin: float = 0.5) -> list[Ranges]:
+def ranges(results: "pd.DataFrame", *, margin: float = DEFAULT_MARGIN) -> list[Ranges]:
     """The sparsity ranges of every study, network and data set in a table of results; margin in percentage points.
 
     Raises:

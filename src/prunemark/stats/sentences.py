@@ -5,30 +5,18 @@ from collections.abc import Sequence
 
 from prunemark.stats.conclusion import Conclusion
 from prunemark.stats.findings import Finding
+from prunemark.terms.numbers import percent, pp
 
 MARK = "magnitude pruning after training"
-
-
-def points(value: float) -> str:
-    """A difference with its sign and two decimals, "-0.00" never."""
-    return f"{round(value, 2) + 0.0:+.2f}"
-
-
-def percent(sparsity: float) -> str:
-    """A sparsity in percent, to two decimals at most, or as many as keep it from reading as 100 %."""
-    decimals = 2
-    while sparsity < 1 and decimals < 9 and float(f"{100 * sparsity:.{decimals}f}") >= 100:
-        decimals += 1
-    return f"{f'{100 * sparsity:.{decimals}f}'.rstrip('0').rstrip('.')} %"
 
 
 def measured(finding: Finding) -> str:
     """The effect with its interval: "-0.05 [-0.17, +0.07]"."""
     if finding.effect is None:
         return "not measured"
-    text = points(finding.effect.difference)
+    text = pp(finding.effect.difference)
     if math.isfinite(finding.effect.low):
-        text += f" [{points(finding.effect.low)}, {points(finding.effect.high)}]"
+        text += f" [{pp(finding.effect.low)}, {pp(finding.effect.high)}]"
     return text
 
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunemark.atomic import write_atomically
+from prunemark.artifacts import write_atomically
 
 _FORMAT = "prunemark.checkpoint/1"
 
