@@ -290,6 +290,28 @@ class Store:
         whole = dict.fromkeys(("replicate", "epoch", "step"), "int64")
         return pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole})
 
+    def correct(self, study: str | None = None) -> "list[Right | None]":
+        """Which test images each trial of `results` got right, in its order; None where that was not stored."""
+        self._require(study)
+        rows = self._connection.execute(_CORRECT, {"study": study})
+        return [unpack(text) if text else None for (text,) in rows]
+
+    def dense_runs(self, study: str) -> list[DenseRun]:
+        """What dense training did in each replicate: accuracy by epoch, and how far magnitude masks moved from the start."""
+        curves = self.curves(study)
+        dense = curves[curves["method"] == "dense"]
+        overlaps: dict[int, dict[float, float]] = {}
+        for replicate, sparsity, overlap in self._connection.execute(_OVERLAPS, {"study": study}):
+            overlaps.setdefault(replicate, {})[sparsity] = overlap
+        return [
+            DenseRun(
+                replicate=replicate,
+                curve=[100 * accuracy for accuracy in dense[dense["replicate"] == replicate]["test_accuracy"]],
+                overlaps=overlaps.get(replicate),
+            )
+            for replicate in sorted({*map(int, dense["replicate"]), *overlaps})
+        ]
+
     def _require(self, study: str | None) -> None:
         if study is not None and study not in (known := self.studies()):
             raise ValueError(unknown("study", study, known))
@@ -312,6 +334,21 @@ class Store:
                 rows.append((*trial, *counts, layer.get("effective"), layer.get("dead_units"), sum(units.values())))
         return pd.DataFrame(rows, columns=list(columns.LAYER))
 
+
+_CORRECT = """
+SELECT json_extract(jobs.result, '$.correct') FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+_OVERLAPS = """
+SELECT replicate, sparsity, json_extract(masks.result, '$.initial_overlap')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND benchmark = 'magnitude-after-training' AND ablation = 'unmodified'
+    AND json_extract(masks.result, '$.initial_overlap') IS NOT NULL
+ORDER BY trials.rowid
+"""
 
 # A shuffled mask is made where it is trained; any other is a job of its own.
 _LAYERS = """

@@ -53,6 +53,7 @@ class Trained:
         train_seconds: time of the training steps of this run, evaluations left out.
         diverged: a loss was not finite and training stopped there, or the state it ended in is not finite.
         engine: the name of the engine that took the steps.
+        correct: which test examples the network got right at the end, boolean (N,); None without a test set.
         history: with `evaluate_every_epoch` or `on_epoch`, one record for each epoch that ended in this run.
     """
 
@@ -62,6 +63,7 @@ class Trained:
     train_seconds: float
     diverged: bool
     engine: str
+    correct: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
 
     @property
@@ -171,6 +173,7 @@ def train(
         train_seconds=train_seconds,
         diverged=diverged or not finite or (evaluation is not None and not math.isfinite(evaluation.loss)),
         engine=engine,
+        correct=evaluation.correct if evaluation else None,
         history=epochs.history,
     )
 
