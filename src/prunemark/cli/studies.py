@@ -87,7 +87,7 @@ def export(
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
     """Write the results in a folder as a table."""
-    from prunemark.study.store import export as export_results
+    from prunemark.study.exports import export as export_results
 
     print(export_results(folder, what=what, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
 
