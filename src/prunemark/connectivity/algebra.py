@@ -151,7 +151,8 @@ def total(source: Signal, dim: Any, *, keepdim: bool) -> Signal:
 def softmax(source: Signal, dim: int) -> Signal:
     """Each element depends on all of its axis, and none is ever 0; alone on its axis it is the constant 1."""
     if source.shape[dim] == 1:
-        return signal(torch.zeros_like(source.alive), torch.ones_like(source.alive))
+        constant = torch.ones_like(source.alive, requires_grad=False)
+        return signal(None if source.reach is None else torch.zeros_like(constant), constant)
     return revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
 
 

@@ -222,7 +222,8 @@ def _outputs(mode: _Probe, value: Any) -> tuple[list[Tensor], int]:
     if isinstance(value, Tensor):
         mode.check(value)
         reach = value.reach if isinstance(value, Signal) else None
-        return ([] if reach is None else [reach]), value.numel()
+        # A softmax over one element leaves a plane of zeros that no path leads to.
+        return ([reach] if reach is not None and reach.requires_grad else []), value.numel()
     if isinstance(value, Mapping):
         value = tuple(value.values())
     elif is_dataclass(value):

@@ -124,8 +124,11 @@ def _normalise(call: Call) -> Signal:
 
 
 def _softmax(call: Call) -> Signal:
-    dim = call.get(1, "dim")
-    return algebra.softmax(call.signal(0), -1 if dim is None else dim)
+    source, dim = call.signal(0), call.get(1, "dim")
+    if dim is None:
+        # The axis that torch takes where none is named.
+        dim = 0 if source.dim() in (0, 1, 3) else 1
+    return algebra.softmax(source, dim)
 
 
 def _gated(call: Call) -> Signal:
