@@ -1,6 +1,6 @@
 """The operations on Signals that everything else is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -154,6 +154,26 @@ def softmax(source: Signal, dim: int) -> Signal:
         constant = torch.ones_like(source.alive, requires_grad=False)
         return signal(None if source.reach is None else torch.zeros_like(constant), constant)
     return revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
+
+
+def join(parts: Sequence[Signal], combine: Callable[[list[Tensor]], Tensor]) -> Signal:
+    """Several tensors in one, side by side or stacked."""
+    alive = combine([part.alive for part in parts])
+    if all(part.reach is None for part in parts):
+        return signal(None, alive)
+    return signal(combine([torch.zeros_like(p.alive) if p.reach is None else p.reach for p in parts]), alive)
+
+
+def multiplied(ledger: Ledger, source: Signal) -> Signal:
+    """The product over the last axis: a path leads through each factor where all the others are alive."""
+    while (size := source.shape[-1]) > 1:
+        half = size // 2
+        left = arrange(source, lambda plane, half=half: plane[..., :half])
+        right = arrange(source, lambda plane, half=half: plane[..., half : 2 * half])
+        pairs = times(ledger, left, right)
+        odd = arrange(source, lambda plane, half=half: plane[..., 2 * half :])
+        source = join([pairs, odd], lambda planes: torch.cat(planes, -1)) if size % 2 else pairs
+    return arrange(source, lambda plane: plane.squeeze(-1))
 
 
 def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:

@@ -47,7 +47,7 @@ def add(call: Call) -> Signal:
 
 
 def compare(call: Call) -> Signal:
-    """What says of two elements how they stand to each other."""
+    """A function of two elements that is not 0 where both are, such as a comparison."""
     return algebra.revive(add(call))
 
 

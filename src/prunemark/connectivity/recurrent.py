@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunemark.connectivity.algebra import add, arrange, linear, revive, times
-from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal, signal
+from prunemark.connectivity.algebra import add, arrange, join, linear, revive, times
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal
 
 State = tuple[Signal, ...]
 
@@ -89,15 +89,7 @@ def layers(
                 outputs.append(state[0])
             last.append(state)
             ways.append(outputs[::-1] if direction else outputs)
-        steps = [_joined(list(both), torch.cat, -1) for both in zip(*ways, strict=True)]
-    outputs_over_time = _joined(list(steps), torch.stack, 1 if batch_first else 0)
-    ends = [_joined([state[part] for state in last], torch.stack, 0) for part in range(len(first))]
+        steps = [join(both, lambda planes: torch.cat(planes, -1)) for both in zip(*ways, strict=True)]
+    outputs_over_time = join(steps, lambda planes: torch.stack(planes, 1 if batch_first else 0))
+    ends = [join([state[part] for state in last], torch.stack) for part in range(len(first))]
     return outputs_over_time, *ends
-
-
-def _joined(parts: list[Signal], join: Any, axis: int) -> Signal:
-    alive = join([part.alive for part in parts], axis)
-    if all(part.reach is None for part in parts):
-        return signal(None, alive)
-    reaches = [torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts]
-    return signal(join(reaches, axis), alive)

@@ -163,11 +163,7 @@ def _like_other(call: Call) -> Any:
 def _join(call: Call) -> Signal:
     axes = {key: value for key, value in call.kwargs.items() if key in ("dim", "axis")}
     parts = [call.follow(part) for part in call.get(0, "tensors")]
-    alive = call.function([part.alive for part in parts], *call.args[1:], **axes)
-    if all(part.reach is None for part in parts):
-        return signal(None, alive)
-    reaches = [torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts]
-    return signal(call.function(reaches, *call.args[1:], **axes), alive)
+    return algebra.join(parts, lambda planes: call.function(planes, *call.args[1:], **axes))
 
 
 def _copy(call: Call) -> Signal:
@@ -290,7 +286,7 @@ RULES: dict[str, Rule] = {
         "sigmoid hardsigmoid logsigmoid softplus exp exp2 log log2 log10 cos cosh acos acosh reciprocal rsqrt erfc "
         "erfinv logit isnan isinf isfinite logical_not invert bitwise_not special_expit expit",
     ),
-    **_for_all(elementwise.compare, "eq ne lt le gt ge"),
+    **_for_all(elementwise.compare, "eq ne lt le gt ge logaddexp logaddexp2"),
     **_for_all(
         _constant,
         "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full "
@@ -298,7 +294,7 @@ RULES: dict[str, Rule] = {
     ),
     **_for_all(
         elementwise.add,
-        "add radd sub subtract rsub maximum minimum fmax fmin hypot logaddexp logaddexp2 "
+        "add radd sub subtract rsub maximum minimum fmax fmin hypot "
         "logical_and logical_or logical_xor and or xor atan2 fmod remainder",
     ),
     **_for_all(elementwise.multiply, "mul multiply rmul"),
@@ -327,7 +323,8 @@ RULES: dict[str, Rule] = {
         pooling.adaptive_max_pool,
         "adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices",
     ),
-    **_for_all(pooling.total, "max min amax amin norm vector_norm var std logsumexp prod median nanmedian mode"),
+    **_for_all(pooling.total, "max min amax amin norm vector_norm var std logsumexp median nanmedian mode"),
+    "prod": pooling.multiplied,
     **_for_all(_softmax, "softmax log_softmax softmin"),
     "glu": _gated,
     # Elements moved, repeated or left out.
