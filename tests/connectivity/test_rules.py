@@ -63,3 +63,68 @@ def test_a_product_with_a_dead_unit_is_cut():
     mask[2] = False
     found = topology(Behind(lambda y: y.prod(1)), Masks({"a.weight": mask}), input_shape=(4,))
     assert (found.effective, found.cut) == (0, True)
+
+
+class Normalised(nn.Module):
+    """Units of a, normalised, gate those of v; what the gate lets through says which normalised units are alive."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.a = nn.Conv1d(2, 6, 1, bias=False)
+        self.v = nn.Conv1d(2, 6, 1, bias=False)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.a(x)) * self.v(x)
+
+
+class LastAxis(nn.LayerNorm):
+    """Over channels, which stand second."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.mT).mT
+
+
+def shifted() -> nn.Module:
+    norm = nn.BatchNorm1d(6, affine=False)
+    norm.running_mean.copy_(torch.tensor([0.0, 0.5, 0.0, -1.0, 2.0, 0.0]))
+    return norm
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda: LastAxis(6, bias=False),
+        lambda: LastAxis(6, elementwise_affine=False),
+        lambda: nn.GroupNorm(2, 6, affine=False),
+        lambda: nn.GroupNorm(6, 6, affine=False),
+        lambda: nn.InstanceNorm1d(6),
+        lambda: nn.BatchNorm1d(6, affine=False),
+        lambda: nn.BatchNorm1d(6, affine=False, track_running_stats=False),
+        shifted,
+        lambda: LastAxis(6),
+    ],
+    ids=[
+        "layer", "layer without affine", "group", "group of one", "instance", "batch", "batch statistics",
+        "running mean", "with a bias",
+    ],
+)  # fmt: skip
+def test_a_dead_unit_leaves_a_normalisation_as_its_mean_does(norm):
+    model = Normalised(norm())
+    x = torch.randn(1, 2, 3, generator=torch.Generator().manual_seed(0))
+    full = torch.ones(6, 2, 1, dtype=torch.bool)
+    for dead in ([0], [0, 1, 2], [1, 3, 5], list(range(6))):
+        some = full.clone()
+        some[dead] = False
+        masks = Masks({"a.weight": some, "v.weight": full})
+        found = topology(model, masks, input_shape=(2, 3)).effective_masks
+        expected = matter_at_random_weights(model, masks, lambda m: m(x.double()))
+        assert found is not None
+        assert torch.equal(found["v.weight"], expected["v.weight"])
+
+
+def test_an_element_normalised_alone_is_always_0():
+    model = Normalised(LastAxis(1, bias=False))
+    model.a, model.v = nn.Conv1d(2, 1, 1, bias=False), nn.Conv1d(2, 1, 1, bias=False)
+    found = topology(model, all_kept(model), input_shape=(2, 3))
+    assert (found.effective, found.cut) == (0, True)

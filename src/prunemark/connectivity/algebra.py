@@ -142,6 +142,22 @@ def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: fl
     return signal(sums[0] if len(sums) > 1 else None, sums[-1])
 
 
+def centre(source: Signal, spread: Callable[[Tensor], Tensor]) -> Signal:
+    """Elements less the mean of their group: not 0 where any of the group is not; alone in its group, an element is 0.
+
+    The statistics that a group shares are no path.
+
+    Args:
+        source: what is normalised.
+        spread: of a plane, for each element the sum over its group.
+    """
+    with torch.no_grad():
+        alone = spread(torch.ones_like(source.alive)) == 1
+    if alone.any():
+        source = signal(*(None if plane is None else plane * ~alone for plane in (source.reach, source.alive)))
+    return signal(source.reach, outward(spread(inward(source.alive))))
+
+
 def total(source: Signal, dim: Any, *, keepdim: bool) -> Signal:
     """The sum over `dim`: an axis, several, or None for all; also the maximum, the norm and the like."""
     axes = tuple(range(source.dim())) if dim is None else dim

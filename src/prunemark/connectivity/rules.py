@@ -113,7 +113,7 @@ def _convolution(call: Call) -> Signal:
 
 def _normalise(call: Call) -> Signal:
     at = 2 if call.name in ("layer_norm", "group_norm", "rms_norm") else 3
-    made = algebra.same(call.signal(0))
+    made = _centred(call, call.signal(0))
     trailing = 0 if call.name in ("layer_norm", "rms_norm") else made.dim() - 2
     scale = call.get(at, "weight")
     if isinstance(scale, Signal):
@@ -121,6 +121,30 @@ def _normalise(call: Call) -> Signal:
         made = algebra.times(call.ledger, made, shaped)
     bias = None if call.name == "rms_norm" else call.get(at + 1, "bias")
     return _with_bias(call, made, bias, trailing=trailing)
+
+
+def _centred(call: Call, source: Signal) -> Signal:
+    """The source less its means, which are not 0 where a unit is."""
+    if call.name == "rms_norm":
+        return algebra.same(source)
+    means = call.get(1, "running_mean") if call.name in ("batch_norm", "instance_norm") else None
+    flags = {"batch_norm": (5, "training", False), "instance_norm": (5, "use_input_stats", True)}
+    if call.name in flags and not call.get(*flags[call.name]) and means is not None:
+        kept = as_signal(means, call.device)
+        return algebra.add(source, algebra.arrange(kept, lambda plane: plane.view(-1, *[1] * (source.dim() - 2))))
+    if call.name == "layer_norm":
+        axes = tuple(range(-len(call.get(1, "normalized_shape")), 0))
+        return algebra.centre(source, lambda plane: plane.sum(axes, keepdim=True).expand_as(plane))
+    if call.name == "group_norm":
+        groups = call.get(1, "num_groups")
+
+        def spread(plane: Tensor) -> Tensor:
+            grouped = plane.reshape(len(plane), groups, -1)
+            return grouped.sum(-1, keepdim=True).expand_as(grouped).reshape(plane.shape)
+
+        return algebra.centre(source, spread)
+    axes = (0, *range(2, source.dim())) if call.name == "batch_norm" else tuple(range(2, source.dim()))
+    return algebra.centre(source, lambda plane: plane.sum(axes, keepdim=True).expand_as(plane))
 
 
 def _softmax(call: Call) -> Signal:
