@@ -34,7 +34,8 @@ def topology(
     counts if at some position it leads from a value that depends on the input to one that the output depends on, so
     padding, strides and borders are taken as they are for this input shape. A bias is on no path: a unit with
     a bias but no path from the input is a constant, and the weights behind it do not count. All elements of the output
-    are its ends.
+    are its ends. A parameter without a mask can be any number, whatever it is now; frozen ones (requires_grad=False)
+    and buffers keep their own values.
 
     Paths are followed through every operand of a function, also by keyword, and through what is written in place, also
     into a view; what cannot be followed is refused by an error that names it, never left out.

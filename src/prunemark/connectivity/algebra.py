@@ -74,8 +74,8 @@ def _sum(planes: list[Tensor]) -> Tensor:
     return total
 
 
-def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: bool) -> Signal:
-    """inputs @ weight.T, units along the last axis; with a bias everything that leaves is alive."""
+def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: Signal | None) -> Signal:
+    """inputs @ weight.T + bias, units along the last axis."""
     made = product(
         ledger,
         functional.linear,
@@ -84,7 +84,7 @@ def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: bool) -> Sig
         multiply_adds=lambda out: out.numel() * weight.shape[-1],
         unit_axis=-1,
     )
-    return revive(made) if bias else made
+    return made if bias is None else add(made, bias)
 
 
 def matmul(ledger: Ledger, left: Signal, right: Signal) -> Signal:

@@ -110,6 +110,9 @@ def multi_head(
         projections = [as_signal(weight, device) for weight in (q_proj_weight, k_proj_weight, v_proj_weight)]
     else:
         projections = thirds(as_signal(in_proj_weight, device), embed_dim_to_check)
+    shifts: Sequence[Signal | None] = (None, None, None)
+    if in_proj_bias is not None:
+        shifts = thirds(as_signal(in_proj_bias, device), embed_dim_to_check)
     batched = query.dim() == 3
     states = (as_signal(x, device) for x in (query, key, value))
     # (length, batch, embedding) -> (batch, heads, length, embedding / heads)
@@ -119,17 +122,18 @@ def multi_head(
                 ledger,
                 state if batched else arrange(state, lambda plane: plane.unsqueeze(1)),
                 weight,
-                bias=in_proj_bias is not None,
+                bias=shift,
             ),
             num_heads,
         )
-        for state, weight in zip(states, projections, strict=True)
+        for state, weight, shift in zip(states, projections, shifts, strict=True)
     )
     shape = (q.shape[0], num_heads, q.shape[2], k.shape[2])
     allowed, biases = _masks(attn_mask, key_padding_mask, shape, device, causal=is_causal and attn_mask is None)
     attended, weights = attend(ledger, q, k, v, allowed, biases)
     joined = arrange(attended, lambda plane: plane.permute(2, 0, 1, 3).flatten(2))
-    outputs = linear(ledger, joined, as_signal(out_proj_weight, device), bias=out_proj_bias is not None)
+    out_bias = None if out_proj_bias is None else as_signal(out_proj_bias, device)
+    outputs = linear(ledger, joined, as_signal(out_proj_weight, device), bias=out_bias)
     if average_attn_weights:
         weights = gather(weights, lambda plane: plane.mean(1))
     if not batched:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prunemark.connectivity.calls import Call, signals_in, tensors_in
+from prunemark.connectivity.calls import Call, of_constants, signals_in, tensors_in
 from prunemark.connectivity.memory import refuse_stale, share, write
 from prunemark.connectivity.rules import RULES
 from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, Use, signal
@@ -59,7 +59,7 @@ class Findings:
 
 
 class _Probe(TorchFunctionMode):
-    """While active, torch's functions act on Signals by `RULES`; masked parameters are Signals to them."""
+    """While active, torch's functions act on Signals by `RULES`; parameters, unless frozen, are Signals to them."""
 
     def __init__(self, ledger: Ledger, weights: Mapping[int, Signal]) -> None:
         super().__init__()
@@ -80,6 +80,8 @@ class _Probe(TorchFunctionMode):
         if not signals_in(given):
             return func(*args, **kwargs)
         rule = RULES.get(name)
+        if rule is None and not any(found.is_tracked for found in signals_in(given)):
+            rule = of_constants
         if rule is None:
             raise CannotFollowError(
                 f"topology has no rule for torch's {name}, which this model's forward uses; without input_shape= and "
@@ -170,11 +172,12 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
             id(by_name[parameters[name]]): signal(None, leaf, origin=Origin(name=name, first=0, rows=len(leaf)))
             for name, leaf in leaves.items()
         }
-        with torch.no_grad():
-            for parameter in private.parameters():
-                # Its value now says nothing about its value after training: zero at initialisation is alive.
-                if id(parameter) not in weights:
-                    parameter.fill_(1)
+        for parameter in private.parameters():
+            # Its value now says nothing about its value after training: zero at initialisation is alive. What training
+            # leaves as it is (indices, fixed masks) counts by its own value.
+            if id(parameter) not in weights and parameter.requires_grad:
+                alive = torch.ones(parameter.shape, device=parameter.device)
+                weights[id(parameter)] = signal(None, alive)
         given = _as_inputs(ledger, inputs, device)
         try:
             with _Probe(ledger, weights) as mode:

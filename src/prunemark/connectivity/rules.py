@@ -77,16 +77,16 @@ def _summed_size(equation: str, factors: Sequence[Tensor]) -> int:
 
 
 def _linear(call: Call) -> Signal:
-    made = algebra.linear(call.ledger, call.signal(0), call.signal(1, "weight"), bias=False)
+    made = algebra.linear(call.ledger, call.signal(0), call.signal(1, "weight"), bias=None)
     return _with_bias(call, made, call.get(2, "bias"), trailing=0)
 
 
 def _with_bias(call: Call, made: Signal, bias: Any, *, trailing: int) -> Signal:
-    """With a bias, the axes of which stand before `trailing` others, everything is alive."""
+    """With a bias, the axes of which stand before `trailing` others."""
     if bias is None:
         return made
     shift = algebra.arrange(call.follow(bias), lambda plane: plane.reshape(*plane.shape, *[1] * trailing))
-    return algebra.revive(made if shift.reach is None else algebra.add(made, shift))
+    return algebra.add(made, shift)
 
 
 def _convolution(call: Call) -> Signal:
@@ -116,7 +116,7 @@ def _normalise(call: Call) -> Signal:
     made = _centred(call, call.signal(0))
     trailing = 0 if call.name in ("layer_norm", "rms_norm") else made.dim() - 2
     scale = call.get(at, "weight")
-    if isinstance(scale, Signal):
+    if scale is not None:
         shaped = algebra.arrange(call.follow(scale), lambda plane: plane.reshape(*plane.shape, *[1] * trailing))
         made = algebra.times(call.ledger, made, shaped)
     bias = None if call.name == "rms_norm" else call.get(at + 1, "bias")
@@ -246,8 +246,8 @@ def _recurrent(call: Call) -> Any:
         _account_for_parameters(call, parameters[0])
         return made
     _account_for_parameters(call, parameters)
-    bias = len(parameters) > 2 and parameters[2] is not None
-    return recurrent.cell(call.ledger, kind, as_signal(inputs, call.device), hidden, parameters[:2], bias=bias)
+    biases = [bias for bias in parameters[2:] if bias is not None]
+    return recurrent.cell(call.ledger, kind, as_signal(inputs, call.device), hidden, parameters[:2], biases)
 
 
 def _account_for_parameters(call: Call, parameters: Iterable[Any]) -> None:
@@ -279,7 +279,7 @@ def _no_nested_tensors(call: Call) -> bool:
 def _refuse_value(call: Call) -> Any:
     raise CannotFollowError(
         "topology runs the model without values, and this model's forward needs one "
-        f"({call.name}): it takes decisions by the values of its input"
+        f"({call.name}): it takes decisions by the values of its input or parameters"
     )
 
 

@@ -55,7 +55,7 @@ class Signal(Tensor):
 
     @property
     def is_tracked(self) -> bool:
-        """Whether it depends on the input or on a masked weight; others are constants."""
+        """Whether it depends on the input or on a masked weight; others are constants, as parameters without masks."""
         return self.reach is not None or self.alive.requires_grad
 
 
