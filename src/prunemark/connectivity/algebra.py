@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from prunemark.connectivity.memory import as_view, share
-from prunemark.connectivity.signals import Ledger, Origin, Signal, Use, inward, outward, signal
+from prunemark.connectivity.signals import FAR, Ledger, Origin, Signal, Use, inward, outward, signal
 
 # Sums of zeros and ones are whole numbers: anything below this is rounding, as of fast convolutions.
 INTEGER = 0.5
@@ -120,9 +120,30 @@ def _same_weight(made: Signal, *sources: Signal) -> Origin | None:
     return origins[0] if made.reach is None and len(origins) == 1 else None
 
 
-def same(source: Signal) -> Signal:
-    """A function of each element that leaves 0 at 0."""
-    return signal(source.reach, source.alive, origin=source.origin)
+def same(source: Signal, *, shift: Tensor | None = None) -> Signal:
+    """A function of each element that leaves 0 at 0; `shift` says what it makes of the source's."""
+    return signal(source.reach, source.alive, origin=source.origin, shift=shift)
+
+
+def shift_of(*terms: Signal) -> Tensor | None:
+    """The shift of a sum of Signals."""
+    shifts = [term.shift for term in terms if term.shift is not None]
+    shape = torch.broadcast_shapes(*(term.shape for term in terms))
+    return _sum(shifts).expand(shape) if shifts else None
+
+
+def allowed(source: Signal, dim: Any = None) -> Tensor | None:
+    """Where an element is not shifted far below the largest along `dim`; None where none is."""
+    if source.shift is None or not source.dim():
+        return None
+    axes = tuple(range(source.dim())) if dim is None else dim
+    below = source.shift - source.shift.amax(axes, keepdim=True) <= -FAR
+    return ~(below | (source.shift == -torch.inf))
+
+
+def only(ledger: Ledger, source: Signal, where: Tensor | None) -> Signal:
+    """The source where it is allowed, 0 elsewhere."""
+    return source if where is None else times(ledger, source, signal(None, where.float().expand(source.shape)))
 
 
 def revive(source: Signal) -> Signal:
@@ -164,20 +185,34 @@ def total(source: Signal, dim: Any, *, keepdim: bool) -> Signal:
     return gather(source, lambda plane: plane.sum(axes, keepdim=keepdim))
 
 
-def softmax(source: Signal, dim: int) -> Signal:
-    """Each element depends on all of its axis, and none is ever 0; alone on its axis it is the constant 1."""
+def softmax(
+    ledger: Ledger, source: Signal, dim: int, *, where: Tensor | None = None, logarithm: bool = False
+) -> Signal:
+    """Each element depends on all of its axis that is allowed; alone on its axis it is the constant 1.
+
+    Nothing is 0 but what is not allowed: what `where` leaves out, or what is shifted far below the rest.
+    """
     if source.shape[dim] == 1:
         constant = torch.ones_like(source.alive, requires_grad=False)
         return signal(None if source.reach is None else torch.zeros_like(constant), constant)
-    return revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
+    by_shift = allowed(source, dim)
+    if by_shift is not None:
+        where = by_shift if where is None else where & by_shift
+    source = only(ledger, source, where)
+    made = revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
+    return made if logarithm else only(ledger, made, where)
 
 
 def join(parts: Sequence[Signal], combine: Callable[[list[Tensor]], Tensor]) -> Signal:
     """Several tensors in one, side by side or stacked."""
     alive = combine([part.alive for part in parts])
-    if all(part.reach is None for part in parts):
-        return signal(None, alive)
-    return signal(combine([torch.zeros_like(p.alive) if p.reach is None else p.reach for p in parts]), alive)
+    shift = None
+    if any(part.shift is not None for part in parts):
+        shift = combine([torch.zeros_like(p.alive.detach()) if p.shift is None else p.shift for p in parts])
+    reach = None
+    if any(part.reach is not None for part in parts):
+        reach = combine([torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts])
+    return signal(reach, alive, shift=shift)
 
 
 def multiplied(ledger: Ledger, source: Signal) -> Signal:
@@ -195,13 +230,13 @@ def multiplied(ledger: Ledger, source: Signal) -> Signal:
 def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
     """What only moves, repeats or leaves out elements; a Signal, or a tuple of them where `move` gives several."""
     alive = move(source.alive)
-    reach = None if source.reach is None else move(source.reach)
+    reach, shift = (None if plane is None else move(plane) for plane in (source.reach, source.shift))
     if isinstance(alive, Tensor):
         origin = source.origin if alive.numel() == source.numel() else None
-        made = signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+        made = signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None, shift=shift)
         return as_view(made, source, move) if share(alive, source.alive) else made
-    reaches = [None] * len(alive) if reach is None else reach
-    pieces = tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))
+    reaches, shifts = ([None] * len(alive) if planes is None else planes for planes in (reach, shift))
+    pieces = tuple(signal(r, a, shift=s) for r, a, s in zip(reaches, alive, shifts, strict=True))
     for at, piece in enumerate(pieces):
         if share(piece.alive, source.alive):
             as_view(piece, source, lambda plane, at=at: move(plane)[at])

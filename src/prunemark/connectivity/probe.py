@@ -176,7 +176,7 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
             # Its value now says nothing about its value after training: zero at initialisation is alive. What training
             # leaves as it is (indices, fixed masks) counts by its own value.
             if id(parameter) not in weights and parameter.requires_grad:
-                alive = torch.ones(parameter.shape, device=parameter.device)
+                alive = torch.ones(parameter.shape, dtype=torch.float32, device=parameter.device)
                 weights[id(parameter)] = signal(None, alive)
         given = _as_inputs(ledger, inputs, device)
         try:

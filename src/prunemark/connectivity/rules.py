@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from prunemark.connectivity import algebra, attention, elementwise, memory, pooling, recurrent
 from prunemark.connectivity.calls import Call, Rule
-from prunemark.connectivity.signals import CannotFollowError, Signal, as_signal, signal
+from prunemark.connectivity.signals import FAR, CannotFollowError, Signal, as_signal, signal
 
 
 def _alias(call: Call) -> Signal:
     source = call.signal(0)
-    return memory.as_view(algebra.same(source), source, lambda plane: plane)
+    return memory.as_view(algebra.same(source, shift=source.shift), source, lambda plane: plane)
 
 
 def _perhaps_alias(call: Call) -> Any:
@@ -24,7 +24,8 @@ def _perhaps_alias(call: Call) -> Any:
     if not isinstance(call.get(0, "input"), Signal):
         return _constant(call)
     source = call.signal(0)
-    return memory.as_view(algebra.same(source), source, None)
+    shift = source.shift if call.name not in ("int", "long", "bool") else None
+    return memory.as_view(algebra.same(source, shift=shift), source, None)
 
 
 def _constant(call: Call) -> Any:
@@ -152,7 +153,9 @@ def _softmax(call: Call) -> Signal:
     if dim is None:
         # The axis that torch takes where none is named.
         dim = 0 if source.dim() in (0, 1, 3) else 1
-    return algebra.softmax(source, dim)
+    if call.name == "softmin" and source.shift is not None:
+        source = algebra.same(source, shift=-source.shift)
+    return algebra.softmax(call.ledger, source, dim, logarithm=call.name == "log_softmax")
 
 
 def _gated(call: Call) -> Signal:
@@ -202,7 +205,11 @@ def _pad(call: Call) -> Signal:
     if mode != "constant":
         return algebra.arrange(source, lambda plane: functional.pad(plane, pads, mode))
     reach = None if source.reach is None else functional.pad(source.reach, pads)
-    return signal(reach, functional.pad(source.alive, pads, value=float(value != 0)))
+    shift = None
+    if source.shift is not None or abs(value) >= FAR:
+        shift = torch.zeros_like(source.alive.detach()) if source.shift is None else source.shift
+        shift = functional.pad(shift, pads, value=value)
+    return signal(reach, functional.pad(source.alive, pads, value=float(value != 0)), shift=shift)
 
 
 def _assign(call: Call) -> None:
@@ -221,7 +228,11 @@ def _assign(call: Call) -> None:
     if target.reach is not None or source.reach is not None:
         reach = torch.zeros_like(alive) if target.reach is None else target.reach.clone()
         reach[index] = 0 if source.reach is None else source.reach
-    memory.write(target, signal(reach, alive))
+    shift = None
+    if target.shift is not None or source.shift is not None:
+        shift = torch.zeros_like(alive.detach()) if target.shift is None else target.shift.clone()
+        shift[index] = 0 if source.shift is None else source.shift
+    memory.write(target, signal(reach, alive, shift=shift))
 
 
 def _embedding(call: Call) -> Signal:
@@ -291,11 +302,14 @@ RULES: dict[str, Rule] = {
     # Element by element, 0 stays 0.
     **_for_all(
         elementwise.same,
-        "relu relu6 leaky_relu rrelu elu celu selu gelu silu mish hardswish tanh tanhshrink softshrink "
-        "hardshrink softsign abs absolute neg negative square sqrt sign sgn sin sinh asin asinh "
+        "leaky_relu rrelu elu celu selu gelu silu mish hardswish tanh tanhshrink softshrink "
+        "hardshrink softsign abs absolute square sqrt sign sgn sin sinh asin asinh "
         "tan atan atanh arctan erf expm1 log1p nan_to_num round floor ceil trunc fix "
-        "normalize local_response_norm clone requires_grad",
+        "normalize local_response_norm",
     ),
+    **_for_all(elementwise.copy, "clone requires_grad"),
+    **_for_all(elementwise.negate, "neg negative"),
+    **_for_all(elementwise.vanish, "relu relu6 exp exp2 sigmoid special_expit expit softplus"),
     **_for_all(elementwise.bounded, "clamp clip clamp_min clamp_max hardtanh threshold"),
     "prelu": elementwise.prelu,
     **_for_all(_alias, "detach .data positive pos"),
@@ -307,8 +321,8 @@ RULES: dict[str, Rule] = {
     # Element by element, 0 becomes something else; comparisons too.
     **_for_all(
         elementwise.revive,
-        "sigmoid hardsigmoid logsigmoid softplus exp exp2 log log2 log10 cos cosh acos acosh reciprocal rsqrt erfc "
-        "erfinv logit isnan isinf isfinite logical_not invert bitwise_not special_expit expit",
+        "hardsigmoid logsigmoid log log2 log10 cos cosh acos acosh reciprocal rsqrt erfc "
+        "erfinv logit isnan isinf isfinite logical_not invert bitwise_not",
     ),
     **_for_all(elementwise.compare, "eq ne lt le gt ge logaddexp logaddexp2"),
     **_for_all(
@@ -318,9 +332,9 @@ RULES: dict[str, Rule] = {
     ),
     **_for_all(
         elementwise.add,
-        "add radd sub subtract rsub maximum minimum fmax fmin hypot "
-        "logical_and logical_or logical_xor and or xor atan2 fmod remainder",
+        "maximum minimum fmax fmin hypot logical_and logical_or logical_xor and or xor atan2 fmod remainder",
     ),
+    **_for_all(elementwise.add_or_subtract, "add radd sub subtract rsub"),
     **_for_all(elementwise.multiply, "mul multiply rmul"),
     **_for_all(elementwise.divide, "div divide true_divide truediv floor_divide floordiv"),
     **_for_all(elementwise.divide_swapped, "rdiv rtruediv"),

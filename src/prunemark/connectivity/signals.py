@@ -9,6 +9,9 @@ float32, of its own shape:
 
 Sums of zeros and ones are cut back to zeros and ones after every operation, forward and backward, so that nothing can
 overflow or vanish, however deep the network is.
+
+Where a causal mask or the like was added, a third plane holds what was: `shift`, since a softmax gives 0 to what was
+shifted far below its neighbours.
 """
 
 from collections.abc import Callable
@@ -18,6 +21,10 @@ from weakref import ReferenceType
 
 import torch
 from torch import Tensor
+
+# A shift so far below its neighbours that exp of it is 0: minus infinity, -1e9, or BERT's -10,000. It stands for that
+# only as long as what is shifted is itself small beside it.
+FAR = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +50,14 @@ class Signal(Tensor):
 
     `reach` is None for what does not depend on the input: masked weights and what is computed from them alone. Their
     `alive` plane is the mask and carries the gradient to it. `taken_from` and `views` say which other Signals share its
-    memory; it is `stale` once something was written that it may or may not share.
+    memory; it is `stale` once something was written that it may or may not share. `shift` are the constants that were
+    put in its place or added to it, float32 of its shape; None where all are small or not known.
     """
 
     reach: Tensor | None
     alive: Tensor
     origin: Origin | None
+    shift: Tensor | None
     taken_from: "View | None"
     views: "list[ReferenceType[Signal]]"
     stale: bool
@@ -67,13 +76,20 @@ class View:
     move: Callable[[Tensor], Tensor] | None
 
 
-def signal(reach: Tensor | None, alive: Tensor, *, origin: Origin | None = None, like: Tensor | None = None) -> Signal:
+def signal(
+    reach: Tensor | None,
+    alive: Tensor,
+    *,
+    origin: Origin | None = None,
+    shift: Tensor | None = None,
+    like: Tensor | None = None,
+) -> Signal:
     """A Signal of these planes; `like` gives it another data type, as of token ids."""
     base = like if like is not None else alive if reach is None else reach
     made = base.detach().as_subclass(Signal)
     made.reach = reach
     made.alive = alive if reach is None else alive.detach()
-    made.origin = origin
+    made.origin, made.shift = origin, shift
     made.taken_from, made.views, made.stale = None, [], False
     return made
 
@@ -82,7 +98,9 @@ def as_signal(value: Any, device: torch.device) -> Signal:
     """A Signal as it is; of a constant tensor or number, one that no path reaches, alive where it is not 0."""
     if isinstance(value, Signal):
         return value
-    return signal(None, (torch.as_tensor(value, device=device) != 0).float())
+    numbers = torch.as_tensor(value, device=device)
+    large = not numbers.is_complex() and bool((numbers.abs() >= FAR).any()) if numbers.dtype != torch.bool else False
+    return signal(None, (numbers != 0).float(), shift=numbers.float() if large else None)
 
 
 @dataclass(frozen=True, kw_only=True)
