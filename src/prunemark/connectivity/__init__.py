@@ -43,8 +43,9 @@ def topology(
     Element-wise functions pass paths on, even where they may be 0 for the weights at hand (ReLU). Normalisation passes
     each unit on to itself; the statistics that units share are no path. A product (gates, attention) passes a path
     through either factor where the other can differ from 0, be it by a bias. Maxima, means and softmax depend on all
-    they range over, but for what a constant mask moves 10,000 or more below the largest. So what is not effective carries nothing from the input to the output, while in gates and
-    attention something effective may still carry nothing (a query that meets keys which are all the same constant).
+    they range over, but for what a constant mask moves 10,000 or more below the largest. So what is not effective
+    carries nothing from the input to the output, while in gates and attention something effective may still carry
+    nothing (a query that meets keys which are all the same constant).
 
     Args:
         model: any module; wrappers of `torch.compile` and data parallelism are looked through. Not changed.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from prunemark.connectivity.flops import note
 from prunemark.connectivity.memory import as_view, share
-from prunemark.connectivity.signals import FAR, Ledger, Origin, Signal, Use, inward, outward, signal
+from prunemark.connectivity.signals import FAR, Ledger, Origin, Signal, inward, outward, signal
 
 # Sums of zeros and ones are whole numbers: anything below this is rounding, as of fast convolutions.
 INTEGER = 0.5
@@ -48,20 +49,14 @@ def product(
     with torch.set_grad_enabled(not terms):
         alive = outward(multiply(inward(left.alive, INTEGER), inward(right.alive, INTEGER)), INTEGER)
     if multiply_adds is not None:
-        count = multiply_adds(alive)
-        if origin is None:
-            ledger.other_multiply_adds += count
-        else:
-            weight = left if left.origin is origin else right
-            use = Use(first=origin.first, rows=origin.rows, multiply_adds_per_weight=count // weight.numel())
-            ledger.uses.setdefault(origin.name, []).append(use)
+        note(ledger, multiply, left, right, multiply_adds(alive))
     return signal(outward(_sum(terms), INTEGER, meter) if terms else None, alive)
 
 
 def _measure(ledger: Ledger, origin: Origin | None, unit_axis: int | None, used: Tensor) -> Tensor:
     if not ledger.one_step:
         return used
-    if origin is not None and origin.upright and unit_axis is not None:
+    if origin is not None and unit_axis is not None:
         ledger.record(origin, unit_axis, used)
     # One step back, what lies beyond this weight does not matter: it is read, so what it keeps is in use.
     return torch.ones_like(used)
@@ -95,9 +90,18 @@ def matmul(ledger: Ledger, left: Signal, right: Signal) -> Signal:
 def times(ledger: Ledger, left: Signal, right: Signal) -> Signal:
     """left * right, element by element."""
     made = product(ledger, torch.mul, left, right, multiply_adds=None)
-    # A weight that is scaled by constants is still that weight.
-    made.origin = _same_weight(made, left, right)
+    # A weight that is scaled by constants is still that weight, but where these are 0.
+    for weight, factor in ((left, right), (right, left)):
+        origin = _same_weight(made, weight)
+        if origin is not None and factor.origin is None:
+            made.origin = replace(origin, exact=False) if factor.is_tracked else _where(origin, factor.alive > 0)
     return made
+
+
+def _where(origin: Origin, kept: Tensor) -> Origin:
+    if kept.all():
+        return origin
+    return replace(origin, numbers=lambda: origin.numbers() * kept, whole=False)
 
 
 def add(*terms: Signal) -> Signal:
@@ -111,7 +115,10 @@ def add(*terms: Signal) -> Signal:
         alive = (alive > 0).float()
         # A shift by a constant needs no node of its own.
         made = signal(reaching[0] if len(reaching) == 1 else outward(_sum(reaching)), alive)
-    made.origin = _same_weight(made, *terms)
+    origin = _same_weight(made, *terms)
+    if origin is not None and any(term.is_tracked or term.alive.any() for term in terms if term.origin is None):
+        origin = replace(origin, exact=False)
+    made.origin = origin
     return made
 
 
@@ -150,7 +157,8 @@ def revive(source: Signal) -> Signal:
     """A function of each element that is not 0 at 0, such as a sigmoid or the addition of a bias."""
     # A weight that is never 0 still has a path through it.
     alive = outward(inward(source.alive) + 1) if source.alive.requires_grad else torch.ones_like(source.alive)
-    return signal(source.reach, alive, origin=source.origin)
+    origin = None if source.origin is None else replace(source.origin, exact=False)
+    return signal(source.reach, alive, origin=origin)
 
 
 def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: float = 0.0) -> Signal:
@@ -212,7 +220,25 @@ def join(parts: Sequence[Signal], combine: Callable[[list[Tensor]], Tensor]) -> 
     reach = None
     if any(part.reach is not None for part in parts):
         reach = combine([torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts])
-    return signal(reach, alive, shift=shift)
+    return signal(reach, alive, origin=_joined(parts, combine) if reach is None else None, shift=shift)
+
+
+def _joined(parts: Sequence[Signal], combine: Callable[[list[Tensor]], Tensor]) -> Origin | None:
+    origins = [part.origin for part in parts]
+    named = [origin for origin in origins if origin is not None]
+    if not named or any(part.is_tracked and part.origin is None for part in parts):
+        return None
+    shapes = [part.alive.detach() for part in parts]
+
+    def numbers() -> Tensor:
+        pieces = zip(origins, shapes, strict=True)
+        return combine([s.new_zeros(s.shape, dtype=torch.float64) if o is None else o.numbers() for o, s in pieces])
+
+    return Origin(name=named[0].name, numbers=numbers, exact=all(origin.exact for origin in named))
+
+
+def _moved(origin: Origin | None, move: Callable[[Tensor], Tensor]) -> Origin | None:
+    return None if origin is None else replace(origin, numbers=lambda: move(origin.numbers()), whole=False)
 
 
 def multiplied(ledger: Ledger, source: Signal) -> Signal:
@@ -232,11 +258,13 @@ def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
     alive = move(source.alive)
     reach, shift = (None if plane is None else move(plane) for plane in (source.reach, source.shift))
     if isinstance(alive, Tensor):
-        origin = source.origin if alive.numel() == source.numel() else None
-        made = signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None, shift=shift)
+        made = signal(reach, alive, origin=_moved(source.origin, move), shift=shift)
         return as_view(made, source, move) if share(alive, source.alive) else made
     reaches, shifts = ([None] * len(alive) if planes is None else planes for planes in (reach, shift))
-    pieces = tuple(signal(r, a, shift=s) for r, a, s in zip(reaches, alive, shifts, strict=True))
+    pieces = tuple(
+        signal(r, a, origin=_moved(source.origin, lambda plane, at=at: move(plane)[at]), shift=s)
+        for at, (r, a, s) in enumerate(zip(reaches, alive, shifts, strict=True))
+    )
     for at, piece in enumerate(pieces):
         if share(piece.alive, source.alive):
             as_view(piece, source, lambda plane, at=at: move(plane)[at])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prunemark.connectivity.algebra import add, arrange, gather, linear, matmul, shift_of, softmax
-from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, as_signal
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal
 
 
 def attend(
@@ -171,20 +171,6 @@ def _split_heads(state: Signal, heads: int) -> Signal:
     return arrange(state, lambda plane: plane.unflatten(-1, (heads, -1)).permute(1, 2, 0, 3))
 
 
-def thirds(packed: Signal, rows: int) -> list[Signal]:
+def thirds(packed: Signal, rows: int) -> tuple[Signal, ...]:
     """The query, key and value projections packed into one weight."""
-    return rows_of(packed, [rows] * (packed.shape[0] // rows))
-
-
-def rows_of(weight: Signal, sizes: list[int]) -> list[Signal]:
-    """A weight cut along its first axis; the pieces know which rows of the weight they are."""
-    pieces: list[Signal] = []
-    first = 0
-    for rows in sizes:
-        start = first
-        piece = arrange(weight, lambda plane, start=start, rows=rows: plane[start : start + rows])
-        if weight.origin is not None and weight.origin.upright:
-            piece.origin = Origin(name=weight.origin.name, first=weight.origin.first + start, rows=rows)
-        pieces.append(piece)
-        first += rows
-    return pieces
+    return arrange(packed, lambda plane: plane.split(rows))

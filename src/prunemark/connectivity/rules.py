@@ -107,7 +107,8 @@ def _convolution(call: Call) -> Signal:
         inputs,
         weight,
         multiply_adds=multiply_adds,
-        unit_axis=1 - weight.dim(),
+        # Of a transposed convolution, units lie on the second axis of the weight, of each group.
+        unit_axis=None if transposed and not (weight.origin and weight.origin.whole) else 1 - weight.dim(),
     )
     return _with_bias(call, made, call.get(2, "bias"), trailing=weight.dim() - 2)
 
@@ -172,10 +173,7 @@ def _arrange(call: Call) -> Any:
     call.check()
     name = "input" if not call.args else None
     kwargs = {key: value for key, value in call.kwargs.items() if key != name}
-    made = algebra.arrange(source, lambda plane: call.function(plane, *call.args[1:], **kwargs))
-    if isinstance(made, tuple) and source.origin is not None and call.get(2, "dim", 0) == 0:
-        return tuple(attention.rows_of(source, [piece.shape[0] for piece in made])) if call.name != "unbind" else made
-    return made
+    return algebra.arrange(source, lambda plane: call.function(plane, *call.args[1:], **kwargs))
 
 
 def _like_other(call: Call) -> Any:
