@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prunemark.connectivity import Topology, topology
     from prunemark.datasets import Dataset, dataset
     from prunemark.masks import Masks
+    from prunemark.models.holding import HeldWarning, release
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
@@ -27,6 +28,7 @@ _HOMES = {
     "Certificate": "ablations",
     "CertificateError": "ablations",
     "Dataset": "datasets",
+    "HeldWarning": "models.holding",
     "Masks": "masks",
     "Study": "study.spec",
     "Topology": "connectivity",
@@ -34,6 +36,7 @@ _HOMES = {
     "network": "networks",
     "prune": "pruning",
     "reinitialize": "ablations",
+    "release": "models.holding",
     "results": "study.store",
     "run": "study.run",
     "score": "pruning",
@@ -46,6 +49,7 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "Dataset",
+    "HeldWarning",
     "Masks",
     "Study",
     "Topology",
@@ -54,6 +58,7 @@ __all__ = [
     "network",
     "prune",
     "reinitialize",
+    "release",
     "results",
     "run",
     "score",

@@ -214,15 +214,23 @@ def weights_in_use(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, T
     Raises:
         ValueError: the masks are of another model.
     """
-    names = parameters_of(model, masks)
-    parameters = parameters_by_name(model)
-    weights: dict[str, Tensor] = {}
-    for name, own in names.items():
-        weights[name] = parameters[own].detach()
+    names, parameters = parameters_of(model, masks), parameters_by_name(model)
+    weights = {name: parameters[own].detach() for name, own in names.items()}
+    return weights | {name: weights[name] * kept for name, kept in torch_prune_masks(model, masks).items()}
+
+
+def torch_prune_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `torch.nn.utils.prune` multiplies these masks' weights with, for those that it prunes: 1 = kept, 0 = pruned.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    found: dict[str, Tensor] = {}
+    for name, own in parameters_of(model, masks).items():
         if own != name:
             module, attribute = module_of(model, name)
-            weights[name] = weights[name] * module.get_buffer(f"{attribute}_mask")
-    return weights
+            found[name] = module.get_buffer(f"{attribute}_mask")
+    return found
 
 
 def _why_missing(model: nn.Module, name: str) -> str:

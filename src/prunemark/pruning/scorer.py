@@ -17,6 +17,7 @@ from prunemark.methods.base import Method, Problem
 from prunemark.models.calling import Forward, Loss, call
 from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
+from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
@@ -133,6 +134,7 @@ def prune(
             provenance |= {"ablation": "invert", "certificate": certificate.to_dict()}
         masks = chosen
         del scores, survivors  # or they would still be held while the next round makes its own
+    warn_if_held(scorer.weights, masks)
     return Masks(masks, provenance=provenance)
 
 
@@ -159,6 +161,7 @@ class _Scorer:
     ) -> None:
         self.model = unwrap(model)
         self.weights = prunable(self.model, include=include, exclude=exclude)
+        self.loaded = as_loaded(parameters_by_name(self.model))
         self.method = method
         self.seed = seed
         self.data = data
@@ -191,6 +194,9 @@ class _Scorer:
         for parameter in private.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         by_name = parameters_by_name(private)
+        if self.left is None:
+            for name, loaded in self.loaded.items():
+                by_name[name].data.copy_(loaded)
         weights = {name: by_name[name] for name in self.weights}
         if masks is None:
             masks = Masks.ones(weights)
@@ -201,7 +207,7 @@ class _Scorer:
             model=private,
             weights=weights,
             masks=masks,
-            initial={name: at_least_single(weight.detach()) for name, weight in self.weights.items()},
+            initial={name: at_least_single(self.loaded.get(name, w.detach())) for name, w in self.weights.items()},
             seed=self.seed,
             loss=self.loss,
             forward=self.forward,
