@@ -7,7 +7,7 @@ import pytest
 
 import prunemark as pm
 from prunemark.methods import METHODS
-from prunemark.study.store import COLUMNS
+from prunemark.terms import columns
 
 
 def test_names_of_the_package():
@@ -38,9 +38,10 @@ def test_a_methods_entry_agrees_with_its_class(name):
 
 
 def test_columns_of_the_results():
-    assert COLUMNS == (
+    assert columns.TRIAL == (
         "study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density",
-        "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key", "code_version",
+        "effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status",
+        "job_key", "code_version",
         "torch_version", "device",
     )  # fmt: skip
 

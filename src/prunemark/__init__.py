@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
+    from prunemark.pruning.unscored import UnscoredWarning
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.study.store import results
@@ -32,6 +33,7 @@ _HOMES = {
     "Masks": "masks",
     "Study": "study.spec",
     "Topology": "connectivity",
+    "UnscoredWarning": "pruning.unscored",
     "dataset": "datasets",
     "network": "networks",
     "prune": "pruning",
@@ -53,6 +55,7 @@ __all__ = [
     "Masks",
     "Study",
     "Topology",
+    "UnscoredWarning",
     "dataset",
     "methods",
     "network",

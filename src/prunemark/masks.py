@@ -25,6 +25,7 @@ from prunemark.models.prunable import (
     unwrap,
     weights_in_use,
 )
+from prunemark.models.zeroing import kept_bits, zero_pruned_
 
 _FORMAT = "prunemark.masks/1"
 
@@ -112,6 +113,15 @@ class Masks(Mapping[str, Tensor]):
         """pruned / total, in [0, 1]."""
         return 1 - self.density
 
+    @property
+    def unscored(self) -> int:
+        """Number of kept weights about which the method said nothing, so that position decided.
+
+        From `provenance["unscored"]`, layer -> count, which `prune` writes; see `prunemark.pruning.unscored`. Of masks
+        that were shuffled, what it was before.
+        """
+        return sum(self.provenance.get("unscored", {}).values())
+
     def layers(self) -> list[LayerCount]:
         """Exact counts of every layer, in the order of the network."""
         return [
@@ -135,6 +145,8 @@ class Masks(Mapping[str, Tensor]):
         lines.append(
             f"{'total':<{name_width}}  {'':>{shape_width}}  {self.kept:>12,}  {self.total:>12,}  {self.density:>8.2%}"
         )
+        if self.unscored:
+            lines.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
         return "\n".join(lines)
 
     def apply_(self, model: nn.Module) -> None:
@@ -146,7 +158,7 @@ class Masks(Mapping[str, Tensor]):
         with torch.no_grad():
             for name, weight in masked_parameters(model, self).items():
                 if self._counts[name] < weight.numel():
-                    _zero_pruned_(weight, self[name].to(weight.device))
+                    zero_pruned_(weight, kept_bits(self[name].to(weight.device)))
 
     def verify(self, model: nn.Module) -> None:
         """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
@@ -314,17 +326,6 @@ class Masks(Mapping[str, Tensor]):
             raise ValueError(f"{path} is a damaged masks file: it has no {error.args[0]!r}") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is a damaged masks file: {error}") from error
-
-
-_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-
-
-def _zero_pruned_(weight: Tensor, mask: Tensor) -> None:
-    # Multiplied as integers, infinities become 0 too, in a tenth of the time that `masked_fill_` takes.
-    if weight.dtype in _BITS:
-        weight.view(_BITS[weight.dtype]).mul_(mask)
-    else:
-        weight.masked_fill_(~mask, 0)
 
 
 def _is_computed(name: str, module: nn.Module, weight: Tensor) -> bool:

@@ -15,6 +15,9 @@ from prunemark.methods import METHODS
 from prunemark.models.prunable import prunable
 from prunemark.pruning.quotas import quotas as layer_quotas
 
+# Where little is kept, or the ranking is inverted, units that no example activates decide; see test_unscored.
+pytestmark = pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
+
 names = pytest.mark.parametrize("method", METHODS)
 # Their scores do not depend on the weights.
 BLIND = {"random", "ntk-sap", "snip:mil-ad"}

@@ -47,6 +47,7 @@ def test_every_job_leaves_what_others_need(tiny: Tiny, tmp_path: Path) -> None:
             case "mask":
                 masks = Masks.load(artifact(tmp_path, job.key))
                 assert masks.kept == result["kept"] == round(0.1 * result["total"])
+                assert result["unscored"] == masks.unscored == sum(masks.provenance["unscored"].values())
                 assert [layer["kept"] for layer in result["layers"]] == [layer.kept for layer in masks.layers()]
                 assert set(result["certificates"]) == ({"invert"} if job.spec["invert"] else set())
             case "train":
@@ -113,6 +114,7 @@ def test_the_seed_of_a_replicate_is_all_that_its_jobs_share(tiny: Tiny, tmp_path
     assert not any(torch.equal(states[0][name], states[1][name]) for name in states[0] if "weight" in name)
 
 
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
 @pytest.mark.parametrize("quotas", [None, "erk"])
 def test_scores_then_masks_are_what_prune_gives(tmp_path: Path, quotas: str | None) -> None:
     names = [name for name in METHODS if METHODS[name].rounds == 1]
@@ -135,6 +137,8 @@ def test_scores_then_masks_are_what_prune_gives(tmp_path: Path, quotas: str | No
             masks = Masks.load(artifact(tmp_path, job.key))
             assert list(masks) == list(expected), "the order of the layers breaks ties"
             assert masks == expected
+            assert masks.provenance["unscored"] == expected.provenance["unscored"]
+            assert outcome.result["certificates"].get("invert") == expected.provenance.get("certificate")
             done += 1
     assert done == 2 * len(names) - 1
 
@@ -249,7 +253,7 @@ def test_check_finds_what_only_code_can_tell(tiny: Tiny, tmp_path: Path) -> None
     with pytest.raises(StudyError) as caught:
         check(tiny(network=f"{tmp_path}/mine.py:build", methods=methods), dataset("digits"))
     network_problem, option, own = caught.value.problems
-    assert network_problem == "tiny: network: build must return a torch.nn.Module, not int"
+    assert network_problem == "tiny: network: mine.py:build must return a torch.nn.Module, not int"
     assert option.startswith('tiny: methods[0]: snip: unknown option "bnn"')
     mine = f"{tmp_path}/mine.py"
     assert own == f"tiny: methods[1]: {mine}:Score failed in line 4: ValueError: not like this"

@@ -16,13 +16,14 @@ from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
 from prunemark.study.run import run
 from prunemark.study.spec import Study
-from prunemark.study.store import COLUMNS, LAYER_COLUMNS, Store, export, results
+from prunemark.study.store import Store, export, results
+from prunemark.terms import columns
 
 Tiny = Callable[..., Study]
 
 BRIEF = [
     *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density"),
-    *("replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
+    *("effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
     *("code_version", "torch_version", "device"),
 ]
 
@@ -44,9 +45,10 @@ def filled(folder: Path, study: Study) -> Plan:
 def test_results_have_exactly_these_columns_and_types(tiny: Tiny, tmp_path: Path) -> None:
     job_plan = filled(tmp_path, tiny())
     table = results(tmp_path)
-    assert list(table.columns) == BRIEF == list(COLUMNS)
+    assert list(table.columns) == BRIEF == list(columns.TRIAL)
     numbers = {name for name in BRIEF if table[name].dtype == "float64"}
-    assert numbers == {"sparsity", "density", "test_accuracy", "test_loss", "train_seconds"}
+    counts = {"sparsity", "density", "effective_density", "unscored"}
+    assert numbers == counts | {"test_accuracy", "test_loss", "train_seconds"}
     assert table["replicate"].dtype == "int64"
     assert list(table["job_key"]) == [trial.job_key for trial in job_plan.trials], "in the order of the plan"
     dense = table.iloc[0]
@@ -66,7 +68,11 @@ def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: st
         layers = store.layers("tiny")
         artifacts = store.artifacts
     expected = ["study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"]
-    assert list(layers.columns) == [*expected, "layer", "kept", "total", "units_by_kept_inputs"] == list(LAYER_COLUMNS)
+    assert (
+        list(layers.columns)
+        == [*expected, "layer", "kept", "total", "units_by_kept_inputs", "effective", "dead_units", "units"]
+        == list(columns.LAYER)
+    )
     # Neither the dense network nor sparsity 0 has a mask; benchmarks and SNIP have three ablations, random one.
     assert len(layers) == 3 * (3 + 3 + 1)
     assert set(layers["sparsity"]) == {0.9}

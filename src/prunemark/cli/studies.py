@@ -100,12 +100,12 @@ def check(
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
-    from prunemark.registry import is_file_reference
+    from prunemark.own_code import is_own_code
     from prunemark.report.check import check_words
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
-    if not is_file_reference(method):
+    if not is_own_code(method):
         raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
     label = method.rpartition(":")[2]
     with data_folder(data_dir):

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunemark.registry import Entry, find, is_file_reference, load_file
+from prunemark.own_code import OwnCode, is_own_code
+from prunemark.registry import Entry, find
 
 if TYPE_CHECKING:
     from prunemark.methods.base import Method, Problem
@@ -195,8 +196,8 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
     from prunemark.methods.options import Custom, checked, configure
 
     if isinstance(method, str):
-        if is_file_reference(method):
-            return resolve(load_file(method), **options)
+        if is_own_code(method):
+            return resolve(OwnCode.find(method).load(), **options)
         entry = find(METHODS, "method", method)
         return configure(entry.load(), method, {"rounds": entry.rounds, **entry.options, **options})
     if isinstance(method, type):

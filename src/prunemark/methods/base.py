@@ -16,6 +16,7 @@ from prunemark.models.calling import Batch, Forward, Inputs, Loss, call
 from prunemark.randomness import generator
 
 BatchNormMode = Literal["train", "eval"]
+ZeroMeans = Literal["unscored", "score", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ class Problem:
 
         Raises:
             ValueError: the loss is not a scalar or does not depend on the weights; or the outputs are not one
-                tensor and have a temperature.
+                tensor and have a temperature; or the loss is not finite.
         """
         inputs, targets = batch
         outputs = self.outputs(inputs, parameters=parameters)
@@ -147,6 +148,16 @@ class Problem:
             raise ValueError(f"the loss must be one real number; got a tensor of {kind} of shape {tuple(loss.shape)}")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise ValueError("the loss does not depend on any prunable weight")
+        if not _finite(loss):
+            broken = [name for name, weight in self.weights.items() if not weight.isfinite().all()]
+            raise ValueError(
+                f"the loss of a batch is {loss.item()}: "
+                + (
+                    f"{broken[0]} is not finite"
+                    if broken
+                    else "is every target ignored, is an input not finite, or does the network overflow?"
+                )
+            )
         return loss
 
     def gradients(self, value: Tensor, *, create_graph: bool = False, masked: bool = True) -> dict[str, Tensor]:
@@ -184,6 +195,13 @@ class Problem:
         self.model.train()
 
 
+def _finite(loss: Tensor) -> bool:
+    try:
+        return bool(loss.detach().isfinite())
+    except RuntimeError:  # under vmap, which reads no values
+        return True
+
+
 class _Caller(nn.Module):
     """A model and how it is called, as one module, so that `functional_call` takes any `forward`."""
 
@@ -204,7 +222,9 @@ class Method(Protocol):
     class; `revives: bool`, that pruned weights are ranked again in every round; `keeps_ceiling: bool`, that
     rounds before the last keep the ceiling of the count, not the nearest number; `leaves_weights: bool`, that the
     method changes `problem.weights` in no way that scoring them once more would not, so that the next round's copy of
-    the model may have them as they are, further ones pruned.
+    the model may have them as they are, further ones pruned; `zero_means: ZeroMeans`, whether a score of exactly 0 says
+    nothing about a weight ("unscored": products with a gradient) or is a "score" like any other (|w|). Where it is not
+    known (a user's own function), zeros count as unscored where some are kept and others pruned.
     """
 
     @property

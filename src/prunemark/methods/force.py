@@ -35,6 +35,7 @@ class Force:
     bn: BatchNormMode = "train"
     new_batch_each_round: bool = False
     revives = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss; of pruned weights too."""

@@ -42,6 +42,7 @@ class Grasp:
     temperature: float = 200.0
     keep: Literal["largest", "smallest", "magnitude"] = "largest"
     halves: bool = False
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -40,6 +40,7 @@ class NtkSap:
     draws: int = 5
     epsilon: float = 0.01
     examples: int = 100
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.examples < 1 or self.epsilon <= 0:

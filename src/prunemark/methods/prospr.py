@@ -49,6 +49,7 @@ class ProsPr:
     momentum: float = 0.0
     first_order: bool = False
     new_data: bool = False
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.lr <= 0 or not 0 <= self.momentum < 1:

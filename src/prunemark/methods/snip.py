@@ -28,6 +28,7 @@ class Snip:
     rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
@@ -55,6 +56,7 @@ class SnipMilAd:
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     redraw: bool = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
@@ -87,6 +89,7 @@ class SnipOfficial:
     rounds: int = 1
     ordinary_batch: int = 100
     bn: BatchNormMode = "eval"
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.ordinary_batch < 1:
@@ -118,6 +121,7 @@ class SnipSynapticFlow:
     bn: BatchNormMode = "eval"
     revives = True
     keeps_ceiling = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1; of pruned weights too."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from prunemark.models.prunable import masked_parameters, module_of, parameters_by_name, unwrap
 from prunemark.models.stepping import followed, require_stepped
+from prunemark.models.zeroing import bits_like, kept_bits, zero_pruned_
 
 _in_force: "weakref.WeakSet[Hold]" = weakref.WeakSet()
 _numbers = itertools.count()
@@ -37,7 +38,7 @@ class Hold:
     ) -> None:
         self._number = next(_numbers)
         self._model = unwrap(model)
-        self._pruned = {name: _Pruned(~mask) for name, mask in masks.items()}
+        self._pruned = {name: _Pruned(kept_bits(mask)) for name, mask in masks.items()}
         self._ceded: dict[str, _Pruned] = {}
         self._watched: dict[str, tuple[nn.Parameter, Any]] = {}
         self._anchored: dict[int, Any] = {}
@@ -101,23 +102,23 @@ class Hold:
         count = 0
         for own, name in shared.items():
             weight = weights[own].detach()
-            count += int((self._pruned[own].on(weight.device) & masks[name].to(weight.device) & (weight == 0)).sum())
+            count += int((self._pruned[own].where(weight) & masks[name].to(weight.device) & (weight == 0)).sum())
         return count
 
     def agrees(self, shared: Mapping[str, str], masks: Mapping[str, Tensor]) -> bool:
         """Whether it prunes something, and exactly what these masks prune."""
-        pairs = [(self._pruned[own].bits, masks[name]) for own, name in shared.items()]
-        return any(bits.any() for bits, _ in pairs) and all(torch.equal(bits.to(m.device), ~m) for bits, m in pairs)
+        pairs = [(self._pruned[own].bits != 0, masks[name]) for own, name in shared.items()]
+        return not all(kept.all() for kept, _ in pairs) and all(torch.equal(kept.to(m.device), m) for kept, m in pairs)
 
     def count(self, shared: Iterable[str]) -> int:
         """How many weights it prunes in these tensors."""
-        return sum(int(self._pruned[name].bits.count_nonzero()) for name in shared)
+        return sum(int((self._pruned[name].bits == 0).sum()) for name in shared)
 
     def as_loaded(self, shared: Mapping[str, str]) -> dict[str, Tensor]:
         """The weights into which other values than 0 were loaded where it prunes since the last step, as loaded."""
         weights = self._weights()
         return {
-            name: weights[own].detach().masked_scatter(self._pruned[own].on(loaded.device), loaded)
+            name: weights[own].detach().masked_scatter(self._pruned[own].where(weights[own]), loaded)
             for own, name in shared.items()
             if (loaded := self._loaded.get(own)) is not None
         }
@@ -189,7 +190,7 @@ class Hold:
             self._anchor()
         for name, weight in weights.items():
             with torch.no_grad():
-                weight.masked_fill_(self._pruned[name].on(weight.device), 0)
+                zero_pruned_(weight, self._pruned[name].bits_for(weight))
         for name, weight in fresh.items():
             self._pruned[name].zero_gradient(weight)
 
@@ -213,7 +214,7 @@ class Hold:
         """Zero the pruned weights among those that were loaded."""
         bits = {name: self._pruned[name].bits for name in names if name in self._pruned}
         for name, weight in masked_parameters(self._model, bits).items():
-            values = weight.detach()[self._pruned[name].on(weight.device)]
+            values = weight.detach()[self._pruned[name].where(weight)]
             self._loaded.pop(name, None)
             if values.any():
                 self._loaded[name] = values
@@ -285,23 +286,26 @@ class _Pruned:
     def __init__(self, bits: Tensor) -> None:
         self.bits = bits
 
-    def on(self, device: torch.device) -> Tensor:
-        if self.bits.device != device:
-            self.bits = self.bits.to(device)
+    def bits_for(self, weight: Tensor) -> Tensor:
+        self.bits = bits_like(self.bits, weight)
         return self.bits
+
+    def where(self, weight: Tensor) -> Tensor:
+        """True where the weight is pruned."""
+        return self.bits_for(weight) == 0
 
     def zero_gradient(self, weight: Tensor) -> None:
         """Zero the gradient where the weight is pruned, be it infinite or not a number."""
         gradient = weight.grad
         if gradient is None:
             return
-        bits = self.on(weight.device)
+        bits = self.bits_for(weight)
         if gradient.is_sparse:
             gradient = gradient.coalesce()
-            gradient.values().masked_fill_(bits[tuple(gradient.indices())], 0)
+            zero_pruned_(gradient.values(), bits[tuple(gradient.indices())])
             weight.grad = gradient
         else:
-            gradient.masked_fill_(bits, 0)
+            zero_pruned_(gradient, bits)
 
 
 class _OnStep:

@@ -48,6 +48,11 @@ def explained_loss(loss: Loss) -> Loss:
                 f"the model returns a {type(outputs).__name__}, which cross-entropy cannot take: pass "
                 "forward=(model, inputs) -> logits, or loss=(outputs, targets) -> scalar"
             )
+        if loss is functional.cross_entropy and outputs.ndim and outputs.shape[1 if outputs.ndim > 1 else 0] == 1:
+            raise ValueError(
+                "the model gives one output, and cross-entropy over one class is 0 whatever the weights: pass loss=, "
+                "such as torch.nn.functional.mse_loss, or binary_cross_entropy_with_logits for a yes or no"
+            )
         value = loss(outputs, targets)
         if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"the loss must be one number as a tensor, so that it has gradients; got {value!r}")

@@ -1,5 +1,6 @@
 """Score and select, once or in N rounds."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from numbers import Integral
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunemark.ablations.certificates import certify_invert
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
@@ -21,10 +21,12 @@ from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
-from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
+from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
-from prunemark.pruning.selection import keep_count, require_finite, select_count
+from prunemark.pruning.selection import keep_count, require_finite
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, zero_means
+from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
@@ -63,15 +65,30 @@ def score(
         exclude: which of them are not.
         loss: (outputs, targets) -> scalar mean loss.
         forward: (model, inputs) -> outputs.
-        within: score the subnetwork of these masks.
+        within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
         options: the method's own, such as `bn="eval"`.
 
     Raises:
         ValueError: unknown method or option; missing data, or data that is no batches; nothing prunable; a model that
-            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar; scores
-            that are not finite (the layer is named).
+            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar or not
+            finite; scores that are not finite (the layer is named), or that are all 0.
     """
-    return _Scorer(model, resolve(method, **options), data, seed, input_shape, include, exclude, loss, forward)(within)
+    configured = resolve(method, **options)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+    )
+    scores = scorer(within)
+    if within is None or within.kept == within.total:  # masks may cut the network through
+        require_scores(scores, zero_means(configured))
+    return scores
 
 
 def prune(
@@ -96,6 +113,10 @@ def prune(
     Round n of N scores the network that survived so far and prunes it to density (1 - sparsity)^(n / N). A
     pruned weight never comes back. The model itself is not changed: see `Masks.apply_` and `Masks.hold`.
 
+    Kept weights with a score of exactly 0 were chosen by position: `masks.unscored` counts them,
+    `provenance["unscored"]` by layer. In several rounds a weight counts if the last round gave it no score, or an
+    earlier one that pruned other weights without a score (of a method that revives weights, the last round alone).
+
     Args:
         sparsity: pruned fraction of the prunable weights, in [0, 1).
         rounds: how many rounds; None = the method's own: 100 for SynFlow, 60 for FORCE and iterative SNIP, 20 for
@@ -105,13 +126,27 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
-    The other arguments, and what they raise, are those of `score`.
+    The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
+    round, for later rounds may cut the network through.
+
+    Warns:
+        UnscoredWarning: kept weights are unscored; says how many, and in which layers.
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
     if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
         raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+    )
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -119,23 +154,22 @@ def prune(
         layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
+    meaning = zero_means(configured)
+    revives = getattr(configured, "revives", False)
+    selection = Rounds(meaning, last=rounds, within=masks, revives=revives, invert=invert, quotas=quotas)
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
-        survivors = None if getattr(configured, "revives", False) else masks
-        budget = None
-        if quotas is not None:
-            caps = {count.name: count.kept for count in (survivors or Masks.ones(masks)).layers()}
-            budget = layer_quotas(quotas, shapes, keep, caps=caps)
-        chosen = select_count(scores, keep, within=survivors, invert=invert, quotas=budget)
-        if invert:
-            certificate = certify_invert(scores, chosen, within=survivors, per_layer=quotas is not None)
-            provenance |= {"ablation": "invert", "certificate": certificate.to_dict()}
-        masks = chosen
-        del scores, survivors  # or they would still be held while the next round makes its own
+        if n == 1:
+            require_scores(scores, meaning)
+        masks = selection.choose(scores, keep)
+        del scores  # or they would still be held while the next round makes its own
+    masks = selection.finished(provenance)
     warn_if_held(scorer.weights, masks)
-    return Masks(masks, provenance=provenance)
+    if masks.unscored:
+        warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
+    return masks
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:
@@ -151,6 +185,7 @@ class _Scorer:
         self,
         model: nn.Module,
         method: Method,
+        *,
         data: Data | None,
         seed: int,
         input_shape: tuple[int, ...] | None,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from prunemark.artifacts import write_atomically
 from prunemark.report import curves, theme, words
-from prunemark.report.curves import sparsity_text
 from prunemark.report.figure import Figure, slug, vega_lite_version
 from prunemark.report.figures import figures, ranges_figure
 from prunemark.report.stretches import tested
 from prunemark.report.views import ClaimView, RangesView, claim_view, ranges_view, signed
 from prunemark.stats import Claim, Ranges, Verdict, ranges
+from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -104,7 +105,7 @@ def write_report(
         )
         sections.append(section)
         number += len(section.figures)
-    margin = next((section.margin for section in sections), words.DEFAULT_MARGIN)
+    margin = next((section.margin for section in sections), DEFAULT_MARGIN)
     by_subject = _ranges(results, margin)
     chart = ranges_figure(by_subject)
     page = _render(
@@ -138,7 +139,7 @@ def _section(
     folder: Path,
     number: int,
 ) -> Section:
-    margin = verdicts[0].margin if verdicts else words.DEFAULT_MARGIN
+    margin = verdicts[0].margin if verdicts else DEFAULT_MARGIN
     found = figures(results, subject=subject, margin=margin, layers=layers, methods=methods, prefix=prefix)
     drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
     cells = curves.points(results)
@@ -151,7 +152,7 @@ def _section(
         figures=drawn,
         claims=[claim_view(claim, words.about(claim, verdicts)) for claim in claims],
         margin=margin,
-        sparsities=[sparsity_text(sparsity) for sparsity in sparsities],
+        sparsities=[percent_number(sparsity) for sparsity in sparsities],
         numbers=[
             (
                 theme.label(row.series),

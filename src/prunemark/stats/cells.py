@@ -3,21 +3,21 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
+from prunemark.terms.benchmarks import LOTTERY_REWINDING
+from prunemark.terms.columns import SUBJECT, Status
+from prunemark.terms.sparsity import same_sparsity
 from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ABLATIONS = ("unmodified", "shuffle", "reinit", "invert")
-STATUSES = ("done", "diverged", "failed")
-MAGNITUDE_AFTER_TRAINING = "magnitude-after-training"
-LOTTERY_REWINDING = "lottery-rewinding"
-_EXPERIMENT = ("study", "network", "dataset")
+STATUSES = get_args(Status)
+_EXPERIMENT = SUBJECT
 _TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
 _NUMBERS = ("sparsity", "replicate", "test_accuracy")
-_SPARSITY_DECIMALS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Cell:
     method: str
     sparsity: float
     prune_at: str
-    ablation: str = "unmodified"
+    ablation: str = UNMODIFIED
     benchmark: str = ""
 
     @property
@@ -39,11 +39,6 @@ class Cell:
     def initial(self) -> bool:
         """Whether pruning happened at initialisation."""
         return self.step is not None and self.step.unit != "end" and self.step.count == 0
-
-
-def same_sparsity(sparsity: float) -> float:
-    """The one number for a sparsity, to 9 decimals: 1 - 0.8^k and its decimal form in a file are the same."""
-    return round(sparsity, _SPARSITY_DECIMALS)
 
 
 DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
@@ -99,7 +94,7 @@ class Experiment:
         for cell in self.accuracies:
             kind, step = rewound_to(cell.benchmark)
             if (
-                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, "unmodified", like.sparsity)
+                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, UNMODIFIED, like.sparsity)
                 and (step and like.step)
                 and moment(step) == moment(like.step)
             ):

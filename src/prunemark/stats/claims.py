@@ -7,20 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from prunemark.stats.cells import (
-    LOTTERY_REWINDING,
-    MAGNITUDE_AFTER_TRAINING,
-    Cell,
-    Experiment,
-    benchmark_cell,
-    experiments,
-    moment,
-    rewound_to,
-)
+from prunemark.stats.cells import Cell, Experiment, benchmark_cell, experiments, moment, rewound_to
 from prunemark.stats.paired import check_margin
 from prunemark.stats.ranges import SparsityRange, ranges_of
 from prunemark.stats.records import Record
 from prunemark.stats.verdict import Expectation, Verdict, verdict
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.benchmarks import LOTTERY_REWINDING, MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,12 +59,12 @@ class Rule:
     counts: Callable[[Cell, SparsityRange], bool]
 
 
-def _is_method(cell: Cell, ablation: str = "unmodified") -> bool:
+def _is_method(cell: Cell, ablation: str = UNMODIFIED) -> bool:
     return cell.ablation == ablation and not cell.benchmark and cell.method not in ("dense", "random")
 
 
 def _unmodified(_: Experiment, cell: Cell) -> Cell:
-    return replace(cell, ablation="unmodified")
+    return replace(cell, ablation=UNMODIFIED)
 
 
 def _rewinding(experiment: Experiment, cell: Cell) -> Cell:
@@ -149,7 +143,7 @@ def _order(cell: Cell) -> tuple[Any, ...]:
     return (cell.method, kind, back, cell.ablation, pruned, cell.sparsity)
 
 
-def verdicts(results: "pd.DataFrame", *, margin: float = 0.5) -> list[Verdict]:
+def verdicts(results: "pd.DataFrame", *, margin: float = DEFAULT_MARGIN) -> list[Verdict]:
     """One verdict for every cell of every claim whose two sides are in the table.
 
     Sorted by study, network and data set, then claim, then cell; the order of the rows does not matter.

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
-from prunemark.stats.cells import DENSE, MAGNITUDE_AFTER_TRAINING, Cell, Experiment, benchmark_cell, experiments
+from prunemark.stats.cells import DENSE, Cell, Experiment, benchmark_cell, experiments
 from prunemark.stats.paired import Outcome, check_margin, compare
 from prunemark.stats.records import Record
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +53,7 @@ class Ranges(Record):
         return "extreme" if sparsity in self.extreme else "undecided"
 
 
-def ranges(results: "pd.DataFrame", *, margin: float = 0.5) -> list[Ranges]:
+def ranges(results: "pd.DataFrame", *, margin: float = DEFAULT_MARGIN) -> list[Ranges]:
     """The sparsity ranges of every study, network and data set in a table of results; margin in percentage points.
 
     Raises:

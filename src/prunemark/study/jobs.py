@@ -5,7 +5,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,21 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunemark.ablations import NoEffectWarning, certify_invert, certify_reinit, reinitialize, shuffle
+from prunemark.ablations import NoEffectWarning, shuffle
 from prunemark.artifacts import write_atomically
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.pruning import prune, score
-from prunemark.pruning.quotas import quotas
-from prunemark.pruning.selection import keep_count, select
+from prunemark.pruning.rounds import Rounds
+from prunemark.pruning.selection import keep_count
+from prunemark.pruning.unscored import UnscoredWarning, zero_means
+from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.study.job import Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network
+from prunemark.terms.ablations import REDRAWS
 from prunemark.training import Checkpoint, Trained, train
 
 Result = dict[str, Any]
@@ -87,58 +90,57 @@ def _score(job: Job, context: Context) -> Result:
 
 def _mask(job: Job, context: Context) -> Result:
     spec = job.spec
-    sparsity, invert = spec["sparsity"], spec.get("invert", False)
-    certificates: Result = {}
-    if "within" in job.inputs:
-        survivors = Masks.load(_artifact(context, job.inputs["within"]))
-        scores = score(_state(job, context, "state"), _method(job), seed=spec["seed"], within=survivors)
-        chosen = select(scores, sparsity=sparsity, within=survivors)
-    elif "scores" in job.inputs:
-        scores = _load_scores(_artifact(context, job.inputs["scores"]))
-        budget = None
-        if spec["quotas"]:
-            shapes = {name: layer.shape for name, layer in scores.items()}
-            keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
-            budget = quotas(spec["quotas"], shapes, keep)
-        chosen = select(scores, sparsity=sparsity, invert=invert, quotas=budget)
-        if invert:
-            certificates["invert"] = certify_invert(scores, chosen, per_layer=budget is not None).to_dict()
+    sparsity, invert, quotas = spec["sparsity"], spec.get("invert", False), spec.get("quotas")
+    method = _method(job)
+    if spec.get("rounds", 1) > 1:
+        with warnings.catch_warnings():
+            # Recorded in the masks and in the result.
+            warnings.simplefilter("ignore", UnscoredWarning)
+            chosen = prune(
+                _state(job, context, "state"),
+                method,
+                sparsity=sparsity,
+                data=_data(job, context),
+                seed=spec["seed"],
+                rounds=spec["rounds"],
+                invert=invert,
+                quotas=quotas,
+            )
     else:
-        chosen = prune(
-            _state(job, context, "state"),
-            _method(job),
-            sparsity=sparsity,
-            data=_data(job, context),
-            seed=spec["seed"],
-            rounds=spec["rounds"],
-            invert=invert,
-            quotas=spec["quotas"],
-        )
-        if invert:
-            certificates["invert"] = chosen.provenance["certificate"]
+        survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
+        if "scores" in job.inputs:
+            scores = _load_scores(_artifact(context, job.inputs["scores"]))
+        else:
+            scores = score(_state(job, context, "state"), method, seed=spec["seed"], within=survivors)
+        keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
+        rounds = Rounds(zero_means(method), within=survivors, invert=invert, quotas=quotas)
+        rounds.choose(scores, keep)
+        chosen = rounds.finished({})
+    certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
-    return _counts(masks) | {"layers": _layers(_build(job, context), masks), "certificates": certificates}
+    wiring = _wiring(_build(job, context), masks, _data(job, context).input_shape)
+    return _counts(masks) | {"unscored": masks.unscored} | wiring | {"certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:
     spec, data = job.spec, _data(job, context)
     certificates: Result = {}
-    if spec["weights"] == "reinit":
-        before = _state(job, context, "state")
-        model = reinitialize(before, seed=spec["seed"])
-        certificates["reinit"] = certify_reinit(before, model).to_dict()
+    if redraw := REDRAWS.get(spec["weights"]):
+        before, build = _state(job, context, "state"), _build_again(job, context)
+        model, certificate = redraw.load()(before, seed=spec["seed"], build=build, initial=_build(job, context))
+        certificates[spec["weights"]] = certificate.to_dict()
     else:
         model = _state(job, context, "weights")
     masks = Masks.load(_artifact(context, job.inputs["mask"])) if "mask" in job.inputs else None
-    layers: Result = {}
+    wiring: Result = {}
     if masks is not None and spec["shuffle"]:
         with warnings.catch_warnings():
             # Recorded in the certificate, layer by layer.
             warnings.simplefilter("ignore", NoEffectWarning)
             masks = shuffle(masks, seed=spec["seed"])
         certificates["shuffle"] = masks.provenance["certificate"]
-        layers["layers"] = _layers(model, masks)
+        wiring = _wiring(model, masks, data.input_shape)
     trained = train(
         model,
         data.train,
@@ -154,7 +156,7 @@ def _train(job: Job, context: Context) -> Result:
         return _training_result(trained) | {"density": 1.0, "certificates": certificates}
     masks.verify(model)
     certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
-    return _training_result(trained) | _counts(masks) | layers | {"certificates": certificates}
+    return _training_result(trained) | _counts(masks) | wiring | {"certificates": certificates}
 
 
 _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
@@ -180,18 +182,35 @@ def _counts(masks: Masks) -> Result:
     return {"kept": masks.kept, "total": masks.total, "density": masks.density}
 
 
-def _layers(model: nn.Module, masks: Masks) -> list[Result]:
-    """Per layer: name, shape, counts, and how many units keep how many inputs, as {kept inputs: units}."""
-    return [
-        {
-            "name": layer.name,
-            "shape": list(layer.shape),
-            "kept": layer.kept,
-            "total": layer.total,
-            "units_by_kept_inputs": dict(sorted(Counter(layer.kept_inputs).items())),
-        }
-        for layer in topology(model, masks).layers
-    ]
+def _wiring(model: nn.Module, masks: Masks, input_shape: Sequence[int]) -> Result:
+    """How the subnetwork is wired: effective density, collapsed layers, whether it is cut, and counts for each layer.
+
+    Where the model does what paths cannot be followed through, what needs them is None and `wiring_unknown` says why.
+    """
+    reason = ""
+    try:
+        found = topology(model, masks, input_shape=input_shape)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        found = topology(model, masks)
+    effective = found.effective
+    return {
+        "effective_density": None if effective is None else effective / found.total,
+        "collapsed": list(found.collapsed),
+        "cut": found.cut,
+        "layers": [
+            {
+                "name": layer.name,
+                "shape": list(layer.shape),
+                "kept": layer.kept,
+                "total": layer.total,
+                "units_by_kept_inputs": dict(sorted(Counter(layer.kept_inputs).items())),
+                "effective": layer.effective,
+                "dead_units": layer.units_off_path,
+            }
+            for layer in found.layers
+        ],
+    } | ({"wiring_unknown": reason} if reason else {})
 
 
 def _artifact(context: Context, key: str) -> Path:
@@ -211,6 +230,14 @@ def _state(job: Job, context: Context, role: str) -> nn.Module:
 
 def _build(job: Job, context: Context) -> nn.Module:
     return make_network(job.spec["network"], _data(job, context), job.spec["seed"], job.files)
+
+
+def _build_again(job: Job, context: Context) -> Callable[[], nn.Module] | None:
+    """A user's own network, built afresh: its function alone knows how it is initialised. Ours draw themselves."""
+    if "name" in job.spec["network"]:
+        return None
+    seed = derive(job.spec["seed"], "reinit")
+    return lambda: make_network(job.spec["network"], _data(job, context), seed, job.files)
 
 
 def _method(job: Job) -> Method:

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,8 +11,7 @@ from prunemark.datasets import Dataset, dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.networks import network
 from prunemark.networks.own import own_network
-from prunemark.registry import load_file
-from prunemark.study.key import file_hash
+from prunemark.own_code import OwnCode
 
 
 @functools.lru_cache(maxsize=1)
@@ -37,9 +35,8 @@ def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapp
     options = named["options"]
     if "name" in named:
         return network(named["name"], input_shape=data.input_shape, classes=data.classes, seed=seed, **options)
-    build = _users_own(named, files)
     shape, classes = data.input_shape, data.classes
-    return own_network(build, named["attribute"], input_shape=shape, classes=classes, seed=seed, **options)
+    return own_network(_own(named, files), input_shape=shape, classes=classes, seed=seed, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ def make_method(
         ValueError: an option that the method does not have, or a user's file fails.
     """
     given = {"examples_per_class": examples_per_class, **options}
-    target: Any = METHODS[named["name"]].load() if "name" in named else _users_own(named, files)
+    target: Any = METHODS[named["name"]].load() if "name" in named else _own(named, files).load()
     if isinstance(target, type):
         known = {field.name for field in fields(target)} if is_dataclass(target) else set[str]()
         used = given if "examples_per_class" in known else options
@@ -78,13 +75,8 @@ def make_method(
     return _Sampled(function=functools.partial(target, **given), examples_per_class=samples)
 
 
-def _users_own(named: Mapping[str, Any], files: Mapping[str, str]) -> Any:
-    path = Path(files[named["file_sha256"]])
-    if not path.is_file() or file_hash(path) != named["file_sha256"]:
-        raise ValueError(f"{path} has changed since the study began; run the study again")
-    return _loaded(f"{path}:{named['attribute']}", named["file_sha256"])
-
-
-@functools.cache
-def _loaded(reference: str, content: str) -> Any:
-    return load_file(reference)
+def _own(named: Mapping[str, Any], files: Mapping[str, str]) -> OwnCode:
+    code = OwnCode.find(f"{files[named['file_sha256']]}:{named['attribute']}")
+    if code.digest != named["file_sha256"]:
+        raise ValueError(f"{code.path} has changed since the study began; run the study again")
+    return code

@@ -6,21 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, short_name
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
-from prunemark.registry import is_file_reference
 from prunemark.study.job import Job, Kind
-from prunemark.study.key import content_key, file_hash
+from prunemark.study.key import content_key
 from prunemark.study.spec import MethodSpec, Study
+from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
-from prunemark.terms.benchmarks import rounds_to
+from prunemark.terms.numbers import counted
+from prunemark.terms.sparsity import rounds_to
 
-UNMODIFIED = "unmodified"
 _MAGNITUDE = MethodSpec(name="magnitude")
 
 
@@ -64,11 +64,12 @@ class Plan:
         methods = ", ".join(method.label for method in study.methods)
         benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
-            f"study {study.name}: {_short(study.network)} on {study.dataset}, {_count(study.replicates, 'replicate')}",
+            f"study {study.name}: {short_name(study.network)} on {study.dataset}, "
+            f"{counted(study.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
             f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
             f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
-            f"  {_count(len(self.trials), 'trial')} from {_count(len(self.jobs), 'job')}: "
+            f"  {counted(len(self.trials), 'trial')} from {counted(len(self.jobs), 'job')}: "
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
             f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
         ]
@@ -92,9 +93,8 @@ def identify(name: str, table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     """
     if name in table:
         return {"name": name}, {}
-    path, _, attribute = name.rpartition(":")
-    digest = file_hash(Path(path))
-    return {"attribute": attribute, "file_sha256": digest}, {digest: path}
+    code = OwnCode.find(name)
+    return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: str(code.path)}
 
 
 class _Planner:
@@ -188,7 +188,7 @@ class _Planner:
                         continue
                     key = self._train(None, state, weights, UNMODIFIED)
                 else:
-                    mask = self._mask(method, state, sparsity, invert=ablation == "invert")
+                    mask = self._mask(method, state, sparsity, invert=ABLATIONS[ablation].inverts)
                     key = self._train(mask, state, weights, ablation)
                 self._trial(method.label, ablation, benchmark, at, sparsity, key)
 
@@ -213,7 +213,7 @@ class _Planner:
                 continue
             mask = self._mask_within(mask, state, sparsity)
             for ablation in (UNMODIFIED, *self.study.ablations):
-                if ablation != "invert":
+                if not ABLATIONS[ablation].inverts:
                     key = self._train(mask, state, weights, ablation)
                     self._trial("magnitude", ablation, benchmark, "end", sparsity, key)
 
@@ -261,21 +261,29 @@ class _Planner:
         if mask is None and weights == self.dense[0]:
             return self.dense[self.total_steps]
         inputs = {} if mask is None else {"mask": mask}
-        if ablation == "reinit":
-            # The fresh weights depend on the seed alone. The state is read to certify that they differ from it.
-            inputs["state"] = state
-            fields = {"weights": "reinit"}
-        else:
+        entry = ABLATIONS[ablation]
+        if not entry.redraws:
             inputs["weights"] = weights
             fields = {"weights": weights}
-        fields |= {"recipe": self.recipe, "mask": mask, "shuffle": ablation == "shuffle"}
+        elif REDRAWS[entry.redraws].depends:
+            inputs["state"] = weights
+            fields = {"weights": entry.redraws, "of": weights} | self._drawn_by()
+        else:
+            # The fresh weights depend on the seed alone. The state is read to certify that they differ from it.
+            inputs["state"] = state
+            fields = {"weights": entry.redraws} | self._drawn_by()
+        fields |= {"recipe": self.recipe, "mask": mask, "shuffle": entry.shuffles}
         return self._add("train", fields, inputs, steps=self.total_steps, keeps_state=keeps_state)
+
+    def _drawn_by(self) -> dict[str, str]:
+        """A user's own network is built again; until version 0.2 its modules' `reset_parameters` was guessed at."""
+        return {} if "name" in self.network else {"drawn_by": "build"}
 
     def _trial(self, method: str, ablation: str, benchmark: str, at: str, sparsity: float, key: str) -> None:
         self.trials.append(
             Trial(
                 study=self.study.name,
-                network=_short(self.study.network),
+                network=short_name(self.study.network),
                 dataset=self.study.dataset,
                 method=method,
                 ablation=ablation,
@@ -292,7 +300,8 @@ class _Planner:
         notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
         if study.ablations and any(method.name == "random" for method in study.methods):
             notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
-        if "invert" in study.ablations and any(parse_benchmark(text)[0].iterative for text in study.benchmarks):
+        inverts = any(ABLATIONS[name].inverts for name in study.ablations)
+        if inverts and any(parse_benchmark(text)[0].iterative for text in study.benchmarks):
             notes.append("iterative magnitude pruning is not inverted: each round would train an inverted network")
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
@@ -308,12 +317,3 @@ def _benchmarks(texts: Iterable[str]) -> str:
         name, _, step = text.partition(":")
         steps.setdefault(name, []).extend([step] if step else [])
     return ", ".join(f"{name} ({', '.join(named)})" if named else name for name, named in steps.items())
-
-
-def _short(network: str) -> str:
-    path, _, attribute = network.rpartition(":")
-    return f"{Path(path).name}:{attribute}" if is_file_reference(network) else network
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,27 +1,27 @@
 """What only code can tell of a study before it runs: whether its parts can be made, and how fast they are."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from prunemark.ablations import reinitialize
 from prunemark.datasets import Dataset, Split, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
 from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS
+from prunemark.own_code import explain, is_own_code
 from prunemark.pruning import score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
-from prunemark.registry import failure, is_file_reference
 from prunemark.study.materials import make_method, make_network
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
+from prunemark.terms.ablations import ABLATIONS, REDRAWS
 from prunemark.training import train
 
 # Of a batch of a stand-in for data that are not here; more would tell no more about the time of a step on a CPU.
@@ -58,30 +58,40 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
     model: nn.Module | None = None
     try:
         named, files = identify(study.network, NETWORKS)
-        model = make_network(named | {"options": study.network_options}, data, 0, files)
+        options = {"options": study.network_options}
+        model = make_network(named | options, data, 0, files)
         weights = prunable(model)
-    except Exception as error:
-        problems.append(f"network: {failure(study.network, error)}")
+    except (Exception, SystemExit) as error:
+        problems.append(f"network: {explain(study.network, error)}")
     else:
         problems += _quota_problems(study, {name: weight.shape for name, weight in weights.items()})
-        if "reinit" in study.ablations:
-            try:
-                reinitialize(model, seed=0)
-            except Exception as error:
-                problems.append(f"ablations: reinit: {error}")
+        problems += _redraw_problems(study, model, lambda: make_network(named | options, data, 1, files))
     for i, method in enumerate(study.methods):
         try:
             named, files = identify(method.name, METHODS)
             made = make_method(named, method.options, study.examples_per_class, files)
             if method.needs_data and draw_examples:
                 data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
-            if is_file_reference(method.name) and model is not None and draw_examples:
+            if is_own_code(method.name) and model is not None and draw_examples:
                 # Better one sentence now than one for each of its jobs.
                 score(model, made, data=data)
-        except Exception as error:
-            problems.append(f"methods[{i}]: {failure(method.name, error)}")
+        except (Exception, SystemExit) as error:
+            problems.append(f"methods[{i}]: {explain(method.name, error)}")
     if problems:
         raise StudyError(f"{study.name}: {problem}" for problem in problems)
+
+
+def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:
+    """Ablations whose new weights cannot be drawn for this network."""
+    build = build_again if is_own_code(study.network) else None
+    problems: list[str] = []
+    for name in study.ablations:
+        if redraws := ABLATIONS[name].redraws:
+            try:
+                REDRAWS[redraws].load()(model, seed=0, build=build, initial=model)
+            except Exception as error:
+                problems.append(f"ablations: {name}: {explain(study.network, error)}")
+    return problems
 
 
 def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[str]:
@@ -118,8 +128,8 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
             steps = min(steps, total)
             try:
                 seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
-            except Exception as error:
-                reason = failure(study.network, error)
+            except (Exception, SystemExit) as error:
+                reason = explain(study.network, error)
                 raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error
             if seconds >= enough_s or steps == total:
                 return scale * seconds / steps

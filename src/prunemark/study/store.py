@@ -18,39 +18,14 @@ from prunemark.registry import unknown
 from prunemark.study.job import Job, Outcome, Status
 from prunemark.study.lock import StoreError, writer_lock
 from prunemark.study.plan import Plan
+from prunemark.terms import columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Format = Literal["csv", "parquet", "json"]
 
-COLUMNS = (
-    "study",
-    "network",
-    "dataset",
-    "method",
-    "ablation",
-    "benchmark",
-    "prune_at",
-    "sparsity",
-    "density",
-    "replicate",
-    "test_accuracy",
-    "test_loss",
-    "train_seconds",
-    "status",
-    "job_key",
-    "code_version",
-    "torch_version",
-    "device",
-)
-"""The columns of the results, in this order."""
-
-LAYER_COLUMNS = (
-    *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
-    *("layer", "kept", "total", "units_by_kept_inputs"),
-)
-"""The columns of `Store.layers`, in this order."""
+_FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
 
 _FILE = "study.sqlite"
 _APPLICATION = 0x50524D4B  # "PRMK"
@@ -188,9 +163,8 @@ class Store:
                 " ON CONFLICT DO UPDATE SET spec = excluded.spec, run_at = excluded.run_at",
                 (name, spec, _now()),
             )
-            columns = ", ".join(rows[0])
-            values = ", ".join(f":{column}" for column in rows[0])
-            db.executemany(f"INSERT INTO trials ({columns}) VALUES ({values})", rows)
+            names, values = ", ".join(rows[0]), ", ".join(f":{name}" for name in rows[0])
+            db.executemany(f"INSERT INTO trials ({names}) VALUES ({values})", rows)
 
     def require_fact(self, name: str, value: str, problem: str) -> None:
         """Record a fact on which all jobs of the folder rest.
@@ -267,7 +241,7 @@ class Store:
         return fields | {name: json.loads(fields[name]) for name in ("spec", "inputs", "result")}
 
     def results(self, study: str | None = None) -> "pd.DataFrame":
-        """The trials whose jobs have finished, as a table with `COLUMNS`.
+        """The trials whose jobs have finished, as a table with `columns.TRIAL`.
 
         Args:
             study: only this one's; None = all studies of the folder.
@@ -280,15 +254,17 @@ class Store:
         if study is not None and study not in (known := self.studies()):
             raise ValueError(unknown("study", study, known))
         cursor = self._connection.execute(_RESULTS, {"study": study})
-        table = pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
-        numbers = dict.fromkeys(("sparsity", "density", "test_accuracy", "test_loss", "train_seconds"), "float64")
-        return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(COLUMNS))
+        table = pd.DataFrame(cursor.fetchall(), columns=[each[0] for each in cursor.description])
+        numbers = dict.fromkeys(_FLOATS, "float64")
+        return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(columns.TRIAL))
 
     def layers(self, study: str) -> "pd.DataFrame":
-        """What each finished trial's mask keeps, layer by layer in the network's order, with `LAYER_COLUMNS`.
+        """What each finished trial's mask keeps, layer by layer in the network's order, with `columns.LAYER`.
 
-        `kept` and `total` count weights; `units_by_kept_inputs` maps a number of kept inputs to how many of the layer's
-        units have it. Trials without a mask, as the dense network is, have no rows.
+        `kept` and `total` count weights, `effective` those on a path from input to output, `units` the layer's units
+        and `dead_units` those on no such path (None where paths could not be followed, and in results of 0.1);
+        `units_by_kept_inputs` maps a number of kept inputs to how many of the units have it. Trials without a mask,
+        as the dense network is, have no rows.
         """
         import pandas as pd
 
@@ -296,8 +272,9 @@ class Store:
         for *trial, layers in self._connection.execute(_LAYERS, {"study": study}):
             for layer in json.loads(layers):
                 units = {int(inputs): count for inputs, count in layer["units_by_kept_inputs"].items()}
-                rows.append((*trial, layer["name"], layer["kept"], layer["total"], units))
-        return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
+                counts = (layer["name"], layer["kept"], layer["total"], units)
+                rows.append((*trial, *counts, layer.get("effective"), layer.get("dead_units"), sum(units.values())))
+        return pd.DataFrame(rows, columns=list(columns.LAYER))
 
 
 # A shuffled mask is made where it is trained; any other is a job of its own.
@@ -321,20 +298,25 @@ WITH RECURSIVE chain (key, start, seconds) AS (
     FROM chain JOIN jobs ON jobs.key = chain.start
 )
 SELECT trials.*,
-    json_extract(result, '$.density') AS density,
-    json_extract(result, '$.test_accuracy') AS test_accuracy,
-    json_extract(result, '$.test_loss') AS test_loss,
-    CASE WHEN kind = 'dense' AND status != 'failed' THEN (SELECT sum(seconds) FROM chain WHERE chain.key = jobs.key)
-         ELSE json_extract(result, '$.train_seconds') END AS train_seconds,
-    status, code_version, torch_version, device
+    json_extract(jobs.result, '$.density') AS density,
+    coalesce(json_extract(jobs.result, '$.effective_density'), json_extract(masks.result, '$.effective_density'))
+        AS effective_density,
+    json_extract(masks.result, '$.unscored') AS unscored,
+    json_extract(jobs.result, '$.test_accuracy') AS test_accuracy,
+    json_extract(jobs.result, '$.test_loss') AS test_loss,
+    CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'
+         THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
+         ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
+    jobs.status, jobs.code_version, jobs.torch_version, jobs.device
 FROM trials JOIN jobs ON jobs.key = trials.job_key
+LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study
 ORDER BY trials.rowid
 """
 
 
 def results(out: str | Path, *, study: str | None = None) -> "pd.DataFrame":
-    """The results in a folder: one row a trial, with exactly the columns of `COLUMNS`.
+    """The results in a folder: one row a trial, with exactly the columns of `prunemark.terms.columns.TRIAL`.
 
     test_accuracy is a fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN);
     sparsity is what was asked for, density the exact fraction kept. Trials that have not run yet are left out.

@@ -38,7 +38,8 @@ def evaluate(model: nn.Module, inputs: Inputs, targets: Tensor) -> Evaluation:
     model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=device)
     losses: list[Tensor] = []
-    with torch.inference_mode():
+    # Not inference_mode: what a model keeps of this call, a cache of positions say, must be fit to be trained with.
+    with torch.no_grad():
         for batch, labels in zip(inputs.split(_BATCH), targets.split(_BATCH), strict=True):
             labels = labels.to(device)
             logits = model(batch.to(device))
