@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prunemark.datasets import Dataset, dataset
     from prunemark.masks import Masks
     from prunemark.models.holding import HeldWarning, release
+    from prunemark.models.left_out import LeftOutWarning
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
@@ -30,6 +31,7 @@ _HOMES = {
     "CertificateError": "ablations",
     "Dataset": "datasets",
     "HeldWarning": "models.holding",
+    "LeftOutWarning": "models.left_out",
     "Masks": "masks",
     "Study": "study.spec",
     "Topology": "connectivity",
@@ -52,6 +54,7 @@ __all__ = [
     "CertificateError",
     "Dataset",
     "HeldWarning",
+    "LeftOutWarning",
     "Masks",
     "Study",
     "Topology",

@@ -15,6 +15,7 @@ from torch.nn.utils import prune as torch_prune
 
 from prunemark.artifacts import write_atomically
 from prunemark.models.holding import Hold, holds_on
+from prunemark.models.left_out import LeftOut, named, share_words
 from prunemark.models.prunable import (
     masked_parameters,
     parameters_by_name,
@@ -122,6 +123,24 @@ class Masks(Mapping[str, Tensor]):
         """
         return sum(self.provenance.get("unscored", {}).values())
 
+    @property
+    def parameters(self) -> int | None:
+        """Number of all parameters of the network, from `provenance["parameters"]`; None where it is not known."""
+        count = self.provenance.get("parameters")
+        return count if isinstance(count, int) else None
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...] | None:
+        """What of the network has two or more axes but is neither prunable nor a normalisation's nor an embedding's.
+
+        From `provenance["left_out"]`, name -> shape, which `prune` writes; None where it is not known, as of masks that
+        were made by hand.
+        """
+        shapes = self.provenance.get("left_out")
+        if not isinstance(shapes, Mapping):
+            return None
+        return tuple(LeftOut(name=name, shape=tuple(shape)) for name, shape in shapes.items())
+
     def layers(self) -> list[LayerCount]:
         """Exact counts of every layer, in the order of the network."""
         return [
@@ -145,6 +164,10 @@ class Masks(Mapping[str, Tensor]):
         lines.append(
             f"{'total':<{name_width}}  {'':>{shape_width}}  {self.kept:>12,}  {self.total:>12,}  {self.density:>8.2%}"
         )
+        if self.parameters:
+            lines.append(share_words(self.total, self.parameters))
+        if self.left_out:
+            lines.append(f"left out: {named(self.left_out)}")
         if self.unscored:
             lines.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
         return "\n".join(lines)

@@ -19,6 +19,7 @@ from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
+from prunemark.models.left_out import share_record, warn_of_left_out
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
 from prunemark.pruning.quotas import quotas as layer_quotas
@@ -126,10 +127,14 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
+    What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
+
     The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
     round, for later rounds may cut the network through.
 
     Warns:
+        LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
+        HeldWarning: a hold in force on the model stands between its weights and what is scored.
         UnscoredWarning: kept weights are unscored; says how many, and in which layers.
     """
     configured = resolve(method, **options)
@@ -147,6 +152,8 @@ def prune(
         loss=loss,
         forward=forward,
     )
+    if include is None:
+        warn_of_left_out(scorer.model, scorer.weights, exclude)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -286,6 +293,7 @@ def _provenance(
         "sparsity": sparsity,
         "rounds": rounds,
         "seed": seed,
+        **share_record(scorer.model, scorer.weights),
         "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else fingerprint(scorer.batches),
         "versions": {"prunemark": __version__, "torch": torch.__version__},
     }

@@ -20,6 +20,7 @@ from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
+from prunemark.models.left_out import LeftOutWarning, share_record
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.selection import keep_count
@@ -96,6 +97,7 @@ def _mask(job: Job, context: Context) -> Result:
         with warnings.catch_warnings():
             # Recorded in the masks and in the result.
             warnings.simplefilter("ignore", UnscoredWarning)
+            warnings.simplefilter("ignore", LeftOutWarning)
             chosen = prune(
                 _state(job, context, "state"),
                 method,
@@ -115,12 +117,13 @@ def _mask(job: Job, context: Context) -> Result:
         keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
         rounds = Rounds(zero_means(method), within=survivors, invert=invert, quotas=quotas)
         rounds.choose(scores, keep)
-        chosen = rounds.finished({})
+        chosen = rounds.finished(share_record(_build(job, context), scores))
     certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
     wiring = _wiring(_build(job, context), masks, _data(job, context).input_shape)
-    return _counts(masks) | {"unscored": masks.unscored} | wiring | {"certificates": certificates}
+    share = {"parameters": masks.parameters, "left_out": sum(each.count for each in masks.left_out or ())}
+    return _counts(masks) | share | {"unscored": masks.unscored} | wiring | {"certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:

@@ -240,6 +240,10 @@ class Store:
         fields = dict(zip((column[0] for column in cursor.description), row, strict=True))
         return fields | {name: json.loads(fields[name]) for name in ("spec", "inputs", "result")}
 
+    def prunable(self, study: str) -> tuple[int, int] | None:
+        """Numbers of prunable weights and of all parameters of the study's network; None where no mask says."""
+        return self._connection.execute(_PRUNABLE, {"study": study}).fetchone()
+
     def results(self, study: str | None = None) -> "pd.DataFrame":
         """The trials whose jobs have finished, as a table with `columns.TRIAL`.
 
@@ -286,6 +290,14 @@ JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE study = :study AND layers IS NOT NULL
 ORDER BY trials.rowid
+"""
+
+_PRUNABLE = """
+SELECT json_extract(masks.result, '$.total'), json_extract(masks.result, '$.parameters')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
+LIMIT 1
 """
 
 # A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
