@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
     from prunemark.pruning.unscored import UnscoredWarning
+    from prunemark.recipes import Recipe
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.study.store import results
+    from prunemark.training.on_dataset import train
 
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "HeldWarning": "models.holding",
     "LeftOutWarning": "models.left_out",
     "Masks": "masks",
+    "Recipe": "recipes",
     "Study": "study.spec",
     "Topology": "connectivity",
     "UnscoredWarning": "pruning.unscored",
@@ -47,6 +50,7 @@ _HOMES = {
     "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
+    "train": "training.on_dataset",
 }
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
     "HeldWarning",
     "LeftOutWarning",
     "Masks",
+    "Recipe",
     "Study",
     "Topology",
     "UnscoredWarning",
@@ -71,6 +76,7 @@ __all__ = [
     "select",
     "shuffle",
     "topology",
+    "train",
 ]
 
 

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from prunemark.artifacts import artifact_place, exists
 from prunemark.registry import unknown
-from prunemark.study.job import Job, Outcome, Status
+from prunemark.study.job import CURVE, Job, Outcome, Status
 from prunemark.study.lock import StoreError, writer_lock
 from prunemark.study.plan import Plan
 from prunemark.terms import columns
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Format = Literal["csv", "parquet", "json"]
+What = Literal["trials", "curves"]
 
 _FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
 
@@ -31,6 +33,7 @@ _FILE = "study.sqlite"
 _APPLICATION = 0x50524D4B  # "PRMK"
 _VERSION = 1
 _FORMATS: tuple[Format, ...] = ("csv", "parquet", "json")
+_TABLES_OF: dict[What, str] = {"trials": "results", "curves": "curves"}  # and the name of the exported file
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE studies (name TEXT PRIMARY KEY, spec TEXT NOT NULL, run_at TEXT NOT NULL) STRICT;
@@ -209,11 +212,11 @@ class Store:
 
     def artifact(self, key: str) -> Path:
         """Where the artifact of a job lies, or would."""
-        return self.artifacts / f"{key}.safetensors"
+        return artifact_place(self.artifacts, key)
 
     def has_artifact(self, key: str) -> bool:
         """Whether the artifact of a job is there."""
-        return self.artifact(key).is_file()
+        return exists(self.artifact(key))
 
     def remove_unfinished(self) -> None:
         """Remove what workers were writing when they were killed."""
@@ -228,7 +231,7 @@ class Store:
     def details(self, job_key: str) -> dict[str, Any]:
         """Everything recorded of a job: key, kind, status, spec, inputs, result, error, seconds, versions.
 
-        `result` holds exact counts per layer, certificates and the history of training, by kind of job.
+        `result` holds exact counts per layer, certificates and the curve of training, by kind of job.
 
         Raises:
             ValueError: there is no such job.
@@ -255,12 +258,67 @@ class Store:
         """
         import pandas as pd
 
-        if study is not None and study not in (known := self.studies()):
-            raise ValueError(unknown("study", study, known))
+        self._require(study)
         cursor = self._connection.execute(_RESULTS, {"study": study})
         table = pd.DataFrame(cursor.fetchall(), columns=[each[0] for each in cursor.description])
         numbers = dict.fromkeys(_FLOATS, "float64")
         return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(columns.TRIAL))
+
+    def curves(self, study: str | None = None) -> "pd.DataFrame":
+        """The learning curves of the trials whose jobs have finished, with `columns.CURVE`: one row per epoch.
+
+        The dense network's curve is put together from its stretches. Trainings that were stored without a curve, by
+        studies that turned it off or by earlier versions, have no rows.
+
+        Args:
+            study: only this one's; None = all studies of the folder.
+
+        Raises:
+            ValueError: there is no such study in the folder.
+        """
+        import pandas as pd
+
+        self._require(study)
+        dense = {key: (start, curve) for key, start, curve in self._connection.execute(_DENSE_CURVES)}
+        rows: list[tuple[Any, ...]] = []
+        for *trial, key, curve in self._connection.execute(_CURVES, {"study": study}):
+            stretches, before = [curve], dense.get(key, (None, None))[0]
+            while before is not None:
+                before, curve = dense.get(before, (None, None))
+                stretches.append(curve)
+            for stretch in reversed(stretches):
+                measures: dict[str, list[Any]] = json.loads(stretch or "{}")
+                numbers = zip(*(measures.get(name, ()) for name in CURVE), strict=True)
+                rows += [(*trial, epoch, step, *measured, key) for step, epoch, *measured in numbers]
+        numbers = dict.fromkeys(("sparsity", "train_loss", "test_loss", "test_accuracy"), "float64")
+        whole = dict.fromkeys(("replicate", "epoch", "step"), "int64")
+        return pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole})
+
+    def correct(self, study: str | None = None) -> "list[Right | None]":
+        """Which test images each trial of `results` got right, in its order; None where that was not stored."""
+        self._require(study)
+        rows = self._connection.execute(_CORRECT, {"study": study})
+        return [unpack(text) if text else None for (text,) in rows]
+
+    def dense_runs(self, study: str) -> list[DenseRun]:
+        """What dense training did in each replicate: accuracy by epoch, and how far magnitude masks moved from the start."""
+        curves = self.curves(study)
+        dense = curves[curves["method"] == "dense"]
+        overlaps: dict[int, dict[float, float]] = {}
+        for replicate, sparsity, overlap in self._connection.execute(_OVERLAPS, {"study": study}):
+            overlaps.setdefault(replicate, {})[sparsity] = overlap
+        return [
+            DenseRun(
+                replicate=replicate,
+                curve=[100 * accuracy for accuracy in dense[dense["replicate"] == replicate]["test_accuracy"]],
+                overlaps=overlaps.get(replicate),
+            )
+            for replicate in sorted({*map(int, dense["replicate"]), *overlaps})
+        ]
+
+    def _require(self, study: str | None) -> None:
+        if study is not None and study not in (known := self.studies()):
+            raise ValueError(unknown("study", study, known))
 
     def layers(self, study: str) -> "pd.DataFrame":
         """What each finished trial's mask keeps, layer by layer in the network's order, with `columns.LAYER`.
@@ -281,6 +339,21 @@ class Store:
         return pd.DataFrame(rows, columns=list(columns.LAYER))
 
 
+_CORRECT = """
+SELECT json_extract(jobs.result, '$.correct') FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+_OVERLAPS = """
+SELECT replicate, sparsity, json_extract(masks.result, '$.initial_overlap')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND benchmark = 'magnitude-after-training' AND ablation = 'unmodified'
+    AND json_extract(masks.result, '$.initial_overlap') IS NOT NULL
+ORDER BY trials.rowid
+"""
+
 # A shuffled mask is made where it is trained; any other is a job of its own.
 _LAYERS = """
 SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
@@ -298,6 +371,19 @@ FROM trials JOIN jobs ON jobs.key = trials.job_key
 JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
 LIMIT 1
+"""
+
+_CURVES = """
+SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
+    job_key, json_extract(result, '$.curve')
+FROM trials JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+_DENSE_CURVES = """
+SELECT key, json_extract(inputs, '$.start'), json_extract(result, '$.curve') FROM jobs WHERE kind = 'dense'
+"""
 """
 
 # A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
@@ -319,7 +405,7 @@ SELECT trials.*,
     CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'
          THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
          ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
-    jobs.status, jobs.code_version, jobs.torch_version, jobs.device
+    jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine
 FROM trials JOIN jobs ON jobs.key = trials.job_key
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study
@@ -327,34 +413,50 @@ ORDER BY trials.rowid
 """
 
 
-def results(out: str | Path, *, study: str | None = None) -> "pd.DataFrame":
-    """The results in a folder: one row a trial, with exactly the columns of `prunemark.terms.columns.TRIAL`.
+def results(out: str | Path, *, study: str | None = None, what: What = "trials") -> "pd.DataFrame":
+    """The results in a folder as a table.
 
-    test_accuracy is a fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN);
-    sparsity is what was asked for, density the exact fraction kept. Trials that have not run yet are left out.
+    "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
+    fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what
+    was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored
+    counts kept weights that position chose; engine is what trained it, missing where that was not recorded. Trials
+    that have not run yet are left out.
+
+    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that
+    stored a curve: train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense
+    training stopped within the epoch); test_loss and test_accuracy are those at the end of the epoch.
 
     Raises:
         StoreError: there are no results in the folder, or they cannot be read.
-        ValueError: there is no study of that name in it.
+        ValueError: there is no study of that name in it, or no such table.
     """
+    if what not in _TABLES_OF:
+        raise ValueError(unknown("table", what, _TABLES_OF))
     with Store.reading(out) as store:
-        return store.results(study)
+        return store.curves(study) if what == "curves" else store.results(study)
 
 
-def export(out: str | Path, *, format: Format = "csv", to: str | Path | None = None, study: str | None = None) -> Path:
-    """Write the results in a folder as a file, by default results.csv (.parquet, .json) in that folder.
+def export(
+    out: str | Path,
+    *,
+    what: What = "trials",
+    format: Format = "csv",
+    to: str | Path | None = None,
+    study: str | None = None,
+) -> Path:
+    """Write a table of `results` as a file, by default results.csv or curves.csv (.parquet, .json) in that folder.
 
     Returns:
         The path of the file.
 
     Raises:
         StoreError: there are no results, the file cannot be written, or parquet lacks its library.
-        ValueError: an unknown format or study.
+        ValueError: an unknown table, format or study.
     """
     if format not in _FORMATS:
         raise ValueError(unknown("format", format, _FORMATS))
-    table = results(out, study=study)
-    path = Path(to) if to is not None else Path(out) / f"results.{format}"
+    table = results(out, study=study, what=what)
+    path = Path(to) if to is not None else Path(out) / f"{_TABLES_OF[what]}.{format}"
     try:
         match format:
             case "csv":
