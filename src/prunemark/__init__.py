@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from prunemark.connectivity import Topology, topology
     from prunemark.datasets import Dataset, dataset
     from prunemark.masks import Masks
+    from prunemark.models.holding import HeldWarning, release
+    from prunemark.models.left_out import LeftOutWarning
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
@@ -30,6 +32,8 @@ _HOMES = {
     "Certificate": "ablations",
     "CertificateError": "ablations",
     "Dataset": "datasets",
+    "HeldWarning": "models.holding",
+    "LeftOutWarning": "models.left_out",
     "Masks": "masks",
     "Recipe": "recipes",
     "Study": "study.spec",
@@ -39,6 +43,7 @@ _HOMES = {
     "network": "networks",
     "prune": "pruning",
     "reinitialize": "ablations",
+    "release": "models.holding",
     "results": "study.exports",
     "run": "study.run",
     "score": "pruning",
@@ -52,6 +57,8 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "Dataset",
+    "HeldWarning",
+    "LeftOutWarning",
     "Masks",
     "Recipe",
     "Study",
@@ -62,6 +69,7 @@ __all__ = [
     "network",
     "prune",
     "reinitialize",
+    "release",
     "results",
     "run",
     "score",

@@ -11,12 +11,15 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import prune as torch_prune
 
 from prunemark.artifacts import Format, Place, Written, plain_copies, read_artifact, write_artifact
-from prunemark.models.holding import Hold
+from prunemark.models.holding import Hold, holds_on
+from prunemark.models.left_out import LeftOut, named, share_words
 from prunemark.models.prunable import (
     masked_parameters,
     parameters_by_name,
+    parameters_of,
     plain_name,
     prunable,
+    torch_prune_masks,
     unwrap,
     weights_in_use,
 )
@@ -117,6 +120,24 @@ class Masks(Mapping[str, Tensor]):
         """
         return sum(self.provenance.get("unscored", {}).values())
 
+    @property
+    def parameters(self) -> int | None:
+        """Number of all parameters of the network, from `provenance["parameters"]`; None where it is not known."""
+        count = self.provenance.get("parameters")
+        return count if isinstance(count, int) else None
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...] | None:
+        """What of the network has two or more axes but is neither prunable nor a normalisation's nor an embedding's.
+
+        From `provenance["left_out"]`, name -> shape, which `prune` writes; None where it is not known, as of masks that
+        were made by hand.
+        """
+        shapes = self.provenance.get("left_out")
+        if not isinstance(shapes, Mapping):
+            return None
+        return tuple(LeftOut(name=name, shape=tuple(shape)) for name, shape in shapes.items())
+
     def layers(self) -> list[LayerCount]:
         """Exact counts of every layer, in the order of the network."""
         return [
@@ -140,6 +161,10 @@ class Masks(Mapping[str, Tensor]):
         lines.append(
             f"{'total':<{name_width}}  {'':>{shape_width}}  {self.kept:>12,}  {self.total:>12,}  {self.density:>8.2%}"
         )
+        if self.parameters:
+            lines.append(share_words(self.total, self.parameters))
+        if self.left_out:
+            lines.append(f"left out: {named(self.left_out)}")
         if self.unscored:
             lines.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
         return "\n".join(lines)
@@ -158,8 +183,11 @@ class Masks(Mapping[str, Tensor]):
     def verify(self, model: nn.Module) -> None:
         """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
 
+        Kept weights may be 0 too, as zero-initialised layers are, but not because other masks are in force.
+
         Raises:
-            MaskError: one is not; names the layer, the index and the value.
+            MaskError: a pruned weight is not 0 (names the layer, the index and the value), or the model is sparser
+                than these masks: another hold, or `torch.nn.utils.prune`, prunes what they keep.
             ValueError: the model lacks a masked parameter, or its shape differs.
         """
         for name, weight in weights_in_use(model, self).items():
@@ -170,8 +198,21 @@ class Masks(Mapping[str, Tensor]):
                     f"{name}{list(index)} is pruned but holds {weight[index].item():g} "
                     f"({int(wrong.sum()):,} such weights in this layer)"
                 )
+        own, parameters = parameters_of(model, self), parameters_by_name(model)
+        for hold, shared in holds_on({name: parameters[own[name]] for name in self}):
+            if count := hold.zeros_among(shared, self):
+                raise MaskError(
+                    f"the model is sparser than these masks: a hold of other masks keeps {count:,} of their "
+                    f"{self.kept:,} kept weights at 0; hold these masks, or end the other hold (pm.release(model))"
+                )
+        pruned = torch_prune_masks(model, self)
+        if count := sum(int((self[name].to(kept.device) & (kept == 0)).sum()) for name, kept in pruned.items()):
+            raise MaskError(
+                f"the model is sparser than these masks: torch.nn.utils.prune prunes {count:,} of their "
+                f"{self.kept:,} kept weights"
+            )
 
-    def hold(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> Hold:
+    def hold(self, model: nn.Module, *optimizers: torch.optim.Optimizer, allow_unstepped: bool = False) -> Hold:
         """Zero the pruned weights now and keep them at exactly 0 through every step of these optimizers.
 
         Gradients of pruned weights are zeroed as they accumulate, so that they count neither in
@@ -180,13 +221,24 @@ class Masks(Mapping[str, Tensor]):
         change. A copy of the model (`deepcopy`, pickle, an average of weights) starts out masked but is not held:
         hold it with its own optimizer.
 
+        The hold lasts as long as the model, whether the handle is kept or not, and replaces an earlier one on the
+        weights that both cover; `HeldWarning` says how many kept weights the earlier one has left at 0. To compare
+        masks on one model, call `handle.remove()` or `pm.release(model)` before `load_state_dict(start)`: a model
+        that is held comes out of it masked.
+
+        Args:
+            model: any module; a hold that fails leaves it and the optimizers as they were.
+            optimizers: all that step masked weights; wrappers with an `.optimizer` inside, as accelerate's, are too.
+            allow_unstepped: accept masked weights that require gradients and that none of the optimizers steps.
+
         Returns:
             A handle; `handle.remove()` lets go, as does leaving it used as a context manager.
 
         Raises:
-            ValueError: no optimizer is given, none of them steps a masked weight, or the masks are of another model.
+            ValueError: no optimizer is given, they do not step all masked weights that require gradients, or the
+                masks are of another model.
         """
-        return Hold(self, model, optimizers)
+        return Hold(self, model, optimizers, allow_unstepped=allow_unstepped)
 
     def to_torch_prune(self, model: nn.Module) -> None:
         """Put the masks into the model with `torch.nn.utils.prune`, in place (`weight_orig`, `weight_mask`).

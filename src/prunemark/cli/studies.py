@@ -179,6 +179,7 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
             raise ValueError(f"{folder} holds no study yet")
         name = study or list(specs)[-1]
         table, layers, curves = store.results(name), store.layers(name), store.curves(name)
+        prunable = store.prunable(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
     judged = verdicts(table, margin=specs[name]["margin"])
@@ -188,7 +189,7 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         judged,
         summary,
         study_name=name,
-        facts=_facts(specs[name], table),
+        facts=_facts(specs[name], table, prunable),
         out=page,
         layers=layers,
         epochs=curves,
@@ -201,13 +202,17 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
     return judged
 
 
-def _facts(spec: dict[str, Any], table: Any) -> dict[str, str]:
+def _facts(spec: dict[str, Any], table: Any, prunable: tuple[int, int] | None) -> dict[str, str]:
     """What a reader needs to know to trust or repeat the numbers."""
     import platform
 
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
+    share = (
+        {"Prunable": f"{100 * prunable[0] / prunable[1]:.3g} % of all {prunable[1]:,} parameters"} if prunable else {}
+    )
     return {
         "Network": spec["network"],
+        **share,
         "Data set": spec["dataset"],
         "Replicates": str(spec["replicates"]),
         "Margin": f"{spec['margin']:g} percentage points",

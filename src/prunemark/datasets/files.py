@@ -253,6 +253,7 @@ def downloaded(
     if path.is_file() and _digests(path)[0] == file.sha256:
         return path
     failures: list[str] = []
+    failure = ""
     for url in (f"{base.rstrip('/')}/{file.name}" for base in source.urls):
         for _ in range(1 + _RETRIES):
             try:

@@ -16,7 +16,9 @@ from prunemark.methods.base import Method, Problem
 from prunemark.models.calling import Forward, Loss, call
 from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
+from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
+from prunemark.models.left_out import share_record, warn_of_left_out
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
 from prunemark.pruning.quotas import quotas as layer_quotas
@@ -124,10 +126,14 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
+    What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
+
     The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
     round, for later rounds may cut the network through.
 
     Warns:
+        LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
+        HeldWarning: a hold in force on the model stands between its weights and what is scored.
         UnscoredWarning: kept weights are unscored; says how many, and in which layers.
     """
     configured = resolve(method, **options)
@@ -145,6 +151,8 @@ def prune(
         loss=loss,
         forward=forward,
     )
+    if include is None:
+        warn_of_left_out(scorer.model, scorer.weights, exclude)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -163,6 +171,7 @@ def prune(
         masks = selection.choose(scores, keep)
         del scores  # or they would still be held while the next round makes its own
     masks = selection.finished(provenance)
+    warn_if_held(scorer.weights, masks)
     if masks.unscored:
         warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
     return masks
@@ -192,6 +201,7 @@ class _Scorer:
     ) -> None:
         self.model = unwrap(model)
         self.weights = prunable(self.model, include=include, exclude=exclude)
+        self.loaded = as_loaded(parameters_by_name(self.model))
         self.method = method
         self.seed = seed
         self.data = data
@@ -224,6 +234,9 @@ class _Scorer:
         for parameter in private.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         by_name = parameters_by_name(private)
+        if self.left is None:
+            for name, loaded in self.loaded.items():
+                by_name[name].data.copy_(loaded)
         weights = {name: by_name[name] for name in self.weights}
         if masks is None:
             masks = Masks.ones(weights)
@@ -234,7 +247,7 @@ class _Scorer:
             model=private,
             weights=weights,
             masks=masks,
-            initial={name: at_least_single(weight.detach()) for name, weight in self.weights.items()},
+            initial={name: at_least_single(self.loaded.get(name, w.detach())) for name, w in self.weights.items()},
             seed=self.seed,
             loss=self.loss,
             forward=self.forward,
@@ -278,6 +291,7 @@ def _provenance(
         "sparsity": sparsity,
         "rounds": rounds,
         "seed": seed,
+        **share_record(scorer.model, scorer.weights),
         "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else fingerprint(scorer.batches),
         "versions": {"prunemark": __version__, "torch": torch.__version__},
     }

@@ -17,6 +17,7 @@ from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
+from prunemark.models.left_out import LeftOutWarning, share_record
 from prunemark.models.prunable import prunable
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
@@ -102,6 +103,7 @@ def _mask(job: Job, context: Context) -> Result:
         with warnings.catch_warnings():
             # Recorded in the masks and in the result.
             warnings.simplefilter("ignore", UnscoredWarning)
+            warnings.simplefilter("ignore", LeftOutWarning)
             chosen = prune(
                 _state(job, context, "state"),
                 method,
@@ -121,12 +123,13 @@ def _mask(job: Job, context: Context) -> Result:
         keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
         rounds = Rounds(method.zero_means, within=survivors, invert=invert, quotas=quotas)
         rounds.choose(scores, keep)
-        chosen = rounds.finished({})
+        chosen = rounds.finished(share_record(_build(job, context), scores))
     certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
     initial = _build(job, context)
     found = {"unscored": masks.unscored} | _wiring(initial, masks, _data(job, context).input_shape)
+    found |= {"parameters": masks.parameters, "left_out": sum(each.count for each in masks.left_out or ())}
     if spec["method"].get("name") == "magnitude" and not invert:
         found["initial_overlap"] = _initial_overlap(initial, masks)
     return _counts(masks) | found | {"certificates": certificates}

@@ -77,7 +77,7 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
         name = study or list(specs)[-1]
         spec = specs[name]
         table, layers, curves = store.results(name), store.layers(name), store.curves(name)
-        overlaps, planned, share = store.overlaps(name), store.planned(name), store.prunable_share(name)
+        overlaps, planned, prunable = store.overlaps(name), store.planned(name), store.prunable(name)
         images = store.test_images(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
@@ -100,7 +100,7 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
         layers=layers,
         curves=curves,
         planned=planned,
-        facts=_facts(spec, table, planned=planned, images=images, share=share),
+        facts=_facts(spec, table, planned=planned, images=images, prunable=prunable),
     )
 
 
@@ -131,7 +131,12 @@ def _dense_runs(curves: "pd.DataFrame", overlaps: Mapping[int, Mapping[float, fl
 
 
 def _facts(
-    spec: Mapping[str, Any], table: "pd.DataFrame", *, planned: int, images: int | None, share: float | None
+    spec: Mapping[str, Any],
+    table: "pd.DataFrame",
+    *,
+    planned: int,
+    images: int | None,
+    prunable: tuple[int, int] | None,
 ) -> dict[str, str]:
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
     devices = sorted(set(table["device"].dropna()))
@@ -153,8 +158,8 @@ def _facts(
             for code, torch in table[["code_version", "torch_version"]].drop_duplicates().itertuples(index=False)
         ),
     }
-    if share is not None:
-        facts["Prunable"] = f"{percent(share)} of all parameters"
+    if prunable is not None:
+        facts["Prunable"] = f"{percent(prunable[0] / prunable[1])} of all {prunable[1]:,} parameters"
     return facts
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from prunemark.datasets import Dataset, Split, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
+from prunemark.models.left_out import parameter_count, share_words
 from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS
 from prunemark.own_code import explain, is_own_code
@@ -45,17 +46,21 @@ def stand_in(study: Study) -> Dataset:
     return Dataset(name=study.dataset, train=split, test=split, class_names=names, fingerprint="")
 
 
-def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
+def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> str:
     """Check what only code can tell: that networks and methods can be made.
 
     Of real data (`draw_examples`), also that there are enough examples of each class, and that a user's own method can
     score the network.
+
+    Returns:
+        How much of the network is prunable, in words.
 
     Raises:
         StudyError: something cannot; all of it.
     """
     problems: list[str] = []
     model: nn.Module | None = None
+    share = ""
     try:
         named, files = identify(study.network, NETWORKS)
         options = {"options": study.network_options}
@@ -64,6 +69,7 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
     except (Exception, SystemExit) as error:
         problems.append(f"network: {explain(study.network, error)}")
     else:
+        share = share_words(sum(weight.numel() for weight in weights.values()), parameter_count(model))
         problems += _quota_problems(study, {name: weight.shape for name, weight in weights.items()})
         problems += _redraw_problems(study, model, lambda: make_network(named | options, data, 1, files))
     for i, method in enumerate(study.methods):
@@ -79,6 +85,7 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
             problems.append(f"methods[{i}]: {explain(method.name, error)}")
     if problems:
         raise StudyError(f"{study.name}: {problem}" for problem in problems)
+    return share
 
 
 def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:

@@ -6,11 +6,11 @@ WHERE :study IS NULL OR study = :study
 ORDER BY trials.rowid
 """
 
-SHARE = """
-SELECT json_extract(masks.result, '$.total') * 1.0 / json_extract(masks.result, '$.parameters')
+PRUNABLE = """
+SELECT json_extract(masks.result, '$.total'), json_extract(masks.result, '$.parameters')
 FROM trials JOIN jobs ON jobs.key = trials.job_key
 JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND json_extract(masks.result, '$.parameters') > 0
+WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
 LIMIT 1
 """
 
@@ -66,4 +66,8 @@ FROM trials JOIN jobs ON jobs.key = trials.job_key
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study
 ORDER BY trials.rowid
+"""
+
+DENSE_CURVES = """
+SELECT key, json_extract(inputs, '$.start'), json_extract(result, '$.curve') FROM jobs WHERE kind = 'dense'
 """

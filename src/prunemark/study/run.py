@@ -106,7 +106,8 @@ def run(
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
             data = dataset(study.dataset, data_dir=data_dir) if here else stand_in(study)
-            check(study, data, draw_examples=here)
+            share = check(study, data, draw_examples=here)
+            job_plan = replace(job_plan, notes=(*job_plan.notes, share))
             step_seconds, fingerprint = time_step(study, data, device=device), data.fingerprint
         if progress:
             progress(

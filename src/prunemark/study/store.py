@@ -241,6 +241,10 @@ class Store:
         fields = dict(zip((column[0] for column in cursor.description), row, strict=True))
         return fields | {name: json.loads(fields[name]) for name in ("spec", "inputs", "result")}
 
+    def prunable(self, study: str) -> tuple[int, int] | None:
+        """Numbers of prunable weights and of all parameters of the study's network; None where no mask says."""
+        return self._connection.execute(queries.PRUNABLE, {"study": study}).fetchone()
+
     def results(self, study: str | None = None) -> "pd.DataFrame":
         """The trials whose jobs have finished, as a table with `columns.TRIAL`.
 
@@ -273,7 +277,7 @@ class Store:
         import pandas as pd
 
         self._require(study)
-        dense = {key: (start, curve) for key, start, curve in self._connection.execute(_DENSE_CURVES)}
+        dense = {key: (start, curve) for key, start, curve in self._connection.execute(queries.DENSE_CURVES)}
         rows: list[tuple[Any, ...]] = []
         for *trial, key, curve in self._connection.execute(queries.CURVES, {"study": study}):
             stretches, before = [curve], dense.get(key, (None, None))[0]
@@ -311,11 +315,6 @@ class Store:
         bits = next((text for (text,) in self._connection.execute(queries.CORRECT, {"study": study}) if text), None)
         return None if bits is None else len(unpack(bits))
 
-    def prunable_share(self, study: str) -> float | None:
-        """Prunable weights as a share of all parameters; None where that was not stored."""
-        row = self._connection.execute(queries.SHARE, {"study": study}).fetchone()
-        return None if row is None else row[0]
-
     def _require(self, study: str | None) -> None:
         if study is not None and study not in (known := self.studies()):
             raise ValueError(unknown("study", study, known))
@@ -337,11 +336,6 @@ class Store:
                 counts = (layer["name"], layer["kept"], layer["total"], units)
                 rows.append((*trial, *counts, layer.get("effective"), layer.get("dead_units"), sum(units.values())))
         return pd.DataFrame(rows, columns=list(columns.LAYER))
-
-
-_DENSE_CURVES = """
-SELECT key, json_extract(inputs, '$.start'), json_extract(result, '$.curve') FROM jobs WHERE kind = 'dense'
-"""
 
 
 def _create(file: Path) -> None:
