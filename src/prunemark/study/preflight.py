@@ -57,7 +57,7 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
     problems: list[str] = []
     model: nn.Module | None = None
     try:
-        named, files = identify(study.network, NETWORKS)
+        named, files = identify(study.network, NETWORKS, study.depends_on)
         options = {"options": study.network_options}
         model = make_network(named | options, data, 0, files)
         weights = prunable(model)
@@ -68,7 +68,7 @@ def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
         problems += _redraw_problems(study, model, lambda: make_network(named | options, data, 1, files))
     for i, method in enumerate(study.methods):
         try:
-            named, files = identify(method.name, METHODS)
+            named, files = identify(method.name, METHODS, study.depends_on)
             made = make_method(named, method.options, study.examples_per_class, files)
             if method.needs_data and draw_examples:
                 data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
@@ -116,7 +116,7 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
     Raises:
         StudyError: the network cannot be trained on the data.
     """
-    named, files = identify(study.network, NETWORKS)
+    named, files = identify(study.network, NETWORKS, study.depends_on)
     model = make_network(named | {"options": study.network_options}, data, 0, files)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
