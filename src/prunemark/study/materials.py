@@ -79,6 +79,6 @@ def _own(named: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> OwnCod
     path, *depends_on = files[named["file_sha256"]]
     code = OwnCode.find(f"{path}:{named['attribute']}", depends_on)
     if code.digest != named["file_sha256"]:
-        what = "it" if len(code.covered) == 1 else "it or what it depends on"
-        raise ValueError(f"{code.path}: {what} has changed since the study began; run the study again")
+        what = "" if len(code.covered) == 1 else " or what it depends on"
+        raise ValueError(f"{code.path}{what} has changed since the study began; run the study again")
     return code

@@ -10,7 +10,7 @@ from typing import Any
 
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
-from prunemark.own_code import OwnCode, is_own_code, short_name
+from prunemark.own_code import OwnCode, short_name
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
 from prunemark.study.job import Job, Kind
@@ -316,8 +316,7 @@ class _Planner:
             notes.append("iterative magnitude pruning is not inverted: each round would train an inverted network")
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
-        own = dict.fromkeys(name for name in (study.network, *(m.name for m in study.methods)) if is_own_code(name))
-        notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in own)
+        notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in study.own_code)
         if study.replicates < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)

@@ -319,6 +319,12 @@ class Study(BaseModel):
         return count
 
     @property
+    def own_code(self) -> tuple[str, ...]:
+        """The "FILE.py:attribute" of its network and methods, each once."""
+        names = (self.network, *(method.name for method in self.methods))
+        return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
+
+    @property
     def full_recipe(self) -> Recipe:
         """The network's own recipe for the data set, with this study's overrides."""
         return recipe_for(self.network, self.dataset).override(self.recipe)
