@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+CheckTimeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -33,6 +37,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
     ] = False,
+    check_timeout: CheckTimeout = None,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
@@ -52,6 +57,7 @@ def run(
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
+            check_timeout_s=check_timeout,
         )
     if dry_run:
         return
@@ -102,6 +108,7 @@ def check(
     workers: Workers = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    check_timeout: CheckTimeout = None,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
@@ -119,7 +126,15 @@ def check(
         checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
     folder = out or Path(f"prunemark-check-{label}")
     with ProgressBar() as progress:
-        summary = run_study(checked, out=folder, workers=workers, device=device, data_dir=data_dir, progress=progress)
+        summary = run_study(
+            checked,
+            out=folder,
+            workers=workers,
+            device=device,
+            data_dir=data_dir,
+            progress=progress,
+            check_timeout_s=check_timeout,
+        )
     console = make_console()
     _tell(console, summary, folder)
     if summary.interrupted:

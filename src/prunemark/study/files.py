@@ -12,8 +12,9 @@ from prunemark.study.shipped import experiments, settings, shipped, studies, stu
 def read(study: str | Path) -> tuple[dict[str, Any], str]:
     """The fields of a study, from a file or by a shipped name, and what to call it in messages.
 
-    Relative "FILE.py:NAME" references are taken from the file's folder. `extends = STUDY` takes every field that the
-    file does not give, but name and description, from another study: a shipped name, or a file beside this one.
+    Relative "FILE.py:NAME" references, and `depends_on`, are taken from the file's folder. `extends = STUDY` takes
+    every field that the file does not give, but name and description, from another study: a shipped name, or a file
+    beside this one.
 
     Raises:
         StudyError: no such study, TOML that cannot be read, or studies that extend each other.
@@ -52,12 +53,17 @@ def _no_such_study(name: str) -> str:
 
 
 def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The fields with each "FILE.py:NAME" taken from the study's folder."""
+    """The fields with each "FILE.py:NAME", and what they depend on, taken from the study's folder."""
 
     def resolved(value: Any) -> Any:
         return anchored(value, folder) if isinstance(value, str) else value
 
     fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
+    declared = fields.get("depends_on")
+    if isinstance(declared, list):
+        fields["depends_on"] = [
+            str(folder / Path(each).expanduser()) if isinstance(each, str) else each for each in declared
+        ]
     methods = fields.get("methods")
     if isinstance(methods, list):
         fields["methods"] = [

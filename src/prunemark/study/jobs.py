@@ -1,6 +1,7 @@
 """What each kind of job does: inputs -> artifact and numbers. The only place where planning meets torch."""
 
 import json
+import sys
 import time
 import traceback
 import warnings
@@ -27,7 +28,7 @@ from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
-from prunemark.study.materials import make_data, make_method, make_network
+from prunemark.study.materials import make_data, make_method, make_network, require_covered_files
 from prunemark.terms.ablations import REDRAWS
 from prunemark.training import Checkpoint, Trained, train
 
@@ -46,10 +47,11 @@ def execute(job: Job, context: Context) -> Outcome:
 
     The outcome depends on the job alone. Whatever goes wrong in it is an outcome too, with status "failed".
     """
-    began = time.perf_counter()
+    began, before = time.perf_counter(), set(sys.modules)
     try:
         result = _WORK[job.kind](job, context)
-    except Exception as error:
+        require_covered_files(job.files, before)
+    except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"
         return _outcome(job, context, began, status="failed", error=f"{text}\n{traceback.format_exc()}")
     status = "diverged" if result.pop("diverged", False) else "done"

@@ -1,7 +1,7 @@
 """The network, the method and the data set that a job names, made."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -11,7 +11,7 @@ from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import network
 from prunemark.networks.own import own_network
-from prunemark.own_code import OwnCode
+from prunemark.own_code import OwnCode, require_covered
 
 
 @functools.lru_cache(maxsize=1)
@@ -20,14 +20,14 @@ def make_data(name: str, data_dir: str | None) -> Dataset:
     return dataset(name, data_dir=data_dir)
 
 
-def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, str]) -> nn.Module:
+def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, Sequence[str]]) -> nn.Module:
     """A network for the data, drawn for a replicate.
 
     Args:
         named: {"name": ...} or {"attribute": ..., "file_sha256": ...}, and "options".
         data: gives the shape of an input and the number of classes.
         seed: the replicate's.
-        files: a user's file by the hash of its content.
+        files: a user's file, then what it depends on, by the digest.
 
     Raises:
         ValueError: the network does not fit the data or its options, or a user's file fails.
@@ -40,7 +40,7 @@ def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapp
 
 
 def make_method(
-    named: Mapping[str, Any], options: Mapping[str, Any], examples_per_class: int, files: Mapping[str, str]
+    named: Mapping[str, Any], options: Mapping[str, Any], examples_per_class: int, files: Mapping[str, Sequence[str]]
 ) -> Method:
     """A method with its options.
 
@@ -50,7 +50,7 @@ def make_method(
         named: {"name": ...} or {"attribute": ..., "file_sha256": ...}.
         options: the method's own; `examples_per_class` among them wins over the argument of that name.
         examples_per_class: for methods that draw examples.
-        files: a user's file by the hash of its content.
+        files: a user's file, then what it depends on, by the digest.
 
     Raises:
         ValueError: an option that the method does not have, or a user's file fails.
@@ -66,8 +66,19 @@ def make_method(
     return Custom(function=functools.partial(target, **given), examples_per_class=samples)
 
 
-def _own(named: Mapping[str, Any], files: Mapping[str, str]) -> OwnCode:
-    code = OwnCode.find(f"{files[named['file_sha256']]}:{named['attribute']}")
+def require_covered_files(files: Mapping[str, Sequence[str]], before: set[str]) -> None:
+    """Check that what these files imported since `before`, the names in `sys.modules` then, is part of their digests.
+
+    Raises:
+        ValueError: something is not; see `prunemark.own_code.require_covered`.
+    """
+    require_covered([OwnCode.find(f"{path}:", depends_on) for path, *depends_on in files.values()], before)
+
+
+def _own(named: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> OwnCode:
+    path, *depends_on = files[named["file_sha256"]]
+    code = OwnCode.find(f"{path}:{named['attribute']}", depends_on)
     if code.digest != named["file_sha256"]:
-        raise ValueError(f"{code.path} has changed since the study began; run the study again")
+        what = "" if len(code.covered) == 1 else " or what it depends on"
+        raise ValueError(f"{code.path}{what} has changed since the study began; run the study again")
     return code

@@ -85,16 +85,25 @@ def plan(study: Study) -> Plan:
     return _Planner(study).plan()
 
 
-def identify(name: str, table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a network or method is to a job: its name, or of a user's file the attribute and the content's hash.
+Files = dict[str, list[str]]
+"""The digest of a user's file -> its path, then those of what it depends on."""
+
+
+def identify(name: str, table: Mapping[str, Any], depends_on: Iterable[str] = ()) -> tuple[dict[str, Any], Files]:
+    """What a network or method is to a job: its name, or of a user's file the attribute and the digest.
+
+    Args:
+        name: the network's or method's.
+        table: the known ones.
+        depends_on: what the user's files read.
 
     Returns:
-        That, and the file by its hash.
+        That, and the file by its digest.
     """
     if name in table:
         return {"name": name}, {}
-    code = OwnCode.find(name)
-    return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: str(code.path)}
+    code = OwnCode.find(name, depends_on)
+    return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: [str(code.path), *depends_on]}
 
 
 class _Planner:
@@ -103,7 +112,8 @@ class _Planner:
         self.recipe = json.loads(json.dumps(dataclasses.asdict(study.full_recipe)))
         # It says which state is rewound to, which is a field of its own; training itself never reads it.
         del self.recipe["rewind_to"]
-        self.files: dict[str, str] = {}
+        self.files: Files = {}
+        self.identities: dict[str, dict[str, Any]] = {}
         self.network = self._named(study.network, NETWORKS) | {"options": study.network_options}
         self.total_steps = study.total_steps
         self.jobs: dict[str, Job] = {}
@@ -131,9 +141,10 @@ class _Planner:
         return Plan(study=study, jobs=tuple(self.jobs.values()), trials=tuple(self.trials), notes=self._notes())
 
     def _named(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-        named, files = identify(name, table)
-        self.files |= files
-        return named
+        if name not in self.identities:
+            self.identities[name], files = identify(name, table, self.study.depends_on)
+            self.files |= files
+        return self.identities[name]
 
     def _add(
         self,
@@ -149,7 +160,7 @@ class _Planner:
         key = content_key(kind, spec)
         if key not in self.jobs:
             used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
-            files = {digest: path for digest, path in self.files.items() if digest in used}
+            files = {digest: paths for digest, paths in self.files.items() if digest in used}
             self.jobs[key] = Job(
                 key=key,
                 kind=kind,
@@ -312,6 +323,7 @@ class _Planner:
             notes.append("iterative magnitude pruning is not inverted: each round would train an inverted network")
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
+        notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in study.own_code)
         if study.replicates < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)

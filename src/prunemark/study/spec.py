@@ -172,6 +172,8 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
+        depends_on: files and folders that the files of one's own read; a change of one runs their jobs again. What
+            they import is found without being named here.
         benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
         ablations: names in `prunemark.terms.ablations.ABLATIONS`; the unmodified run is always there.
@@ -199,6 +201,7 @@ class Study(BaseModel):
     network_options: Options = {}
     recipe: dict[str, Any] = {}
     methods: tuple[MethodSpec, ...]
+    depends_on: tuple[StrictStr, ...] = ()
     benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
     ablations: tuple[Annotated[StrictStr, _one_of(chosen_ablations(), "ablation")], ...] = ()
     sparsities: Annotated[
@@ -249,6 +252,18 @@ class Study(BaseModel):
         elif name not in DATASETS:
             raise fail(unknown("dataset", name, DATASETS))
         return name
+
+    @field_validator("depends_on")
+    @classmethod
+    def _is_there(cls, declared: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        paths = [Path(each).expanduser().resolve() for each in declared]
+        if missing := [path for path in paths if not path.exists()]:
+            raise fail(*(f"there is no file or folder {path}" for path in missing))
+        if declared and {"network", "methods"} <= info.data.keys():
+            names = (info.data["network"], *(method.name for method in info.data["methods"]))
+            if not any(map(is_own_code, names)):
+                raise fail("names what files of your own read, but the study names no FILE.py")
+        return tuple(map(str, paths))
 
     @field_validator("network_options")
     @classmethod
@@ -306,6 +321,12 @@ class Study(BaseModel):
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
                 raise fail(f"{given} give {most} a class at most, not {count}")
         return count
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """The "FILE.py:attribute" of its network and methods, each once."""
+        names = (self.network, *(method.name for method in self.methods))
+        return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
     def full_recipe(self) -> Recipe:
