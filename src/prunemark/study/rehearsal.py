@@ -47,8 +47,8 @@ def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, tim
                     raise StudyError(map(str, problems))
                 case {"error": str(error)}:
                     raise ValueError(error)
-                case {"findings": {"step_seconds": float(step_seconds), "fingerprint": str(fingerprint)}}:
-                    return Findings(step_seconds=step_seconds, fingerprint=fingerprint)
+                case {"findings": {**found}}:
+                    return Findings(**found)
                 case _:
                     raise StudyError([f"{study.name}: {running or 'its check'} {_how(process.buried())}"])
     except queue.Empty:
