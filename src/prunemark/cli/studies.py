@@ -11,7 +11,7 @@ from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunemark.stats import Verdict
+    from prunemark.stats import Judged
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
@@ -145,7 +145,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "list[Verdict]":
+def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "Judged":
     """Print what the results of a study say, and write its report.
 
     Args:
@@ -155,15 +155,15 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         page: the report's path.
 
     Returns:
-        The verdicts.
+        What the results say.
 
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results, or the report cannot be written.
     """
     from prunemark.registry import unknown
-    from prunemark.report import ranges_table, results_table, verdict_table, write_report
-    from prunemark.stats import claims, verdicts
+    from prunemark.report import claims_table, ranges_table, results_table, write_report
+    from prunemark.stats import judge as judge_results
     from prunemark.study.store import Store
 
     with Store.reading(folder) as store:
@@ -176,21 +176,20 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         table, layers = store.results(name), store.layers(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
-    judged = verdicts(table, margin=specs[name]["margin"])
-    summary = claims(judged)
+    methods = {method["label"]: method["name"] for method in specs[name]["methods"]}
+    judged = judge_results(table, margin=specs[name]["margin"], methods=methods)
     path = write_report(
         table,
         judged,
-        summary,
         study_name=name,
         facts=_facts(specs[name], table),
         out=page,
         layers=layers,
-        methods={method["label"]: method["name"] for method in specs[name]["methods"]},
+        methods=methods,
     )
+    console.print(claims_table(judged))
+    console.print(ranges_table(judged))
     console.print(results_table(table))
-    console.print(ranges_table(table, margin=specs[name]["margin"]))
-    console.print(verdict_table(judged, summary))
     console.print(f"report: {path}", soft_wrap=True)
     return judged
 

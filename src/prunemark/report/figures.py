@@ -12,7 +12,7 @@ from prunemark.report.layer_charts import dead_unit_panels, kept_inputs_panels, 
 from prunemark.report.layers import Wiring, repeated, wirings
 from prunemark.report.pruning_step import placed, pruning_step_chart, swept
 from prunemark.report.range_bars import range_bars
-from prunemark.stats import Ranges, ranges
+from prunemark.stats import Ranges
 from prunemark.terms.ablations import UNMODIFIED
 from prunemark.terms.numbers import percent_number
 
@@ -66,7 +66,7 @@ def figures(
     results: "DataFrame",
     *,
     subject: str,
-    margin: float,
+    ranges: Ranges | None,
     layers: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
     prefix: str = "",
@@ -76,7 +76,7 @@ def figures(
     Args:
         results: as `prunemark.results` returns them.
         subject: what was pruned and trained: "resnet-20 on cifar-10".
-        margin: of the sparsity ranges, in percentage points.
+        ranges: its sparsities by range; None where they are not known.
         layers: what was kept in each layer, if it is at hand; see `write_report`.
         methods: label -> name of the methods, to find variants; see `write_report`.
         prefix: of the figures' names.
@@ -91,7 +91,7 @@ def figures(
         results=results,
         cells=cells,
         first=first,
-        ranges=next(iter(ranges(results, margin=margin)), None),
+        ranges=ranges,
         subject=subject,
         when=curves.step_words(at[0]) if at else "after training",
         replicates=curves.replicate_range(pruned),
