@@ -3,17 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import prune as torch_prune
 
-from prunemark.artifacts import write_atomically
+from prunemark.artifacts import Format, Place, Written, plain_copies, read_artifact, write_artifact
 from prunemark.models.holding import Hold
 from prunemark.models.prunable import (
     masked_parameters,
@@ -25,7 +22,7 @@ from prunemark.models.prunable import (
 )
 from prunemark.models.zeroing import kept_bits, zero_pruned_
 
-_FORMAT = "prunemark.masks/1"
+_FORMAT = Format("masks", "prunemark.masks/1")
 
 
 class MaskError(ValueError):
@@ -245,8 +242,11 @@ class Masks(Mapping[str, Tensor]):
         names = (name if name in masks else name.removesuffix("_orig") for name in parameters_by_name(inner))
         return cls({name: masks[name] for name in names if name in masks})
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: Place) -> Written:
         """Write the masks and their provenance as a safetensors file, whole or not at all.
+
+        Returns:
+            The file's digest and size.
 
         Raises:
             ValueError: the provenance is not JSON-able; its first entry that is not is named.
@@ -257,46 +257,24 @@ class Masks(Mapping[str, Tensor]):
                 json.dumps({key: value})
             except (TypeError, ValueError) as error:
                 raise ValueError(f"provenance[{key!r}] cannot be saved: {error}") from error
-        tensors = {
-            name: mask.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, mask in self._masks.items()
-        }
-        metadata = {
-            "format": _FORMAT,
-            # The file sorts tensors by name, but the order of the layers is part of what masks say.
-            "layers": json.dumps(list(self._masks)),
-            "provenance": json.dumps(self.provenance),
-        }
-        write_atomically(path, save(tensors, metadata))
+        # The file sorts tensors by name, but the order of the layers is part of what masks say.
+        texts = {"layers": json.dumps(list(self._masks)), "provenance": json.dumps(self.provenance)}
+        return write_artifact(path, _FORMAT, plain_copies(self._masks), texts)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: Place) -> Self:
         """Read masks that `save` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is truncated, or not one of masks.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no masks file {path}" + (" (a folder)" if Path(path).is_dir() else ""))
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise ValueError(f"{path} is a safetensors file, but not one of prunemark masks ({_FORMAT})")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not iterable
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-        try:
-            layers: Any = json.loads(metadata["layers"])
-            provenance: Any = json.loads(metadata["provenance"])
-            if sorted(layers) != sorted(tensors):
+        artifact = read_artifact(path, _FORMAT)
+        with artifact.explained():
+            layers, provenance = artifact.json("layers"), artifact.json("provenance")
+            if sorted(layers) != sorted(artifact.tensors):
                 raise ValueError("its list of layers does not fit the masks in it")
-            return cls({name: tensors[name] for name in layers}, provenance=provenance)
-        except KeyError as error:
-            raise ValueError(f"{path} is a damaged masks file: it has no {error.args[0]!r}") from error
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is a damaged masks file: {error}") from error
+            return cls({name: artifact.tensors[name] for name in layers}, provenance=provenance)
 
 
 def _is_computed(name: str, module: nn.Module, weight: Tensor) -> bool:

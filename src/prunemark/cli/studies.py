@@ -1,7 +1,7 @@
 """`run`, `report`, `export` and `check`: studies on the command line."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -77,14 +77,19 @@ def report(
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
+    what: Annotated[
+        str, typer.Option(help="trials (one row per trial) or curves (one row per trial and epoch).")
+    ] = "trials",
     format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT or DIR/curves.FORMAT.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
-    """Write the results in a folder as a table: one row a trial."""
-    from prunemark.study.store import export as export_results
+    """Write the results in a folder as a table."""
+    from prunemark.study.exports import export as export_results
 
-    print(export_results(folder, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
+    print(export_results(folder, what=what, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
 
 
 def check(
@@ -161,55 +166,22 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "J
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results, or the report cannot be written.
     """
-    from prunemark.registry import unknown
     from prunemark.report import claims_table, ranges_table, results_table, write_report
-    from prunemark.stats import judge as judge_results
-    from prunemark.study.store import Store
+    from prunemark.study.judging import judge_study
 
-    with Store.reading(folder) as store:
-        specs = store.studies()
-        if study is not None and study not in specs:
-            raise ValueError(unknown("study", study, specs))
-        if not specs:
-            raise ValueError(f"{folder} holds no study yet")
-        name = study or list(specs)[-1]
-        table, layers = store.results(name), store.layers(name)
-    if table.empty:
-        raise ValueError(f"no trial of {name} in {folder} has finished yet")
-    methods = {method["label"]: method["name"] for method in specs[name]["methods"]}
-    judged = judge_results(table, margin=specs[name]["margin"], methods=methods)
+    judged = judge_study(folder, study=study)
     path = write_report(
-        table,
+        judged.results,
         judged,
-        study_name=name,
-        facts=_facts(specs[name], table),
+        study_name=judged.name,
+        facts=judged.facts,
         out=page,
-        layers=layers,
-        methods=methods,
+        layers=judged.layers,
+        epochs=judged.curves,
+        methods=judged.methods,
     )
     console.print(claims_table(judged))
     console.print(ranges_table(judged))
-    console.print(results_table(table))
+    console.print(results_table(judged.results))
     console.print(f"report: {path}", soft_wrap=True)
     return judged
-
-
-def _facts(spec: dict[str, Any], table: Any) -> dict[str, str]:
-    """What a reader needs to know to trust or repeat the numbers."""
-    import platform
-
-    seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
-    return {
-        "Network": spec["network"],
-        "Data set": spec["dataset"],
-        "Replicates": str(spec["replicates"]),
-        "Margin": f"{spec['margin']:g} percentage points",
-        "Recipe overrides": ", ".join(f"{key} = {value}" for key, value in spec["recipe"].items()) or "none",
-        "Training time": f"{seconds / 3600:.2f} core hours",
-        "Device": ", ".join(sorted(set(table["device"].dropna()))),
-        "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "Versions": "; ".join(
-            f"prunemark {code}, torch {torch}"
-            for code, torch in table[["code_version", "torch_version"]].drop_duplicates().itertuples(index=False)
-        ),
-    }

@@ -191,9 +191,10 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
 
     Raises:
         ValueError: an unknown name or option (the message lists the known ones); a value that does not fit its
-            option; options for an object that is configured already; something else than all of these.
+            option; a switch that is misspelt; options for an object that is configured already; something else than
+            all of these.
     """
-    from prunemark.methods.options import Custom, checked, configure
+    from prunemark.methods.options import adapt, configure
 
     if isinstance(method, str):
         if is_own_code(method):
@@ -208,9 +209,7 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
         raise ValueError(
             f"a method is a name, a function (problem) -> scores or an object of prunemark.methods; got {method!r}"
         )
-    if hasattr(method, "rounds"):
-        return checked(method)  # pyright: ignore[reportArgumentType]
-    return Custom(function=method)
+    return adapt(method)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ class Rounds:
     """The selections of one pruning, one after the other; each chooses among what the one before it kept.
 
     Args:
-        meaning: what a score of exactly 0 says, see `prunemark.pruning.unscored.zero_means`.
+        meaning: what a score of exactly 0 says, see `Method.zero_means`.
         last: how many rounds there will be.
         within: only weights that these masks keep are ranked in the first round; None = all.
         revives: whether every round ranks all weights again, pruned ones included.

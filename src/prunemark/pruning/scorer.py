@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from numbers import Integral
 from typing import Any
 
@@ -24,7 +23,7 @@ from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite
-from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, zero_means
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
 from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
@@ -86,7 +85,7 @@ def score(
     )
     scores = scorer(within)
     if within is None or within.kept == within.total:  # masks may cut the network through
-        require_scores(scores, zero_means(configured))
+        require_scores(scores, configured.zero_means)
     return scores
 
 
@@ -153,9 +152,8 @@ def prune(
         layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
-    meaning = zero_means(configured)
-    revives = getattr(configured, "revives", False)
-    selection = Rounds(meaning, last=rounds, within=masks, revives=revives, invert=invert, quotas=quotas)
+    meaning = configured.zero_means
+    selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
@@ -171,7 +169,7 @@ def prune(
 
 
 def _round_count(total: int, sparsity: float, method: Method) -> int:
-    if getattr(method, "keeps_ceiling", False):
+    if method.keeps_ceiling:
         return total - int(sparsity * total)
     return keep_count(total, sparsity)
 
@@ -216,7 +214,7 @@ class _Scorer:
         with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
             problem = self._problem(masks, n)
             scores = self._checked(self.method(problem))
-            if getattr(self.method, "leaves_weights", False):
+            if self.method.reuses_weights:
                 self.left = problem.weights
             return scores
 
@@ -269,14 +267,14 @@ class _Scorer:
 def _provenance(
     method: AnyMethod, configured: Method, scorer: _Scorer, sparsity: float, seed: int, rounds: int
 ) -> dict[str, Any]:
-    options = (
-        {f.name: getattr(configured, f.name) for f in fields(configured) if f.name not in ("rounds", "function")}
-        if is_dataclass(configured)
-        else {}
-    )
+    name, options = configured.facts()
     return {
-        "method": method if isinstance(method, str) else getattr(method, "__name__", type(configured).__name__),
-        "options": {name: value for name, value in options.items() if isinstance(value, str | int | float | bool)},
+        "method": method if isinstance(method, str) else name,
+        "options": {
+            option: value
+            for option, value in options.items()
+            if option != "rounds" and isinstance(value, str | int | float | bool)
+        },
         "sparsity": sparsity,
         "rounds": rounds,
         "seed": seed,

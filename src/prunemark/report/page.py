@@ -58,6 +58,7 @@ def write_report(
     facts: Mapping[str, str],
     out: Path,
     layers: "DataFrame | None" = None,
+    epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a study: the page `out`, and beside it the folder `<stem>-figures` with SVG and PNG files.
@@ -75,6 +76,7 @@ def write_report(
         layers: what was kept, one row a trial and layer, layers in the network's order: columns study, network,
             dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of weights)
             and units_by_kept_inputs (a mapping: kept inputs -> number of units).
+        epochs: how training went, one row per trial and epoch, as `prunemark.results(what="curves")` returns it.
         methods: label in the results -> the method's name in METHODS, or "FILE.py:function": which methods are variants
             of one another. A label that is not in it is taken for a name.
 
@@ -95,6 +97,7 @@ def write_report(
             _about(results, key),
             subject,
             layers=None if layers is None else _about(layers, key),
+            epochs=None if epochs is None else _about(epochs, key),
             methods=methods,
             prefix="" if len(judged.subjects) == 1 else f"{slug('-'.join(key))}-",
             folder=folder,
@@ -128,13 +131,22 @@ def _section(
     judged: Subject,
     *,
     layers: "DataFrame | None",
+    epochs: "DataFrame | None",
     methods: Mapping[str, str] | None,
     prefix: str,
     folder: Path,
     number: int,
 ) -> Section:
     subject, margin = f"{judged.network} on {judged.dataset}", judged.standard.margin
-    found = figures(results, subject=subject, ranges=judged.ranges, layers=layers, methods=methods, prefix=prefix)
+    found = figures(
+        results,
+        subject=subject,
+        ranges=judged.ranges,
+        layers=layers,
+        epochs=epochs,
+        methods=methods,
+        prefix=prefix,
+    )
     drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
     cells = curves.points(results)
     sparsities, rows = curves.grid(cells)

@@ -6,32 +6,32 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from prunemark.ablations import NoEffectWarning, shuffle
-from prunemark.artifacts import write_atomically
+from prunemark.artifacts import Format, Place, artifact_place, plain_copies, read_artifact, write_artifact
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
+from prunemark.models.prunable import prunable
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
-from prunemark.pruning.selection import keep_count
-from prunemark.pruning.unscored import UnscoredWarning, zero_means
+from prunemark.pruning.selection import keep_count, select_count
+from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
-from prunemark.study.job import Context, Job, Kind, Outcome
+from prunemark.study.correctness import pack
+from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network
 from prunemark.terms.ablations import REDRAWS
 from prunemark.training import Checkpoint, Trained, train
 
 Result = dict[str, Any]
+_SCORES = Format("scores", "prunemark.scores/1")
 
 
 def settle_process() -> None:
@@ -67,19 +67,25 @@ def _dense(job: Job, context: Context) -> Result:
         Checkpoint.capture(model).save(_artifact(context, job.key))
         return {"step": 0, "train_seconds": 0.0}
     recipe = Recipe(**spec["recipe"])
+    start = _checkpoint(context, job.inputs["start"])
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
         data.train,
         recipe,
         seed=spec["seed"],
-        test=data.test if ends else None,
-        start=_checkpoint(context, job.inputs["start"]),
+        test=data.test if ends or job.curves else None,
+        start=start,
         until=spec["step"],
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     trained.checkpoint.save(_artifact(context, job.key))
-    return _training_result(trained) | ({"density": 1.0} if ends else {})
+    result = _training_result(trained)
+    if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
+        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        result["curve"]["train_loss"][0] = None
+    return result | ({"density": 1.0} if ends else {})
 
 
 def _score(job: Job, context: Context) -> Result:
@@ -113,14 +119,17 @@ def _mask(job: Job, context: Context) -> Result:
         else:
             scores = score(_state(job, context, "state"), method, seed=spec["seed"], within=survivors)
         keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
-        rounds = Rounds(zero_means(method), within=survivors, invert=invert, quotas=quotas)
+        rounds = Rounds(method.zero_means, within=survivors, invert=invert, quotas=quotas)
         rounds.choose(scores, keep)
         chosen = rounds.finished({})
     certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
-    wiring = _wiring(_build(job, context), masks, _data(job, context).input_shape)
-    return _counts(masks) | {"unscored": masks.unscored} | wiring | {"certificates": certificates}
+    initial = _build(job, context)
+    found = {"unscored": masks.unscored} | _wiring(initial, masks, _data(job, context).input_shape)
+    if spec["method"].get("name") == "magnitude" and not invert:
+        found["initial_overlap"] = _initial_overlap(initial, masks)
+    return _counts(masks) | found | {"certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:
@@ -148,6 +157,7 @@ def _train(job: Job, context: Context) -> Result:
         seed=spec["seed"],
         masks=masks,
         test=data.test,
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     if job.keeps_state:
@@ -174,8 +184,17 @@ def _training_result(trained: Trained) -> Result:
         "test_loss": trained.test_loss,
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
-        "history": trained.history,
+        "engine": trained.engine,
+        "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
+        "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }
+
+
+def _initial_overlap(initial: nn.Module, masks: Masks) -> float:
+    """The share of the kept weights that are among the largest of the initial ones, too; the density is chance."""
+    before = select_count({name: weight.detach().abs() for name, weight in prunable(initial).items()}, masks.kept)
+    shared = sum(int((masks[name] & before[name]).sum()) for name in masks)
+    return shared / max(masks.kept, 1)
 
 
 def _counts(masks: Masks) -> Result:
@@ -213,8 +232,8 @@ def _wiring(model: nn.Module, masks: Masks, input_shape: Sequence[int]) -> Resul
     } | ({"wiring_unknown": reason} if reason else {})
 
 
-def _artifact(context: Context, key: str) -> Path:
-    return Path(context.artifacts) / f"{key}.safetensors"
+def _artifact(context: Context, key: str) -> Place:
+    return artifact_place(context.artifacts, key)
 
 
 def _checkpoint(context: Context, key: str) -> Checkpoint:
@@ -249,12 +268,12 @@ def _data(job: Job, context: Context) -> Dataset:
     return make_data(job.spec["dataset"], context.data_dir)
 
 
-def _save_scores(scores: Mapping[str, Tensor], path: Path) -> None:
+def _save_scores(scores: Mapping[str, Tensor], place: Place) -> None:
     # The order of the layers breaks ties between scores, and safetensors keeps none.
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in scores.items()}
-    write_atomically(path, save(tensors, {"format": "prunemark.scores/1", "order": json.dumps(list(scores))}))
+    write_artifact(place, _SCORES, plain_copies(scores), {"order": json.dumps(list(scores))})
 
 
-def _load_scores(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}
+def _load_scores(place: Place) -> dict[str, Tensor]:
+    artifact = read_artifact(place, _SCORES)
+    with artifact.explained():
+        return {name: artifact.tensors[name] for name in artifact.json("order")}

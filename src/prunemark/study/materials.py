@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from torch import nn
 
 from prunemark.datasets import Dataset, dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
+from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import network
 from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode
@@ -39,13 +39,6 @@ def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapp
     return own_network(_own(named, files), input_shape=shape, classes=classes, seed=seed, **options)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sampled(Custom):
-    """A user's function, scored with the study's number of examples."""
-
-    examples_per_class: int = 10
-
-
 def make_method(
     named: Mapping[str, Any], options: Mapping[str, Any], examples_per_class: int, files: Mapping[str, str]
 ) -> Method:
@@ -65,14 +58,12 @@ def make_method(
     given = {"examples_per_class": examples_per_class, **options}
     target: Any = METHODS[named["name"]].load() if "name" in named else _own(named, files).load()
     if isinstance(target, type):
-        known = {field.name for field in fields(target)} if is_dataclass(target) else set[str]()
-        used = given if "examples_per_class" in known else options
-        method: Any = named.get("name", target)
-        return resolve(method, **used)
-    if hasattr(target, "rounds"):
+        used = given if "examples_per_class" in option_names(target) else options
+        return resolve(named.get("name", target), **used)
+    if is_configured(target):
         return resolve(target, **options)
     samples: int = given.pop("examples_per_class")
-    return _Sampled(function=functools.partial(target, **given), examples_per_class=samples)
+    return Custom(function=functools.partial(target, **given), examples_per_class=samples)
 
 
 def _own(named: Mapping[str, Any], files: Mapping[str, str]) -> OwnCode:
