@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from prunemark.pruning.unscored import UnscoredWarning
     from prunemark.recipes import Recipe
     from prunemark.study.exports import results
+    from prunemark.study.judging import judge
+    from prunemark.study.reporting import report
     from prunemark.study.run import run
     from prunemark.study.spec import Study
     from prunemark.training.on_dataset import train
@@ -40,10 +42,12 @@ _HOMES = {
     "Topology": "connectivity",
     "UnscoredWarning": "pruning.unscored",
     "dataset": "datasets",
+    "judge": "study.judging",
     "network": "networks",
     "prune": "pruning",
     "reinitialize": "ablations",
     "release": "models.holding",
+    "report": "study.reporting",
     "results": "study.exports",
     "run": "study.run",
     "score": "pruning",
@@ -65,11 +69,13 @@ __all__ = [
     "Topology",
     "UnscoredWarning",
     "dataset",
+    "judge",
     "methods",
     "network",
     "prune",
     "reinitialize",
     "release",
+    "report",
     "results",
     "run",
     "score",

@@ -12,7 +12,8 @@ from tests.report.conftest import make_layers, make_results
 
 
 def by_name(**study: object) -> dict[str, Figure]:
-    found = figures(make_results(**study), subject="resnet-20 on cifar-10", margin=0.5)  # pyright: ignore
+    results = make_results(**study)  # pyright: ignore[reportArgumentType]
+    found = figures(results, subject="resnet-20 on cifar-10", ranges=ranges(results)[0])
     return {figure.name: figure for figure in found}
 
 
@@ -55,7 +56,8 @@ def test_every_experiment_has_its_figure() -> None:
         sparsities=(0.2, 0.8, 0.95),
     )
     found = {
-        one.name: one for one in figures(table, subject="x", margin=0.5, layers=make_layers(), methods={}, prefix="p-")
+        one.name: one
+        for one in figures(table, subject="x", ranges=ranges(table)[0], layers=make_layers(), methods={}, prefix="p-")
     }
     assert [name.removeprefix("p-") for name in found] == [
         *("accuracy", "ablations", "benchmark-ablations", "pruning-step"),
@@ -75,17 +77,17 @@ def test_steps_are_shown_where_they_were_swept() -> None:
     swept = make_results(prune_at=("0ep", "2ep"), sparsities=(0.8,), ablations=("unmodified",))
     plain = make_results(sparsities=(0.2, 0.98), ablations=("unmodified",))
     both = pd.concat([swept, plain[plain.method != "dense"]], ignore_index=True)
-    found = {one.name: one for one in figures(both, subject="x", margin=0.5)}
+    found = {one.name: one for one in figures(both, subject="x", ranges=None)}
     assert "at 80 % sparsity" in found["pruning-step"].spec["title"]["subtitle"]
 
 
 def test_an_empty_table_of_layers_is_no_figure() -> None:
-    found = figures(make_results(), subject="x", margin=0.5, layers=make_layers().iloc[:0])
+    found = figures(make_results(), subject="x", ranges=None, layers=make_layers().iloc[:0])
     assert [one.name for one in found] == ["accuracy", "ablations", "benchmark-ablations"]
 
 
 def test_one_replicate_is_drawn_without_a_band() -> None:
-    (accuracy, *_) = figures(make_results(replicates=1), subject="x", margin=0.5)
+    (accuracy, *_) = figures(make_results(replicates=1), subject="x", ranges=None)
     assert "band" not in accuracy.caption
     assert '"from"' not in json.dumps(accuracy.spec["datasets"])
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from prunemark.report import write_report
-from prunemark.stats import claims, verdicts
+from prunemark.stats import judge
 from tests.report.conftest import SPARSITIES, frame, make_layers, make_results, row
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)">'
@@ -51,8 +51,7 @@ class Page(HTMLParser):
 
 
 def written(results: pd.DataFrame, out: Path, **facts: str) -> Page:
-    found = verdicts(results)
-    path = write_report(results, found, claims(found), study_name="synthetic", facts=facts, out=out)
+    path = write_report(results, judge(results), study_name="synthetic", facts=facts, out=out)
     assert path == out
     return Page(out.read_text(encoding="utf-8"))
 
@@ -129,8 +128,9 @@ def test_figures_lie_beside_the_page(page: Page, folder: Path) -> None:
 
 
 def test_claims_cells_facts_and_gaps_are_told(page: Page) -> None:
-    assert sum(tag == "details" and a.get("class") == "claim" for tag, a in page.elements) == 7
-    assert "C1" in page.words
+    assert sum(tag == "details" and a.get("class") == "claim" for tag, a in page.elements) == 16
+    for words in ("C1", "C0a", "supported", "contradicted", "matching", "beyond the margin", "margin 0.5 points"):
+        assert words in page.words
     assert "the study has no such comparison" in page.words
     assert "1 of 758 runs failed and is left out." in page.words
     assert "1 diverged and counts with the accuracy it ended with." in page.words
@@ -155,11 +155,15 @@ def test_every_experiment_is_shown_and_numbered(tmp_path: Path) -> None:
         replicates=3,
     )
     layers = pd.concat([make_layers(), make_layers((EVIL,)), make_layers().assign(network="other")])
-    found = verdicts(table)
     out = write_report(
-        table, found, claims(found), study_name="s", facts={}, out=tmp_path / "r.html", layers=layers,
+        table,
+        judge(table),
+        study_name="s",
+        facts={},
+        out=tmp_path / "r.html",
+        layers=layers,
         methods={EVIL: "snip"},
-    )  # fmt: skip
+    )
     page = Page(out.read_text(encoding="utf-8"))
     specs = [json.loads(text) for text in page.scripts["application/json"][:-1]]
     assert [spec["title"]["text"] for spec in specs] == [

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from rich.console import Console, RenderableType
 
-from prunemark.report import ranges_table, results_table, verdict_table
-from prunemark.stats import claims, verdicts
+from prunemark.report import claims_table, ranges_table, results_table
+from prunemark.stats import judge
 from tests.report.conftest import frame, make_results, row
 
 
@@ -23,45 +23,44 @@ def swept() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_verdicts_fit_the_terminal_and_no_word_is_cut(swept: pd.DataFrame, width: int) -> None:
-    found = verdicts(swept)
-    text = printed(verdict_table(found, claims(found)), width=width)
+def test_claims_fit_the_terminal_and_no_word_is_cut(swept: pd.DataFrame, width: int) -> None:
+    text = printed(claims_table(judge(swept)), width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for word in ("C1", "C7", "not settled", "mixed", "magnitude-after-training", "lottery-rewinding", "98 %"):
+    for word in ("C0", "C7a", "supported", "contradicted", "magnitude after training", "SNIP", "extreme", "matching"):
         assert word in text
 
 
-def test_every_cell_is_there_once_with_difference_and_interval(results: pd.DataFrame) -> None:
-    found = verdicts(results)
-    text = printed(verdict_table(found, claims(found)), width=80)
-    assert text.count("[") == len(found)
-    one = next(v for v in found if v.claim == "C2" and v.left == "snip" and v.sparsity == 0.95)
-    assert f"{one.difference:+.2f} ✓" in text
+def test_the_answer_comes_first(results: pd.DataFrame) -> None:
+    judged = judge(results)
+    lines = printed(claims_table(judged), width=200).splitlines()
+    assert lines[0].strip() == "resnet-20 on cifar-10"
+    assert lines[1].startswith("At ")
+
+
+def test_every_finding_is_there_with_difference_and_interval(results: pd.DataFrame) -> None:
+    judged = judge(results)
+    text = printed(claims_table(judged), width=80)
+    one = next(f for f in judged.subjects[0].findings if f.claim == "C2" and f.subject == "snip")
+    assert one.effect is not None
+    assert f"{one.effect.difference:+.2f} ✓" in text
+    assert "Not tested here: C4b, C7a, C7b, C8." in text
 
 
 def test_a_terminal_without_unicode_gets_ascii_marks(results: pd.DataFrame) -> None:
-    found = verdicts(results)
-    text = printed(verdict_table(found, claims(found)), width=100, encoding="ascii")
-    assert "+ supports, x against" in text
+    text = printed(claims_table(judge(results)), width=100, encoding="ascii")
+    assert "+ supported, x contradicted, ? open" in text
 
 
-def test_one_replicate_is_no_verdict() -> None:
-    found = verdicts(make_results(replicates=1, sparsities=(0.9,)))
-    text = printed(verdict_table(found, claims(found)), width=80)
-    assert "·" in text
+def test_one_replicate_leaves_everything_open() -> None:
+    text = printed(claims_table(judge(make_results(replicates=1, sparsities=(0.9,)))), width=80)
     assert "nan" not in text
-    assert "not settled" in text
-
-
-def test_no_verdicts_is_said() -> None:
-    assert "No verdicts" in printed(verdict_table([], []), width=80)
+    assert "supported" not in text.replace("✓ supported", "")
 
 
 def test_a_name_is_never_markup() -> None:
     rows = [row(method=m, replicate=i) for m in ("[bold]mine[/]", "random") for i in range(3)]
-    found = verdicts(frame(rows))
-    text = printed(verdict_table(found, claims(found)), width=80)
+    text = printed(claims_table(judge(frame(rows))), width=80)
     assert "[bold]mine[/]" in text
     assert "[bold]mine[/]" in printed(results_table(frame(rows)), width=80)
 
@@ -75,7 +74,7 @@ def test_rewinding_to_further_steps_is_counted_not_listed() -> None:
 
 def test_ranges_table_says_the_highest_matching_sparsity(results: pd.DataFrame) -> None:
     both = pd.concat([results, results.assign(network="vgg-16")], ignore_index=True)
-    text = " ".join(printed(ranges_table(both, margin=0.5), width=80).split())
+    text = " ".join(printed(ranges_table(judge(both)), width=80).split())
     for network in ("resnet-20", "vgg-16"):
         assert (
             f"{network} on cifar-10: Of the sparsities run: matching at 20 %, extreme at 51.2 to 98 %. "

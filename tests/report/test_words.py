@@ -1,64 +1,52 @@
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from prunemark.report import words
-from prunemark.stats import Claim, claims, ranges, verdicts
+from prunemark.stats import Subject, judge, ranges
 from tests.report.conftest import frame, make_results, row
 
 
-def claim(**changes: object) -> Claim:
-    base: dict[str, object] = {
-        "study": "s",
-        "network": "n",
-        "dataset": "d",
-        "claim": "C1",
-        "statement": "…",
-        "text": "…",
-        "holds": None,
-        "cells": 4,
-        "supporting": 0,
-        "against": 0,
-        "undecided": 0,
-    }
-    return Claim(**(base | changes))  # pyright: ignore[reportArgumentType]
+def subject_of(table: pd.DataFrame) -> Subject:
+    (subject,) = judge(table).subjects
+    return subject
 
 
-@pytest.mark.parametrize(
-    ("changes", "state"),
-    [
-        ({"cells": 0}, "not tested"),
-        ({"supporting": 4, "holds": True}, "holds"),
-        ({"supporting": 1, "against": 3, "holds": False}, "mixed"),
-        ({"against": 4, "holds": False}, "does not hold"),
-        ({"supporting": 3, "undecided": 1}, "not settled"),
-    ],
-)
-def test_states(changes: dict[str, object], state: str) -> None:
-    assert words.state(claim(**changes)) == state
+def test_outcomes_are_those_of_all_or_are_counted(results: pd.DataFrame) -> None:
+    found = words.by_claim(subject_of(results).findings)
+    assert words.outcome(found["C2"]["extreme"]) == "supported"
+    assert words.divided(found["C2"]["extreme"]) == "4 supported"
+    one, *_ = found["C2"]["extreme"]
+    several = [one, replace(one, state="open"), replace(one, state="open")]
+    assert words.together(several) is None
+    assert words.outcome(several) == "1 supported, 2 open"
+    assert words.outcome([one]) == "supported"
 
 
-def test_tally_counts_and_says_when_no_cell_counts(results: pd.DataFrame) -> None:
-    found = verdicts(results)
-    second = claims(found)[1]
-    assert words.tally(second, words.about(second, found)) == "24 of 24 cells support it"
-    open_ = claim(supporting=1, undecided=2, against=1)
-    assert words.tally(open_, []) == "none in its scope; outside it, 1 of 4 cells support it, 1 against, 2 undecided"
-
-
-def test_answer_names_every_claim_and_the_numbers(results: pd.DataFrame) -> None:
-    found = verdicts(results)
-    text = words.answer(results, claims(found), found)
-    for name in ("C1", "C2 holds in every cell", "C7 was not tested", "the dense network 91.4 %"):
+def test_answer_gives_the_conclusion_and_names_every_method(results: pd.DataFrame) -> None:
+    text = words.answer(results, subject_of(results))
+    assert "shuffling" in text
+    for name in ("SNIP", "GraSP", "SynFlow", "the dense network 91.4 %"):
         assert name in text
+    assert "the best method" not in text
+
+
+def test_how_far_to_trust_it(results: pd.DataFrame) -> None:
+    (subject,) = judge(results, images=500).subjects
+    text = words.trust(subject)
+    assert "which cannot exclude a failure that strikes up to 45 % of runs" in text
+    assert "500 test images, each worth 0.2 points; margin 0.5 points" in text
+    done, total = subject.settled
+    assert f"{done} of {total} questions settled" in text
 
 
 def test_answer_of_an_incomplete_study() -> None:
     table = frame([row(method="dense", sparsity=0.0, prune_at="")])
-    assert words.answer(table, [], []) == "This study has no comparison that tests one of the paper’s claims."
+    assert "the paper's conclusion is not tested" in words.answer(table, subject_of(table))
     plain = make_results(benchmarks=(), ablations=("unmodified",), replicates=1, sparsities=(0.9,))
-    assert "At 90 % sparsity, the highest of the study" in words.answer(plain, [], [])
+    assert "At 90 % sparsity, the highest of the study" in words.answer(plain, subject_of(plain))
 
 
 def test_answer_names_every_benchmark_at_its_own_step() -> None:
@@ -66,9 +54,9 @@ def test_answer_names_every_benchmark_at_its_own_step() -> None:
         benchmarks=("magnitude-after-training", "imp", "lottery-rewinding", "lottery-rewinding:2ep"),
         ablations=("unmodified",),
     )
-    text = words.answer(table, [], [])
+    text = words.answer(table, subject_of(table))
     assert "iterative magnitude pruning" in text
-    assert text.count("rewinding") == 1
+    assert text.count("lottery ticket rewinding") == 1
 
 
 @pytest.mark.parametrize(

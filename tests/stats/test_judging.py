@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -326,3 +328,10 @@ def test_every_finding_says_what_it_is_about(study: pd.DataFrame) -> None:
     findings = [*subject.findings, *subject.cells, *subject.fitness.above_random]
     assert all(finding.statement for finding in findings)
     assert {f.size for f in subject.findings if f.claim == "C2"} == {"beyond the margin"}
+
+
+def test_importing_stats_imports_neither_torch_nor_the_slow_libraries() -> None:
+    heavy = "{'torch', 'scipy', 'pandas'}"
+    code = f"import sys, prunemark.stats; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

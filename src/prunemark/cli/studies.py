@@ -1,7 +1,7 @@
 """`run`, `report`, `export` and `check`: studies on the command line."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunemark.stats import Verdict
+    from prunemark.stats import Judged
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
@@ -165,7 +165,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "list[Verdict]":
+def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "Judged":
     """Print what the results of a study say, and write its report.
 
     Args:
@@ -175,68 +175,28 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         page: the report's path.
 
     Returns:
-        The verdicts.
+        What the results say.
 
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results, or the report cannot be written.
     """
-    from prunemark.registry import unknown
-    from prunemark.report import ranges_table, results_table, verdict_table, write_report
-    from prunemark.stats import claims, verdicts
-    from prunemark.study.store import Store
+    from prunemark.report import claims_table, ranges_table, results_table, write_report
+    from prunemark.study.judging import judge_study
 
-    with Store.reading(folder) as store:
-        specs = store.studies()
-        if study is not None and study not in specs:
-            raise ValueError(unknown("study", study, specs))
-        if not specs:
-            raise ValueError(f"{folder} holds no study yet")
-        name = study or list(specs)[-1]
-        table, layers, curves = store.results(name), store.layers(name), store.curves(name)
-        prunable = store.prunable(name)
-    if table.empty:
-        raise ValueError(f"no trial of {name} in {folder} has finished yet")
-    judged = verdicts(table, margin=specs[name]["margin"])
-    summary = claims(judged)
+    judged = judge_study(folder, study=study)
     path = write_report(
-        table,
+        judged.results,
         judged,
-        summary,
-        study_name=name,
-        facts=_facts(specs[name], table, prunable),
+        study_name=judged.name,
+        facts=judged.facts,
         out=page,
-        layers=layers,
-        epochs=curves,
-        methods={method["label"]: method["name"] for method in specs[name]["methods"]},
+        layers=judged.layers,
+        epochs=judged.curves,
+        methods=judged.methods,
     )
-    console.print(results_table(table))
-    console.print(ranges_table(table, margin=specs[name]["margin"]))
-    console.print(verdict_table(judged, summary))
+    console.print(claims_table(judged))
+    console.print(ranges_table(judged))
+    console.print(results_table(judged.results))
     console.print(f"report: {path}", soft_wrap=True)
     return judged
-
-
-def _facts(spec: dict[str, Any], table: Any, prunable: tuple[int, int] | None) -> dict[str, str]:
-    """What a reader needs to know to trust or repeat the numbers."""
-    import platform
-
-    seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
-    share = (
-        {"Prunable": f"{100 * prunable[0] / prunable[1]:.3g} % of all {prunable[1]:,} parameters"} if prunable else {}
-    )
-    return {
-        "Network": spec["network"],
-        **share,
-        "Data set": spec["dataset"],
-        "Replicates": str(spec["replicates"]),
-        "Margin": f"{spec['margin']:g} percentage points",
-        "Recipe overrides": ", ".join(f"{key} = {value}" for key, value in spec["recipe"].items()) or "none",
-        "Training time": f"{seconds / 3600:.2f} core hours",
-        "Device": ", ".join(sorted(set(table["device"].dropna()))),
-        "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "Versions": "; ".join(
-            f"prunemark {code}, torch {torch}"
-            for code, torch in table[["code_version", "torch_version"]].drop_duplicates().itertuples(index=False)
-        ),
-    }

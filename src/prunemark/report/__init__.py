@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prunemark.report.page import write_report
-    from prunemark.report.tables import ranges_table, results_table, verdict_table
+    from prunemark.report.tables import claims_table, ranges_table, results_table
 
-__all__ = ["ranges_table", "results_table", "verdict_table", "write_report"]
+__all__ = ["claims_table", "ranges_table", "results_table", "write_report"]
 
-_HOMES = {"ranges_table": "tables", "results_table": "tables", "verdict_table": "tables", "write_report": "page"}
+_HOMES = {"claims_table": "tables", "ranges_table": "tables", "results_table": "tables", "write_report": "page"}
 
 
 def __getattr__(name: str) -> Any:

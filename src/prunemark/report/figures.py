@@ -13,7 +13,7 @@ from prunemark.report.layers import Wiring, repeated, wirings
 from prunemark.report.learning_curves import learning_curve_panels, learning_curves
 from prunemark.report.pruning_step import placed, pruning_step_chart, swept
 from prunemark.report.range_bars import range_bars
-from prunemark.stats import Ranges, ranges
+from prunemark.stats import Ranges
 from prunemark.terms.ablations import UNMODIFIED
 from prunemark.terms.numbers import percent, percent_number
 
@@ -67,7 +67,7 @@ def figures(
     results: "DataFrame",
     *,
     subject: str,
-    margin: float,
+    ranges: Ranges | None,
     layers: "DataFrame | None" = None,
     epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
@@ -78,7 +78,7 @@ def figures(
     Args:
         results: as `prunemark.results` returns them.
         subject: what was pruned and trained: "resnet-20 on cifar-10".
-        margin: of the sparsity ranges, in percentage points.
+        ranges: its sparsities by range; None where they are not known.
         layers: what was kept in each layer, if it is at hand; see `write_report`.
         epochs: how training went, if it is at hand; see `write_report`.
         methods: label -> name of the methods, to find variants; see `write_report`.
@@ -94,7 +94,7 @@ def figures(
         results=results,
         cells=cells,
         first=first,
-        ranges=next(iter(ranges(results, margin=margin)), None),
+        ranges=ranges,
         subject=subject,
         when=curves.step_words(at[0]) if at else "after training",
         replicates=curves.replicate_range(pruned),

@@ -12,9 +12,8 @@ from prunemark.report import curves, theme, words
 from prunemark.report.figure import Figure, slug, vega_lite_version
 from prunemark.report.figures import figures, ranges_figure
 from prunemark.report.stretches import tested
-from prunemark.report.views import ClaimView, RangesView, claim_view, ranges_view, signed
-from prunemark.stats import Claim, Ranges, Verdict, ranges
-from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.report.views import ClaimView, RangesView, claim_views, ranges_view, signed
+from prunemark.stats import Judged, Ranges, Subject
 from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ class Section:
 
     subject: str
     answer: str
+    trust: str
+    notes: Sequence[str]
     missing: str
     figures: Sequence[FigureView]
     claims: Sequence[ClaimView]
@@ -51,8 +52,7 @@ class Section:
 
 def write_report(
     results: "DataFrame",
-    verdicts: Sequence[Verdict],
-    claims: Sequence[Claim],
+    judged: Judged,
     *,
     study_name: str,
     facts: Mapping[str, str],
@@ -69,8 +69,7 @@ def write_report(
 
     Args:
         results: as `prunemark.results` returns them; several networks or data sets get a section each.
-        verdicts: of `prunemark.stats.verdicts` about the same results.
-        claims: of `prunemark.stats.claims` about these verdicts.
+        judged: of `prunemark.stats.judge` about the same results.
         study_name: the study's name, for the title.
         facts: what a reader must know of the run, shown in this order: {"device": "cpu", "hours": "0.1", ...}.
         out: the page's path; missing folders are made.
@@ -90,26 +89,23 @@ def write_report(
     """
     folder = out.parent / f"{out.stem}-figures"
     folder.mkdir(parents=True, exist_ok=True)
-    subjects = list(dict.fromkeys(results[list(_SUBJECT)].itertuples(index=False, name=None)))
     sections: list[Section] = []
     number = 1
-    for subject in subjects:
+    for subject in judged.subjects:
+        key = (subject.study, subject.network, subject.dataset)
         section = _section(
-            _about(results, subject),
-            [one for one in verdicts if (one.study, one.network, one.dataset) == subject],
-            [one for one in claims if (one.study, one.network, one.dataset) == subject],
-            layers=None if layers is None else _about(layers, subject),
-            epochs=None if epochs is None else _about(epochs, subject),
+            _about(results, key),
+            subject,
+            layers=None if layers is None else _about(layers, key),
+            epochs=None if epochs is None else _about(epochs, key),
             methods=methods,
-            subject=f"{subject[1]} on {subject[2]}",
-            prefix="" if len(subjects) == 1 else f"{slug('-'.join(str(part) for part in subject))}-",
+            prefix="" if len(judged.subjects) == 1 else f"{slug('-'.join(key))}-",
             folder=folder,
             number=number,
         )
         sections.append(section)
         number += len(section.figures)
-    margin = next((section.margin for section in sections), DEFAULT_MARGIN)
-    by_subject = _ranges(results, margin)
+    by_subject = _ranges(judged)
     chart = ranges_figure(by_subject)
     page = _render(
         sections,
@@ -132,20 +128,24 @@ def _about(table: "DataFrame", subject: tuple[str, ...]) -> "DataFrame":
 
 def _section(
     results: "DataFrame",
-    verdicts: Sequence[Verdict],
-    claims: Sequence[Claim],
+    judged: Subject,
     *,
     layers: "DataFrame | None",
     epochs: "DataFrame | None",
     methods: Mapping[str, str] | None,
-    subject: str,
     prefix: str,
     folder: Path,
     number: int,
 ) -> Section:
-    margin = verdicts[0].margin if verdicts else DEFAULT_MARGIN
+    subject, margin = f"{judged.network} on {judged.dataset}", judged.standard.margin
     found = figures(
-        results, subject=subject, margin=margin, layers=layers, epochs=epochs, methods=methods, prefix=prefix
+        results,
+        subject=subject,
+        ranges=judged.ranges,
+        layers=layers,
+        epochs=epochs,
+        methods=methods,
+        prefix=prefix,
     )
     drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
     cells = curves.points(results)
@@ -153,10 +153,12 @@ def _section(
     dense = curves.dense(cells)
     return Section(
         subject=subject,
-        answer=words.answer(results, claims, verdicts),
+        answer=words.answer(results, judged),
+        trust=words.trust(judged),
+        notes=judged.notes,
         missing=words.missing(results),
         figures=drawn,
-        claims=[claim_view(claim, words.about(claim, verdicts)) for claim in claims],
+        claims=claim_views(judged),
         margin=margin,
         sparsities=[percent_number(sparsity) for sparsity in sparsities],
         numbers=[
@@ -177,8 +179,8 @@ def _drawn(figure: Figure, folder: Path, number: int) -> FigureView:
     return FigureView(figure=figure, drawing=f"data:image/svg+xml;base64,{drawing}", number=number)
 
 
-def _ranges(results: "DataFrame", margin: float) -> dict[str, Ranges]:
-    found = [one for one in ranges(results, margin=margin) if tested(one)]
+def _ranges(judged: Judged) -> dict[str, Ranges]:
+    found = [subject.ranges for subject in judged.subjects if tested(subject.ranges)]
     names = [f"{one.network} on {one.dataset}" for one in found]
     return {
         name if names.count(name) == 1 else f"{one.study}: {name}": one for name, one in zip(names, found, strict=True)
@@ -211,6 +213,7 @@ def _render(
         ranges_figure=ranges_figure,
         versions=[str(version) for version in dict.fromkeys(results["code_version"].dropna())],
         folder=folder.name,
+        states=words.STATES,
         on_dark=theme.ON_DARK,
         bundle=bundle,
     )

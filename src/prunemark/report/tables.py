@@ -1,8 +1,7 @@
 """The report's tables for terminals: they fit the terminal's width by going on below, and cut no word short."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -13,53 +12,41 @@ from rich.table import Table
 from rich.text import Text
 
 from prunemark.report import curves, theme, words
-from prunemark.stats import Claim, Verdict, ranges
+from prunemark.stats import Finding, Judged
+from prunemark.stats.predicates import State
 from prunemark.terms.ablations import UNMODIFIED
 from prunemark.terms.numbers import percent_number, pp
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+RANGES = ("matching", "extreme", "all")
+"""The ranges in which claims are judged, in the order of the tables."""
+
 _GUTTER = 3
 """Blanks that rich puts between two columns."""
 
-_STATE_STYLES: dict[words.State, str] = {
-    "holds": "bold green",
-    "mixed": "bold yellow",
-    "does not hold": "bold red",
-    "not settled": "bold",
-    "not tested": "dim",
-}
-_SUPPORT_STYLES: dict[words.Support, str] = {
-    "supports": "green",
-    "against": "red",
-    "undecided": "yellow",
-    "no verdict": "dim",
-}
-_MARKS: dict[words.Support, str] = {"supports": "✓", "against": "✗", "undecided": "?", "no verdict": "·"}
-_ASCII_MARKS: dict[words.Support, str] = {"supports": "+", "against": "x", "undecided": "?", "no verdict": "."}
+_STYLES: dict[State, str] = {"supported": "green", "contradicted": "red", "open": "yellow", "untested": "dim"}
+_MARKS: dict[State, str] = {"supported": "✓", "contradicted": "✗", "open": "?", "untested": "·"}
+_ASCII_MARKS: dict[State, str] = {"supported": "+", "contradicted": "x", "open": "?", "untested": "."}
 
 
-def verdict_table(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> RenderableType:
-    """The verdicts for a terminal: first the claims, one a line, then each claim's cells by comparison and sparsity.
+def claims_table(judged: Judged) -> RenderableType:
+    """What a study says, for a terminal: first the answer, then the claims, one a line, then each claim's numbers.
 
-    A cell shows the difference in percentage points, left minus right, what it says about the claim, and the 90 %
-    confidence interval. Several networks or data sets follow each other.
-
-    Args:
-        verdicts: of `prunemark.stats.verdicts`.
-        claims: of `prunemark.stats.claims` about them.
+    A number is the difference in percentage points, left minus right, what it says about the claim, and its interval.
+    Several networks or data sets follow each other.
     """
-    if not claims:
-        return Text("No verdicts: the study has no comparison that tests one of the paper's claims.")
     parts: list[RenderableType] = []
-    for (network, dataset), group in groupby(claims, key=lambda one: (one.network, one.dataset)):
-        mine = list(group)
-        parts.append(_claims_table(mine, verdicts, f"{network} on {dataset}"))
-        for claim in mine:
-            cells = words.about(claim, verdicts)
-            if cells:
-                parts += [Text(), Text(f"{claim.claim}  {claim.statement}", style="bold"), _Cells(cells=cells)]
+    for subject in judged.subjects:
+        heading = Text(f"{subject.network} on {subject.dataset}", style="bold")
+        parts += [heading, Text(subject.answer(theme.label)), Text(words.trust(subject), style="dim")]
+        claims = words.by_claim(subject.findings)
+        parts.append(_claims_table(claims))
+        for claim, by_range in claims.items():
+            findings = [finding for here in by_range.values() for finding in here]
+            if any(finding.effect for finding in findings):
+                parts += [Text(), Text(f"{claim}  {findings[0].statement}", style="bold"), _Numbers(findings=findings)]
     return Group(*parts, Text(), _Legend())
 
 
@@ -104,20 +91,9 @@ def results_table(results: "DataFrame") -> RenderableType:
     return Group(*parts)
 
 
-def ranges_table(results: "DataFrame", *, margin: float) -> RenderableType:
-    """The trivial, matching and extreme sparsities of each network and data set, for a terminal (E7).
-
-    Args:
-        results: as `prunemark.results` returns them.
-        margin: in percentage points, as for the verdicts.
-
-    Raises:
-        ValueError: the table is malformed, or the margin is not positive and finite.
-    """
-    lines = [
-        Text(f"{found.network} on {found.dataset}: {words.ranges_sentence(found)}")
-        for found in ranges(results, margin=margin)
-    ]
+def ranges_table(judged: Judged) -> RenderableType:
+    """The trivial, matching and extreme sparsities of each network and data set, for a terminal (E7)."""
+    lines = [Text(f"{one.network} on {one.dataset}: {words.ranges_sentence(one.ranges)}") for one in judged.subjects]
     return Group(Text("Sparsity ranges", style="bold"), *lines)
 
 
@@ -125,21 +101,33 @@ def _ablation(name: str) -> str:
     return "" if name == UNMODIFIED else theme.label(name)
 
 
-def _claims_table(claims: Sequence[Claim], verdicts: Sequence[Verdict], title: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=Text(title), title_justify="left", title_style="bold", pad_edge=False)
+def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("claim", overflow="fold", ratio=3)
-    table.add_column("here", no_wrap=True)
-    table.add_column("cells", overflow="fold", ratio=2)
-    for claim in claims:
-        state = words.state(claim)
-        table.add_row(
-            claim.claim,
-            claim.statement,
-            Text(state, style=_STATE_STYLES[state]),
-            words.tally(claim, words.about(claim, verdicts)),
-        )
+    names = [name for name in RANGES if any(name in by_range for by_range in claims.values())]
+    for name in names:
+        table.add_column(name, overflow="fold", ratio=2)
+    for claim, by_range in claims.items():
+        if any(finding.effect for here in by_range.values() for finding in here):
+            statement = next(iter(by_range.values()))[0].statement
+            table.add_row(claim, statement, *(_outcome(by_range.get(name, ())) for name in names))
+    untested = [claim for claim, by_range in claims.items() if not any(f.effect for x in by_range.values() for f in x)]
+    if untested:
+        table.caption = Text(f"Not tested here: {', '.join(untested)}.")
+        table.caption_justify = "left"
     return table
+
+
+def _outcome(findings: Sequence[Finding]) -> Text:
+    if not findings:
+        return Text("-", style="dim")
+    one = words.together(findings)
+    if one is None:
+        return Text(words.divided(findings))
+    text = Text(one.state, style=_STYLES[one.state])
+    tally = words.divided(findings)
+    return text.append(f"\n{tally}", style="dim") if len(findings) > 1 else text
 
 
 def _width(texts: Iterable[Text]) -> int:
@@ -154,7 +142,7 @@ class _Grid:
     rows: Sequence[tuple[Text, dict[str, Text]]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = options.max_width
+        width, dash = options.max_width, "-" if options.ascii_only else "–"
         label_width = min(_width(label for label, _ in self.rows), max(width * 35 // 100, 16))
         cell_width = max(_width(cell for _, cells in self.rows for cell in cells.values()), *map(len, self.columns))
         fitting = max(1, (width - label_width) // (cell_width + _GUTTER))
@@ -166,40 +154,33 @@ class _Grid:
                 table.add_column(column, justify="right", no_wrap=True)
             for label, cells in self.rows:
                 if any(column in cells for column in shown):
-                    table.add_row(label, *(cells.get(column, Text("–", style="dim")) for column in shown))
+                    table.add_row(label, *(cells.get(column, Text(dash, style="dim")) for column in shown))
             yield Padding(table, (0, 0, 1 if start + fitting < len(self.columns) else 0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Cells:
-    """A claim's cells: a row a comparison, a column a sparsity."""
+class _Numbers:
+    """A claim's findings: a row a method or benchmark, a column a range."""
 
-    cells: Sequence[Verdict]
+    findings: Sequence[Finding]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = _ASCII_MARKS if options.ascii_only else _MARKS
-        sparsities = sorted({one.sparsity for one in self.cells if one.sparsity is not None})
-        rows: dict[tuple[str, str], dict[str, Text]] = {}
-        for one in self.cells:
-            column = "" if one.sparsity is None else f"{percent_number(one.sparsity)} %"
-            rows.setdefault((one.left, one.right), {})[column] = _cell(one, marks)
-        columns = [f"{percent_number(sparsity)} %" for sparsity in sparsities]
-        columns += [""] if any(one.sparsity is None for one in self.cells) else []
-        yield _Grid(columns=columns, rows=[(_comparison(*names), cells) for names, cells in rows.items()])
+        columns = [name for name in RANGES if any(one.range == name for one in self.findings)]
+        rows: dict[str, dict[str, Text]] = {}
+        for one in self.findings:
+            rows.setdefault(one.subject, {})[one.range] = _number(one, marks)
+        yield _Grid(columns=columns, rows=[(Text(theme.label(name)), cells) for name, cells in rows.items()])
 
 
-def _comparison(left: str, right: str) -> Text:
-    return Text.assemble(left, ("\nvs ", "dim"), (right, "dim"))
-
-
-def _cell(verdict: Verdict, marks: dict[words.Support, str]) -> Text:
-    support = words.support(verdict)
-    found = f"{pp(verdict.difference)} {marks[support]}" if verdict.replicates else f"– {marks[support]}"
-    text = Text(
-        found if verdict.counted else f"({found})", style=_SUPPORT_STYLES[support] if verdict.counted else "dim"
-    )
-    if verdict.low == verdict.low:
-        text.append(f"\n[{_short(verdict.low)}, {_short(verdict.high)}]", style="dim")
+def _number(finding: Finding, marks: dict[State, str]) -> Text:
+    mark = marks[finding.state]
+    found = finding.effect
+    if found is None or not found.replicates:
+        return Text(f"- {mark}", style=_STYLES[finding.state])
+    text = Text(f"{pp(found.difference)} {mark}", style=_STYLES[finding.state])
+    if found.low == found.low:
+        text.append(f"\n[{_short(found.low)}, {_short(found.high)}]", style="dim")
     return text
 
 
@@ -214,9 +195,9 @@ class _Legend:
         marks = _ASCII_MARKS if options.ascii_only else _MARKS
         yield from self._lines(marks)
 
-    def _lines(self, marks: dict[words.Support, str]) -> Iterator[Text]:
+    def _lines(self, marks: dict[State, str]) -> Iterator[Text]:
         yield Text(
-            "Differences of mean test accuracy in percentage points, with 90 % confidence intervals.", style="dim"
+            "Differences of mean test accuracy in percentage points, means over a range's sparsities, with intervals.",
+            style="dim",
         )
-        named = ", ".join(f"{mark} {support}" for support, mark in marks.items())
-        yield Text(f"{named}; in parentheses: outside the claim's scope, not counted.", style="dim")
+        yield Text(", ".join(f"{mark} {state}" for state, mark in marks.items()), style="dim")

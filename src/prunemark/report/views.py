@@ -1,12 +1,12 @@
-"""What the page's template shows of verdicts, claims and ranges: texts and positions, ready to be placed."""
+"""What the page's template shows of claims and ranges: texts and positions, ready to be placed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prunemark.report import words
-from prunemark.stats import Claim, Ranges, Verdict
-from prunemark.terms.numbers import percent_number
+from prunemark.report import theme, words
+from prunemark.stats import Finding, Ranges, Subject
+from prunemark.terms.numbers import counted, percent_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,23 +20,25 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellView:
-    """One verdict as the page shows it."""
+class FindingView:
+    """One finding as the page shows it."""
 
-    verdict: Verdict
-    support: words.Support
-    sparsity: str
+    finding: Finding
+    subject: str
+    sparsities: str
     interval: Interval | None
+    outlook: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimView:
-    """One claim as the page shows it, with its cells."""
+    """One claim as the page shows it: how it came out in each range, its questions, and each sparsity by itself."""
 
-    claim: Claim
-    state: words.State
-    tally: str
-    cells: Sequence[CellView]
+    claim: str
+    statement: str
+    outcomes: Sequence[tuple[str, str, str]]
+    findings: Sequence[FindingView]
+    cells: Sequence[FindingView]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,40 +66,60 @@ def ranges_view(subject: str, found: Ranges) -> RangesView:
     )
 
 
-def claim_view(claim: Claim, verdicts: Sequence[Verdict]) -> ClaimView:
-    """A claim and its verdicts, those that count first."""
-    reach = max((abs(end) for one in verdicts for end in (one.low, one.high) if math.isfinite(end)), default=0.0)
-    scale = max(reach, 2 * verdicts[0].margin) if verdicts else 1.0
+def claim_views(subject: Subject) -> list[ClaimView]:
+    """All claims, in their order."""
+    cells = words.by_claim(subject.cells)
+    return [
+        _claim_view(claim, by_range, [cell for here in cells.get(claim, {}).values() for cell in here])
+        for claim, by_range in words.by_claim(subject.findings).items()
+    ]
+
+
+def _claim_view(claim: str, by_range: Mapping[str, Sequence[Finding]], cells: Sequence[Finding]) -> ClaimView:
+    findings = [finding for here in by_range.values() for finding in here]
+    ends = [end for f in (*findings, *cells) if f.effect for end in (f.effect.low, f.effect.high)]
+    reach = max((abs(end) for end in ends if math.isfinite(end)), default=0.0)
+    scale = max(reach, 2 * findings[0].margin)
     return ClaimView(
         claim=claim,
-        state=words.state(claim),
-        tally=words.tally(claim, verdicts),
-        cells=[
-            CellView(
-                verdict=one,
-                support=words.support(one),
-                sparsity="" if one.sparsity is None else f"{percent_number(one.sparsity)} %",
-                interval=_interval(one, scale),
-            )
-            for one in sorted(verdicts, key=lambda one: not one.counted)
-        ],
+        statement=findings[0].statement,
+        outcomes=[(name, words.outcome(here), words.divided(here)) for name, here in by_range.items()],
+        findings=[_finding_view(finding, scale) for finding in findings],
+        cells=[_finding_view(cell, scale) for cell in sorted(cells, key=lambda one: (one.subject, one.sparsities))],
     )
 
 
-def _interval(verdict: Verdict, scale: float) -> Interval | None:
-    if not all(math.isfinite(value) for value in (verdict.low, verdict.high, verdict.difference)):
+def _finding_view(finding: Finding, scale: float) -> FindingView:
+    outlook = finding.because
+    if finding.prospect:
+        more = counted(finding.prospect.replicates, "more replicate")
+        outlook = f"{more}: settled with a chance of {100 * finding.prospect.chance:.0f} %"
+    if finding.same_as:
+        outlook = f"the trainings of {theme.label(finding.same_as)}, counted once"
+    return FindingView(
+        finding=finding,
+        subject=theme.label(finding.subject),
+        sparsities=words.sparsity_span(finding.sparsities),
+        interval=_interval(finding, scale),
+        outlook=outlook,
+    )
+
+
+def _interval(finding: Finding, scale: float) -> Interval | None:
+    found, margin = finding.effect, finding.margin
+    if found is None or not math.isfinite(found.low):
         return None
 
     # Linear within the margin and logarithmic beyond, so that a margin of 0.5 and a loss of 50 points fit one drawing.
     def place(value: float) -> float:
-        reach = math.log1p(abs(value) / verdict.margin) / math.log1p(scale / verdict.margin)
+        reach = math.log1p(abs(value) / margin) / math.log1p(scale / margin)
         return round(50 + 46 * math.copysign(reach, value), 2)
 
     return Interval(
-        low=place(verdict.low),
-        high=place(verdict.high),
-        middle=place(verdict.difference),
-        margin=round(place(verdict.margin) - 50, 2),
+        low=place(found.low),
+        high=place(found.high),
+        middle=place(found.difference),
+        margin=round(place(margin) - 50, 2),
     )
 
 

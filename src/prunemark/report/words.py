@@ -1,117 +1,105 @@
-"""The sentences of a report: what a claim's verdict is called, the answer in a paragraph, what charts leave out."""
+"""The sentences of a report: the answer in a paragraph, how a claim's questions came out, what charts leave out."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from prunemark.report import curves, theme
 from prunemark.report.curves import Point
-from prunemark.stats import Claim, Ranges, Verdict, ranges
+from prunemark.stats import Finding, Ranges, Subject
+from prunemark.stats.claims import ALL
+from prunemark.stats.predicates import State
 from prunemark.terms.ablations import UNMODIFIED
-from prunemark.terms.margins import DEFAULT_MARGIN
-from prunemark.terms.numbers import percent_number
+from prunemark.terms.numbers import counted, percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-State = Literal["holds", "mixed", "does not hold", "not settled", "not tested"]
-Support = Literal["supports", "against", "undecided", "no verdict"]
+STATES: tuple[State, ...] = ("supported", "contradicted", "open", "untested")
 
-_STATE_WORDS: dict[State, tuple[str, str]] = {
-    "holds": ("holds in every cell", "hold in every cell"),
-    "mixed": ("holds in some cells but not in others", "hold in some cells but not in others"),
-    "does not hold": ("does not hold", "do not hold"),
-    "not settled": ("is not settled", "are not settled"),
-    "not tested": ("was not tested", "were not tested"),
+STATE_MEANINGS: dict[State, str] = {
+    "supported": "the interval shows it",
+    "contradicted": "the interval shows the contrary",
+    "open": "the replicates cannot tell",
+    "untested": "the study has no comparison that counts",
 }
 
 
-def state(claim: Claim) -> State:
-    """What to call a claim's summary; "mixed" does not hold as a whole but does in some of its cells."""
-    if claim.cells == 0:
-        return "not tested"
-    if claim.holds is None:
-        return "not settled"
-    if claim.holds:
-        return "holds"
-    return "mixed" if claim.supporting else "does not hold"
+def together(findings: Sequence[Finding]) -> Finding | None:
+    """Of one claim's findings in one range, that about all methods or benchmarks; the only one where there is one."""
+    whole = [finding for finding in findings if finding.subject in ALL.values()]
+    return whole[0] if whole else findings[0] if len(findings) == 1 else None
 
 
-def support(verdict: Verdict) -> Support:
-    """What one cell says about its claim."""
-    if verdict.outcome == "no verdict":
-        return "no verdict"
-    if verdict.holds is None:
-        return "undecided"
-    return "supports" if verdict.holds else "against"
+def outcome(findings: Sequence[Finding]) -> str:
+    """How one claim came out in one range: its state, or how its questions are divided: "2 supported, 1 open"."""
+    one = together(findings)
+    return one.state if one else divided(findings)
 
 
-def tally(claim: Claim, verdicts: Sequence[Verdict]) -> str:
-    """How a claim's cells are divided: "10 of 15 cells support it, 3 against, 2 undecided".
-
-    Args:
-        claim: the claim.
-        verdicts: those of this claim, study, network and data set.
-    """
-    if claim.cells == 0:
-        return "the study has no such comparison"
-    parts = [f"{claim.supporting} of {claim.cells} cell{'' if claim.cells == 1 else 's'} support it"]
-    if claim.against:
-        parts.append(f"{claim.against} against")
-    if claim.undecided:
-        parts.append(f"{claim.undecided} undecided")
-    scope = "" if any(verdict.counted for verdict in verdicts) else "none in its scope; outside it, "
-    return scope + ", ".join(parts)
+def divided(findings: Sequence[Finding]) -> str:
+    """How the questions about single methods or benchmarks came out: "3 supported, 1 open"; empty without any."""
+    counts = Counter(finding.state for finding in findings if finding.subject not in ALL.values())
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
-def about(claim: Claim, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts of this claim, study, network and data set."""
-    key = (claim.study, claim.network, claim.dataset, claim.claim)
-    return [one for one in verdicts if (one.study, one.network, one.dataset, one.claim) == key]
+def by_claim(findings: Sequence[Finding]) -> dict[str, dict[str, list[Finding]]]:
+    """Findings by claim and range, in their order."""
+    found: dict[str, dict[str, list[Finding]]] = {}
+    for finding in findings:
+        found.setdefault(finding.claim, {}).setdefault(finding.range, []).append(finding)
+    return found
 
 
-def answer(results: "DataFrame", claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
-    """The report's first paragraph: which claims hold, and accuracies at the sparsity that matters most.
+def settled(subject: Subject) -> str:
+    """How many questions are settled, one a claim, method or benchmark and range."""
+    done, total = subject.settled
+    return f"{done} of {counted(total, 'question')} settled" if total else ""
+
+
+def trust(subject: Subject) -> str:
+    """How far to trust it: replicates, test images, margin, questions settled."""
+    replicates = sorted({f.effect.replicates for f in subject.findings if f.effect})
+    parts: list[str] = []
+    if replicates:
+        span = str(replicates[0]) if len(replicates) == 1 else f"{replicates[0]} to {replicates[-1]}"
+        unseen = 100 * (1 - 0.05 ** (1 / replicates[-1])) if replicates[-1] else 100
+        parts.append(
+            f"{span} replicates a comparison, which cannot exclude a failure that strikes up to {unseen:.0f} % of runs"
+        )
+    if subject.standard.images:
+        worth = 100 / subject.standard.images
+        parts.append(f"{subject.standard.images:,} test images, each worth {worth:.2g} points")
+    parts.append(f"margin {subject.standard.margin:g} points")
+    parts += filter(None, [settled(subject)])
+    return f"{'; '.join(parts)}."
+
+
+def answer(results: "DataFrame", subject: Subject) -> str:
+    """The report's first paragraph: the paper's conclusion here, who misses the mark, and accuracies at one sparsity.
 
     Args:
         results: of one study, network and data set.
-        claims: about it.
-        verdicts: about it.
+        subject: what they say.
     """
-    groups: dict[State, list[str]] = {
-        name: [one.claim for one in claims if state(one) == name] for name in _STATE_WORDS
-    }
-    found = [f"{_and(ids)} {_STATE_WORDS[name][0 if len(ids) == 1 else 1]}" for name, ids in groups.items() if ids]
-    if any(claim.cells for claim in claims):
-        first = f"Of the paper’s {len(claims)} claims, {'; '.join(found)}."
-    else:
-        first = "This study has no comparison that tests one of the paper’s claims."
-    return " ".join([first, *_at_one_sparsity(results, verdicts[0].margin if verdicts else DEFAULT_MARGIN)])
+    return " ".join([subject.answer(theme.label), *_at_one_sparsity(results, subject.ranges)])
 
 
-def _and(ids: Sequence[str]) -> str:
-    return ids[0] if len(ids) == 1 else f"{', '.join(ids[:-1])} and {ids[-1]}"
-
-
-def _at_one_sparsity(results: "DataFrame", margin: float) -> list[str]:
+def _at_one_sparsity(results: "DataFrame", found: Ranges) -> list[str]:
     cells = curves.points(results)
     shown = [point for point in curves.earliest(cells) if point.cell.ablation == UNMODIFIED]
     if not shown:
         return []
-    matching = [sparsity for found in ranges(results, margin=margin) for sparsity in found.matching]
-    sparsity = max(matching, default=max(point.cell.sparsity for point in shown))
+    sparsity = max(found.matching, default=max(point.cell.sparsity for point in shown))
     reason = (
         ", the highest at which magnitude pruning after training keeps up with the dense network and random pruning "
         "does not,"
-        if matching
+        if found.matching
         else ", the highest of the study,"
     )
     here = {point.series: point for point in shown if point.cell.sparsity == sparsity}
     methods = [p for name, p in here.items() if not p.cell.benchmark and name != "random"]
-    reached = [
-        f"{theme.label(best.series)} (the best method {curves.step_words(best.cell.prune_at)}) {_accuracy(best)}"
-        for best in sorted(methods, key=lambda p: -p.mean)[:1]
-    ]
+    reached = [f"{theme.label(one.series)} {_accuracy(one)}" for one in methods]
     references = theme.series_styles(name for name, p in here.items() if p.cell.benchmark or name == "random")
     reached += [f"{style.label} {_accuracy(here[name])}" for name, style in references.items()]
     dense = curves.dense(cells)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunemark.stats.looks import ALPHA, Looks
-from prunemark.stats.paired import FEWEST_REPLICATES
 from prunemark.stats.predicates import Predicate, State, contradiction_p, decide
 from prunemark.stats.records import Record
 from prunemark.terms.margins import check_margin
 
+FEWEST_REPLICATES = 3
 FEWEST_WITH_AN_OUTLIER = 5
 OUTLYING_DEVIATIONS = 5.0
 # Accuracies are fractions of a count of examples; what lies below this is the rounding of a subtraction.

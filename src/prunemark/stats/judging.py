@@ -16,7 +16,7 @@ from prunemark.stats.looks import Looks
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
-from prunemark.stats.sentences import conclusion_sentence, mark_sentence
+from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
 from prunemark.terms.margins import DEFAULT_MARGIN
 
@@ -52,6 +52,16 @@ class Subject:
     fitness: Fitness
     headline: str
     notes: tuple[str, ...]
+
+    def answer(self, name: Name = str) -> str:
+        """The answer in a sentence or two: C0, and which methods miss the mark, each named by `name`."""
+        if not self.fitness.fit:
+            return self.fitness.sentence
+        tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
+        range_ = tested[0].whole.range if tested else next(iter(self.conclusions), "all")
+        about = [f for f in self.findings if (f.claim, f.range) == ("C2", range_) and f.subject not in ALL.values()]
+        parts = [*([conclusion_sentence(tested[0], name)] if tested else []), mark_sentence(about, name)]
+        return " ".join(filter(None, parts)) or conclusion_sentence(self.conclusions[range_], name)
 
     @property
     def questions(self) -> tuple[Finding, ...]:

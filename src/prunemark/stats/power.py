@@ -5,10 +5,11 @@ from bisect import bisect_left
 
 import numpy as np
 
-from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES
+from prunemark.stats.effects import FEWEST_REPLICATES
 from prunemark.terms.margins import DEFAULT_MARGIN, check_margin
 
 _NODES = 200
+_MOST_REPLICATES = 10_000
 _TAIL = 0.05
 
 
@@ -63,6 +64,6 @@ def replicates_needed(
         e = sd / math.sqrt(n)
         return equivalence_power(standard_error=e, df=n - 1, margin=margin, difference=difference) >= power
 
-    candidates = range(FEWEST_REPLICATES, MOST_FURTHER_REPLICATES + 1)
+    candidates = range(FEWEST_REPLICATES, _MOST_REPLICATES + 1)
     found = bisect_left(candidates, True, key=enough)
     return candidates[found] if found < len(candidates) else None

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunemark.stats.effects import Effect, Standard
+from prunemark.stats.effects import FEWEST_REPLICATES, Effect, Standard
 from prunemark.stats.looks import ALPHA
-from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES
 from prunemark.stats.predicates import Predicate, contradicted, supported
 
 LIKELY = 2 / 3
 _DRAWS = 4000
 _SEED = 20090857
 _GROWTH = 1.15
+_MOST_REPLICATES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def _next(effect: Effect, standard: Standard) -> Iterator[tuple[int, float]]:
     looks, n = standard.looks, effect.replicates
     if looks is None:
         further = 1
-        while further <= MOST_FURTHER_REPLICATES:
+        while further <= _MOST_REPLICATES:
             yield further, ALPHA
             further = max(further + 1, round(further * _GROWTH))
         return

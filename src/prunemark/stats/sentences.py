@@ -1,13 +1,15 @@
 """The sentences that a study's findings come down to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prunemark.stats.conclusion import Conclusion
 from prunemark.stats.findings import Finding
 from prunemark.terms.numbers import percent, pp
 
 MARK = "magnitude pruning after training"
+Name = Callable[[str], str]
+"""What to call a method, by its label in the results."""
 
 
 def measured(finding: Finding) -> str:
@@ -27,7 +29,7 @@ def place(range_: str, sparsities: Sequence[float]) -> str:
     return f"At all sparsities{span}" if range_ == "all" else f"At {range_} sparsities{span}"
 
 
-def conclusion_sentence(found: Conclusion) -> str:
+def conclusion_sentence(found: Conclusion, name: Name = str) -> str:
     """C0 in one sentence, with its three numbers in percentage points."""
     whole = found.whole
     where = place(whole.range, whole.sparsities)
@@ -35,7 +37,7 @@ def conclusion_sentence(found: Conclusion) -> str:
         return f"{where} the paper's conclusion is not tested: {whole.because}."
     margin = f"the margin of {whole.margin:g}"
     many = len(found.each)
-    methods = f"the {many} methods" if many > 1 else found.each[0].subject
+    methods = f"the {many} methods" if many > 1 else name(found.each[0].subject)
     numbers = f"{measured(found.methods)} points for {methods}, {measured(found.mark)} for {MARK}"
     contrast = measured(found.contrast)
     if whole.state == "supported":
@@ -51,7 +53,7 @@ def conclusion_sentence(found: Conclusion) -> str:
         )
     if found.refuted:
         hurt = [f for f in found.each if f.subject in found.refuted]
-        losses = conjoined([f"{f.subject} by {measured(f)} points" for f in hurt])
+        losses = conjoined([f"{name(f.subject)} by {measured(f)} points" for f in hurt])
         return (
             f"{where} per-weight decisions at initialisation cannot be replaced by per-layer fractions: shuffling "
             f"changes the accuracy of {losses}, which is beyond {margin} ({MARK}: {measured(found.mark)}; contrast "
@@ -68,7 +70,7 @@ def conclusion_sentence(found: Conclusion) -> str:
     )
 
 
-def mark_sentence(each: Sequence[Finding]) -> str:
+def mark_sentence(each: Sequence[Finding], name: Name = str) -> str:
     """C2 in one sentence: which methods miss magnitude pruning after training, none of them picked by luck."""
     tested = [f for f in each if f.effect is not None]
     if not tested:
@@ -79,9 +81,9 @@ def mark_sentence(each: Sequence[Finding]) -> str:
         if here := [f for f in tested if f.state == state]:
             verb = plural if len(here) > 1 else singular
             goal = "it" if parts else f"the mark, {MARK}"
-            parts.append(f"{conjoined([f'{f.subject} ({measured(f)})' for f in here])} {verb} {goal}")
+            parts.append(f"{conjoined([f'{name(f.subject)} ({measured(f)})' for f in here])} {verb} {goal}")
     if unsure := [f for f in tested if f.state == "open"]:
-        parts.append(f"for {conjoined([f'{f.subject} ({measured(f)})' for f in unsure])} it is open")
+        parts.append(f"for {conjoined([f'{name(f.subject)} ({measured(f)})' for f in unsure])} it is open")
     if not parts:
         return ""
     if tested and all(f.state == "open" for f in tested):

@@ -114,6 +114,12 @@ def _one_of(table: Collection[str], kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _ablation(name: str) -> str:
+    if name not in chosen_ablations():
+        raise fail(unknown("ablation", name, chosen_ablations()))
+    return name
+
+
 # The fields that say how long training is.
 _SCHEDULE = {"network", "dataset", "recipe"}
 Options = Annotated[dict[str, Any], AfterValidator(_json)]
@@ -203,7 +209,7 @@ class Study(BaseModel):
     methods: tuple[MethodSpec, ...]
     depends_on: tuple[StrictStr, ...] = ()
     benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
-    ablations: tuple[Annotated[StrictStr, _one_of(chosen_ablations(), "ablation")], ...] = ()
+    ablations: tuple[Annotated[StrictStr, AfterValidator(_ablation)], ...] = ()
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
