@@ -66,7 +66,7 @@ def test_train_takes_what_the_documentation_says():
     [
         "prunemark", "prunemark.cli", "prunemark.methods", "prunemark.networks", "prunemark.datasets",
         "prunemark.recipes", "prunemark.study.spec", "prunemark.study.plan", "prunemark.study.store",
-        "prunemark.stats", "prunemark.report",
+        "prunemark.stats", "prunemark.reports",
     ],
 )  # fmt: skip
 def test_starts_without_torch(module):

@@ -45,7 +45,11 @@ def judged(folder: Path) -> JudgedStudy:
 
 
 def row(table: pd.DataFrame, ablation: str, benchmark: str) -> "pd.Series[str]":
-    (found,) = (r for _, r in table.iterrows() if (r["ablation"], r["benchmark"]) == (ablation, benchmark) and r["method"] != "dense")
+    (found,) = (
+        r
+        for _, r in table.iterrows()
+        if (r["ablation"], r["benchmark"]) == (ablation, benchmark) and r["method"] != "dense"
+    )
     return found
 
 
@@ -73,7 +77,7 @@ def test_reports_name_every_ablation(judged: JudgedStudy, tmp_path: Path):
 
 
 def test_looks_are_as_many_as_ablations():
-    from prunemark.report.theme import ablation_styles
+    from prunemark.reports.theme import ablation_styles
 
     styles = ablation_styles(ABLATIONS)
     assert list(styles) == list(ABLATIONS)

@@ -65,7 +65,7 @@ def run(
     _tell(console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judge(console, folder, checked.name, folder / "report.html")
+    show(console, folder, checked.name, folder / "report.html")
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 
@@ -78,7 +78,7 @@ def report(
     ] = None,
 ) -> None:
     """Judge the results in a folder, print the verdicts and write the report; also while a study runs."""
-    judge(make_console(), folder, study, out or folder / "report.html")
+    show(make_console(), folder, study, out or folder / "report.html")
 
 
 def export(
@@ -113,7 +113,7 @@ def check(
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
     from prunemark.own_code import is_own_code
-    from prunemark.report.check import check_words
+    from prunemark.reports.check import check_words
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
@@ -139,7 +139,7 @@ def check(
     _tell(console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judged = judge(console, folder, checked.name, folder / "report.html")
+    judged = show(console, folder, checked.name, folder / "report.html")
     console.print()
     for sentence in check_words(judged, label):
         console.print(f"- {sentence}", markup=False)
@@ -165,7 +165,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "Judged":
+def show(console: "Console", folder: Path, study: str | None, page: Path) -> "Judged":
     """Print what the results of a study say, and write its report.
 
     Args:
@@ -181,22 +181,12 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "J
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results, or the report cannot be written.
     """
-    from prunemark.report import claims_table, ranges_table, results_table, write_report
+    from prunemark.reports.tables import terminal_summary
     from prunemark.study.judging import judge_study
+    from prunemark.study.reporting import write
 
     judged = judge_study(folder, study=study)
-    path = write_report(
-        judged.results,
-        judged,
-        study_name=judged.name,
-        facts=judged.facts,
-        out=page,
-        layers=judged.layers,
-        epochs=judged.curves,
-        methods=judged.methods,
-    )
-    console.print(claims_table(judged))
-    console.print(ranges_table(judged))
-    console.print(results_table(judged.results))
+    path = write(judged, page)
+    console.print(terminal_summary(judged, judged.results))
     console.print(f"report: {path}", soft_wrap=True)
     return judged

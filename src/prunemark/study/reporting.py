@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prunemark.report import write_report
+from prunemark.reports.page import write_report
 from prunemark.study.judging import JudgedStudy, judge_study
 
 
@@ -25,7 +25,7 @@ def report(folder: str | Path, *, out: str | Path | None = None, study: str | No
 
 
 def write(judged: JudgedStudy, out: Path) -> Path:
-    """The report of a study that is judged; see `prunemark.report.write_report`."""
+    """The report of a study that is judged; see `prunemark.reports.write_report`."""
     return write_report(
         judged.results,
         judged,
