@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MEASURES = {"train_loss": "train loss", "test_loss": "test loss", "test_accuracy": marks.ACCURACY}
 _DENSE = "dense"
+# Each panel has a scale of its own to the left, and three of them and the legend fit the page.
+_WIDTH = 160
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ def _panel(
         .add_params(pick),
     ]
     chart = alt.layer(*drawn, data=marks.data(values))
-    return chart.properties(width=charts.NARROW_PANEL_WIDTH, height=charts.PANEL_HEIGHT)
+    return chart.properties(width=_WIDTH, height=charts.PANEL_HEIGHT)
 
 
 def _rounded(value: float) -> float:
