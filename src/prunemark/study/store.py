@@ -384,7 +384,6 @@ ORDER BY trials.rowid
 _DENSE_CURVES = """
 SELECT key, json_extract(inputs, '$.start'), json_extract(result, '$.curve') FROM jobs WHERE kind = 'dense'
 """
-"""
 
 # A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
 _RESULTS = """
