@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from prunemark.pruning.selection import select
     from prunemark.pruning.unscored import UnscoredWarning
     from prunemark.recipes import Recipe
+    from prunemark.study.exports import results
     from prunemark.study.run import run
     from prunemark.study.spec import Study
-    from prunemark.study.store import results
     from prunemark.training.on_dataset import train
 
 
@@ -44,7 +44,7 @@ _HOMES = {
     "prune": "pruning",
     "reinitialize": "ablations",
     "release": "models.holding",
-    "results": "study.store",
+    "results": "study.exports",
     "run": "study.run",
     "score": "pruning",
     "select": "pruning.selection",

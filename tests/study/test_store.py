@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from prunemark.masks import Masks
+from prunemark.study.exports import export, results
 from prunemark.study.job import Outcome
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
 from prunemark.study.run import run
 from prunemark.study.spec import Study
-from prunemark.study.store import Store, export, results
+from prunemark.study.store import Store
 from prunemark.terms import columns
 
 Tiny = Callable[..., Study]

@@ -87,7 +87,7 @@ def export(
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
     """Write the results in a folder as a table."""
-    from prunemark.study.store import export as export_results
+    from prunemark.study.exports import export as export_results
 
     print(export_results(folder, what=what, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
 
@@ -179,7 +179,6 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
             raise ValueError(f"{folder} holds no study yet")
         name = study or list(specs)[-1]
         table, layers, curves = store.results(name), store.layers(name), store.curves(name)
-        prunable = store.prunable(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
     judged = verdicts(table, margin=specs[name]["margin"])
@@ -189,7 +188,7 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         judged,
         summary,
         study_name=name,
-        facts=_facts(specs[name], table, prunable),
+        facts=_facts(specs[name], table),
         out=page,
         layers=layers,
         epochs=curves,
@@ -202,17 +201,13 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
     return judged
 
 
-def _facts(spec: dict[str, Any], table: Any, prunable: tuple[int, int] | None) -> dict[str, str]:
+def _facts(spec: dict[str, Any], table: Any) -> dict[str, str]:
     """What a reader needs to know to trust or repeat the numbers."""
     import platform
 
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
-    share = (
-        {"Prunable": f"{100 * prunable[0] / prunable[1]:.3g} % of all {prunable[1]:,} parameters"} if prunable else {}
-    )
     return {
         "Network": spec["network"],
-        **share,
         "Data set": spec["dataset"],
         "Replicates": str(spec["replicates"]),
         "Margin": f"{spec['margin']:g} percentage points",

@@ -9,7 +9,7 @@ Right = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 def pack(correct: "Sequence[bool] | Right") -> str:
-    """Bits as text: the number of images, a colon, and base64 of eight images per byte, the first in the highest bit."""
+    """Bits as text: the number of images, a colon, and base64 of eight images per byte, first in the highest bit."""
     array = np.asarray(correct, dtype=bool)
     return f"{len(array)}:{base64.b64encode(np.packbits(array).tobytes()).decode()}"
 

@@ -12,10 +12,12 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from prunemark.artifacts import artifact_place, exists
 from prunemark.registry import unknown
+from prunemark.study import queries
+from prunemark.study.correctness import Right, unpack
 from prunemark.study.job import CURVE, Job, Outcome, Status
 from prunemark.study.lock import StoreError, writer_lock
 from prunemark.study.plan import Plan
@@ -24,16 +26,12 @@ from prunemark.terms import columns
 if TYPE_CHECKING:
     import pandas as pd
 
-Format = Literal["csv", "parquet", "json"]
-What = Literal["trials", "curves"]
 
 _FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
 
 _FILE = "study.sqlite"
 _APPLICATION = 0x50524D4B  # "PRMK"
 _VERSION = 1
-_FORMATS: tuple[Format, ...] = ("csv", "parquet", "json")
-_TABLES_OF: dict[What, str] = {"trials": "results", "curves": "curves"}  # and the name of the exported file
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE studies (name TEXT PRIMARY KEY, spec TEXT NOT NULL, run_at TEXT NOT NULL) STRICT;
@@ -243,10 +241,6 @@ class Store:
         fields = dict(zip((column[0] for column in cursor.description), row, strict=True))
         return fields | {name: json.loads(fields[name]) for name in ("spec", "inputs", "result")}
 
-    def prunable(self, study: str) -> tuple[int, int] | None:
-        """Numbers of prunable weights and of all parameters of the study's network; None where no mask says."""
-        return self._connection.execute(_PRUNABLE, {"study": study}).fetchone()
-
     def results(self, study: str | None = None) -> "pd.DataFrame":
         """The trials whose jobs have finished, as a table with `columns.TRIAL`.
 
@@ -259,7 +253,7 @@ class Store:
         import pandas as pd
 
         self._require(study)
-        cursor = self._connection.execute(_RESULTS, {"study": study})
+        cursor = self._connection.execute(queries.RESULTS, {"study": study})
         table = pd.DataFrame(cursor.fetchall(), columns=[each[0] for each in cursor.description])
         numbers = dict.fromkeys(_FLOATS, "float64")
         return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(columns.TRIAL))
@@ -281,7 +275,7 @@ class Store:
         self._require(study)
         dense = {key: (start, curve) for key, start, curve in self._connection.execute(_DENSE_CURVES)}
         rows: list[tuple[Any, ...]] = []
-        for *trial, key, curve in self._connection.execute(_CURVES, {"study": study}):
+        for *trial, key, curve in self._connection.execute(queries.CURVES, {"study": study}):
             stretches, before = [curve], dense.get(key, (None, None))[0]
             while before is not None:
                 before, curve = dense.get(before, (None, None))
@@ -297,24 +291,30 @@ class Store:
     def correct(self, study: str | None = None) -> "list[Right | None]":
         """Which test images each trial of `results` got right, in its order; None where that was not stored."""
         self._require(study)
-        rows = self._connection.execute(_CORRECT, {"study": study})
+        rows = self._connection.execute(queries.CORRECT, {"study": study})
         return [unpack(text) if text else None for (text,) in rows]
 
-    def dense_runs(self, study: str) -> list[DenseRun]:
-        """What dense training did in each replicate: accuracy by epoch, and how far magnitude masks moved from the start."""
-        curves = self.curves(study)
-        dense = curves[curves["method"] == "dense"]
-        overlaps: dict[int, dict[float, float]] = {}
-        for replicate, sparsity, overlap in self._connection.execute(_OVERLAPS, {"study": study}):
-            overlaps.setdefault(replicate, {})[sparsity] = overlap
-        return [
-            DenseRun(
-                replicate=replicate,
-                curve=[100 * accuracy for accuracy in dense[dense["replicate"] == replicate]["test_accuracy"]],
-                overlaps=overlaps.get(replicate),
-            )
-            for replicate in sorted({*map(int, dense["replicate"]), *overlaps})
-        ]
+    def overlaps(self, study: str) -> dict[int, dict[float, float]]:
+        """Share of the final magnitude mask that is that of the initial weights: replicate -> sparsity -> share."""
+        found: dict[int, dict[float, float]] = {}
+        for replicate, sparsity, overlap in self._connection.execute(queries.OVERLAPS, {"study": study}):
+            found.setdefault(replicate, {})[sparsity] = overlap
+        return found
+
+    def planned(self, study: str) -> int:
+        """How many trials the study has, finished or not."""
+        (count,) = self._connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()
+        return count
+
+    def test_images(self, study: str) -> int | None:
+        """How many test images its runs were evaluated on; None where that was not stored."""
+        bits = next((text for (text,) in self._connection.execute(queries.CORRECT, {"study": study}) if text), None)
+        return None if bits is None else len(unpack(bits))
+
+    def prunable_share(self, study: str) -> float | None:
+        """Prunable weights as a share of all parameters; None where that was not stored."""
+        row = self._connection.execute(queries.SHARE, {"study": study}).fetchone()
+        return None if row is None else row[0]
 
     def _require(self, study: str | None) -> None:
         if study is not None and study not in (known := self.studies()):
@@ -331,7 +331,7 @@ class Store:
         import pandas as pd
 
         rows: list[tuple[Any, ...]] = []
-        for *trial, layers in self._connection.execute(_LAYERS, {"study": study}):
+        for *trial, layers in self._connection.execute(queries.LAYERS, {"study": study}):
             for layer in json.loads(layers):
                 units = {int(inputs): count for inputs, count in layer["units_by_kept_inputs"].items()}
                 counts = (layer["name"], layer["kept"], layer["total"], units)
@@ -339,136 +339,9 @@ class Store:
         return pd.DataFrame(rows, columns=list(columns.LAYER))
 
 
-_CORRECT = """
-SELECT json_extract(jobs.result, '$.correct') FROM trials JOIN jobs ON jobs.key = trials.job_key
-WHERE :study IS NULL OR study = :study
-ORDER BY trials.rowid
-"""
-
-_OVERLAPS = """
-SELECT replicate, sparsity, json_extract(masks.result, '$.initial_overlap')
-FROM trials JOIN jobs ON jobs.key = trials.job_key
-JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND benchmark = 'magnitude-after-training' AND ablation = 'unmodified'
-    AND json_extract(masks.result, '$.initial_overlap') IS NOT NULL
-ORDER BY trials.rowid
-"""
-
-# A shuffled mask is made where it is trained; any other is a job of its own.
-_LAYERS = """
-SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
-    coalesce(json_extract(jobs.result, '$.layers'), json_extract(masks.result, '$.layers')) AS layers
-FROM trials
-JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
-LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND layers IS NOT NULL
-ORDER BY trials.rowid
-"""
-
-_PRUNABLE = """
-SELECT json_extract(masks.result, '$.total'), json_extract(masks.result, '$.parameters')
-FROM trials JOIN jobs ON jobs.key = trials.job_key
-JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
-LIMIT 1
-"""
-
-_CURVES = """
-SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
-    job_key, json_extract(result, '$.curve')
-FROM trials JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
-WHERE :study IS NULL OR study = :study
-ORDER BY trials.rowid
-"""
-
 _DENSE_CURVES = """
 SELECT key, json_extract(inputs, '$.start'), json_extract(result, '$.curve') FROM jobs WHERE kind = 'dense'
 """
-
-# A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
-_RESULTS = """
-WITH RECURSIVE chain (key, start, seconds) AS (
-    SELECT key, json_extract(inputs, '$.start'), coalesce(json_extract(result, '$.train_seconds'), 0) FROM jobs
-    WHERE kind = 'dense'
-    UNION ALL
-    SELECT chain.key, json_extract(jobs.inputs, '$.start'), json_extract(jobs.result, '$.train_seconds')
-    FROM chain JOIN jobs ON jobs.key = chain.start
-)
-SELECT trials.*,
-    json_extract(jobs.result, '$.density') AS density,
-    coalesce(json_extract(jobs.result, '$.effective_density'), json_extract(masks.result, '$.effective_density'))
-        AS effective_density,
-    json_extract(masks.result, '$.unscored') AS unscored,
-    json_extract(jobs.result, '$.test_accuracy') AS test_accuracy,
-    json_extract(jobs.result, '$.test_loss') AS test_loss,
-    CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'
-         THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
-         ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
-    jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine
-FROM trials JOIN jobs ON jobs.key = trials.job_key
-LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE :study IS NULL OR study = :study
-ORDER BY trials.rowid
-"""
-
-
-def results(out: str | Path, *, study: str | None = None, what: What = "trials") -> "pd.DataFrame":
-    """The results in a folder as a table.
-
-    "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
-    fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what
-    was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored
-    counts kept weights that position chose; engine is what trained it, missing where that was not recorded. Trials
-    that have not run yet are left out.
-
-    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that
-    stored a curve: train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense
-    training stopped within the epoch); test_loss and test_accuracy are those at the end of the epoch.
-
-    Raises:
-        StoreError: there are no results in the folder, or they cannot be read.
-        ValueError: there is no study of that name in it, or no such table.
-    """
-    if what not in _TABLES_OF:
-        raise ValueError(unknown("table", what, _TABLES_OF))
-    with Store.reading(out) as store:
-        return store.curves(study) if what == "curves" else store.results(study)
-
-
-def export(
-    out: str | Path,
-    *,
-    what: What = "trials",
-    format: Format = "csv",
-    to: str | Path | None = None,
-    study: str | None = None,
-) -> Path:
-    """Write a table of `results` as a file, by default results.csv or curves.csv (.parquet, .json) in that folder.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        StoreError: there are no results, the file cannot be written, or parquet lacks its library.
-        ValueError: an unknown table, format or study.
-    """
-    if format not in _FORMATS:
-        raise ValueError(unknown("format", format, _FORMATS))
-    table = results(out, study=study, what=what)
-    path = Path(to) if to is not None else Path(out) / f"{_TABLES_OF[what]}.{format}"
-    try:
-        match format:
-            case "csv":
-                table.to_csv(path, index=False)
-            case "json":
-                table.to_json(path, orient="records", indent=1, double_precision=15)
-            case "parquet":
-                table.to_parquet(path, index=False)
-    except ImportError:
-        raise StoreError("parquet needs pyarrow: pip install 'prunemark[parquet]'") from None
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
 
 
 def _create(file: Path) -> None:
