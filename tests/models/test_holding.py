@@ -11,6 +11,7 @@ import weakref
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import prunemark as pm
@@ -686,3 +687,89 @@ def test_two_data_parallel_processes(model, masks):
     torch.multiprocessing.spawn(rank, (port, model.state_dict(), masks, results), nprocs=2)
     (_, first), (_, second) = results.get(), results.get()
     assert (first == second).all()
+
+
+def wrapped_blocks(net: nn.Sequential) -> nn.Module:
+    net[0] = checkpoint_wrapper(net[0])
+    net[3] = torch.compile(checkpoint_wrapper(net[3]))
+    return net
+
+
+WRAPPERS = {
+    "nothing": lambda net: net,
+    "data parallel": nn.DataParallel,
+    "data parallel twice": lambda net: nn.DataParallel(nn.DataParallel(net)),
+    "compiled": torch.compile,
+    "data parallel, compiled": lambda net: torch.compile(nn.DataParallel(net)),
+    "blocks": wrapped_blocks,
+    "blocks, data parallel": lambda net: nn.DataParallel(wrapped_blocks(net)),
+    "own wrapper": lambda net: nn.ModuleDict({"module": net}),
+}
+
+
+@pytest.mark.parametrize("made_on", WRAPPERS)
+@pytest.mark.parametrize("held_on", WRAPPERS)
+def test_masks_keyed_by_the_names_of_wrappers_fit_on_either_side(model, masks, made_on, held_on):
+    named = dict(WRAPPERS[made_on](copy.deepcopy(model)).named_parameters())
+    renamed = Masks(dict(zip((n for n, p in named.items() if p.ndim == 2), masks.values(), strict=True)))
+    wrapped = WRAPPERS[held_on](model)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.1)
+    with renamed.hold(wrapped, optimizer):
+        weights = [weight for weight in wrapped.parameters() if weight.ndim == 2]
+        for _ in range(2):
+            assert all((w[~mask] == 0).all() for w, mask in zip(weights, masks.values(), strict=True))
+            for weight in weights:
+                weight.grad = torch.ones_like(weight)
+            optimizer.step()
+        renamed.verify(wrapped)
+        with torch.no_grad():
+            weights[0][~masks["0.weight"]] = 1
+        with pytest.raises(MaskError):
+            renamed.verify(wrapped)
+        renamed.apply_(wrapped)
+        renamed.verify(wrapped)
+
+
+def test_a_block_that_is_wrapped_while_it_is_held(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    masks.hold(model, optimizer)
+    wrapped_blocks(model)
+    for weight in (w for w in model.parameters() if w.ndim == 2):
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    masks.verify(model)
+
+
+def test_names_that_fit_two_parameters_are_of_another_model(masks):
+    net = nn.ModuleDict({"module": nn.ModuleDict({"module": nn.Linear(5, 8)}), "weight": nn.Linear(5, 8)})
+    net["module"].weight = nn.Parameter(torch.zeros(8, 5))
+    with pytest.raises(ValueError, match=r"these masks are of another model: it has no parameter 'weight'"):
+        Masks({"weight": masks["0.weight"]}).apply_(net)
+
+
+@pytest.fixture
+def single_process():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("single_process")
+@pytest.mark.filterwarnings("ignore")
+def test_weights_in_shards_are_refused_in_one_true_sentence(model, masks):
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+
+    sentence = r"0\.weight is in shards, because the model was wrapped by {}: .* use DistributedDataParallel"
+    flat = FullyShardedDataParallel(copy.deepcopy(model), device_id=torch.device("cpu"))
+    sharded = copy.deepcopy(model)
+    fully_shard(sharded)
+    for wrapped, name in ((flat, "FullyShardedDataParallel"), (sharded, "fully_shard")):
+        optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.1)
+        for use in (lambda m=wrapped, o=optimizer: masks.hold(m, o), lambda m=wrapped: masks.apply_(m)):
+            with pytest.raises(ValueError, match=sentence.format(name)):
+                use()
+        with pytest.raises(ValueError, match=sentence.format(name)):
+            masks.verify(wrapped)

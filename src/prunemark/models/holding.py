@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from prunemark.models.prunable import masked_parameters, module_of, parameters_by_name, unwrap
+from prunemark.models.prunable import masked_parameters, module_of, own_names, parameters_by_name, unwrap
 from prunemark.models.stepping import followed, require_stepped
 from prunemark.models.zeroing import bits_like, kept_bits, zero_pruned_
 
@@ -38,6 +38,8 @@ class Hold:
     ) -> None:
         self._number = next(_numbers)
         self._model = unwrap(model)
+        names = own_names(model, masks)
+        masks = {names[name]: mask for name, mask in masks.items()}
         self._pruned = {name: _Pruned(kept_bits(mask)) for name, mask in masks.items()}
         self._ceded: dict[str, _Pruned] = {}
         self._watched: dict[str, tuple[nn.Parameter, Any]] = {}

@@ -1,6 +1,6 @@
 """Which tensors of a model can be pruned."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,6 +23,9 @@ _CONVOLUTIONS = (
     nn.ConvTranspose3d,
 )
 
+# Attributes under which a wrapper keeps the module that it wraps, and which are nobody's own choice of a name.
+_WRAPPERS = {"_orig_mod", "_forward_module", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
+
 # Linear maps of other packages, by qualified name, so that these packages need not be there.
 _FOREIGN_LINEAR_MAPS = {
     "transformers.pytorch_utils.Conv1D",
@@ -30,18 +33,22 @@ _FOREIGN_LINEAR_MAPS = {
     "torch_geometric.nn.dense.linear.HeteroLinear",
 }
 
+_FSDP = "FullyShardedDataParallel"
+
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # pyright: ignore[reportPrivateUsage]
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside `torch.compile`, data parallel and weight averaging wrappers."""
+    """The user's own module inside `torch.compile`, data parallel, weight averaging and Lightning Fabric's wrappers."""
     while True:
         if isinstance(model, DataParallel | DistributedDataParallel | AveragedModel):
             model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model = inner
-        else:
+            continue
+        wrapped = [getattr(model, name, None) for name in ("_orig_mod", "_forward_module")]
+        inner = next((each for each in wrapped if isinstance(each, nn.Module)), None)
+        if inner is None:
             return model
+        model = inner
 
 
 def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -122,9 +129,8 @@ def prunable(
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name without the prefixes of compiled blocks."""
-    # A compiled block inside a model is a module of its own around the block.
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    """A parameter's name without the prefixes of modules that wrap others, such as compiled or checkpointed blocks."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def _as_rules(rules: Rules | None) -> Sequence[Rule] | None:
@@ -199,24 +205,51 @@ def _why_computed(module: nn.Module, attribute: str, name: str) -> str:
 
 
 def masked_parameters(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, nn.Parameter]:
-    """The model's parameters that these masks name.
+    """The model's parameters that these masks name, whatever wrappers the names tell of on either side.
 
     Raises:
-        ValueError: the model has no such parameter, or its shape differs, or it is computed from others.
+        ValueError: the model has no such parameter, or its shape differs, or it is computed from others, or in shards.
     """
     parameters = parameters_by_name(model)
     matched: dict[str, nn.Parameter] = {}
-    for name, mask in masks.items():
-        weight = parameters.get(name)
+    for name, own in own_names(model, masks).items():
+        weight = parameters.get(own)
         if weight is None:
-            raise ValueError(_why_missing(model, name))
-        if weight.shape != mask.shape:
+            raise ValueError(_why_missing(model, own))
+        if hasattr(weight, "device_mesh"):
+            raise ValueError(_in_shards(own, "fully_shard"))
+        if weight.shape != masks[name].shape:
+            if any(type(module).__name__ == _FSDP for module in model.modules()):
+                raise ValueError(_in_shards(own, _FSDP))
             raise ValueError(
                 f"these masks are of another model: {name} has shape {tuple(weight.shape)}, "
-                f"its mask {tuple(mask.shape)}"
+                f"its mask {tuple(masks[name].shape)}"
             )
         matched[name] = weight
     return matched
+
+
+def own_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Each of these names -> the parameter's own name in the model; itself where there is none.
+
+    They may differ in the prefixes of wrappers: those of `plain_name` anywhere, and `module.` in front.
+    """
+    own = parameters_by_name(model)
+    wanted = list(names)
+    if all(name in own for name in wanted):
+        return {name: name for name in wanted}
+    bare: dict[str, list[str]] = {}
+    for name in own:
+        bare.setdefault(_bare(name.removesuffix("_orig")), []).append(name.removesuffix("_orig"))
+    alike = {name: [name] if name in own else bare.get(_bare(name), []) for name in wanted}
+    return {name: found[0] if len(found) == 1 else name for name, found in alike.items()}
+
+
+def _bare(name: str) -> str:
+    name = plain_name(name)
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name
 
 
 def parameters_of(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, str]:
@@ -226,9 +259,12 @@ def parameters_of(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, st
         ValueError: the masks are of another model.
     """
     names = parameters_by_name(model)
-    own = {name: f"{name}_orig" if name not in names and f"{name}_orig" in names else name for name in masks}
-    masked_parameters(model, {own[name]: mask for name, mask in masks.items()})
-    return own
+    behind = {
+        name: f"{own}_orig" if own not in names and f"{own}_orig" in names else own
+        for name, own in own_names(model, masks).items()
+    }
+    masked_parameters(model, {behind[name]: mask for name, mask in masks.items()})
+    return behind
 
 
 def weights_in_use(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -250,13 +286,25 @@ def torch_prune_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str
     """
     found: dict[str, Tensor] = {}
     for name, own in parameters_of(model, masks).items():
-        if own != name:
-            module, attribute = module_of(model, name)
-            found[name] = module.get_buffer(f"{attribute}_mask")
+        module, attribute = module_of(model, own.removesuffix("_orig"))
+        kept = module._buffers.get(f"{attribute}_mask")  # pyright: ignore[reportPrivateUsage]
+        if own.endswith("_orig") and kept is not None:
+            found[name] = kept
     return found
 
 
 def _why_missing(model: nn.Module, name: str) -> str:
+    path, _, attribute = name.rpartition(".")
+    own = parameters_by_name(model)
+    if any("_flat_param" in other for other in own):
+        return _in_shards(name, _FSDP)
+    for wrapped in (f"{path}.base_layer.{attribute}", f"base_model.model.{path}.base_layer.{attribute}"):
+        if wrapped in own:
+            return (
+                f"the model was wrapped by peft after the masks were made: {name} is now {wrapped}, and its layer "
+                "computes this weight plus an adapter, which no mask keeps sparse; merge the adapters "
+                "(merge_and_unload) and hold the result"
+            )
     try:
         module, attribute = module_of(model, name)
         if isinstance(getattr(module, attribute), Tensor):
@@ -266,10 +314,25 @@ def _why_missing(model: nn.Module, name: str) -> str:
     return f"these masks are of another model: it has no parameter {name!r}"
 
 
+def _in_shards(name: str, wrapper: str) -> str:
+    return (
+        f"{name} is in shards, because the model was wrapped by {wrapper}: masks cannot be held on pieces of a "
+        "weight; use DistributedDataParallel instead, which keeps weights whole"
+    )
+
+
 def module_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that owns the parameter of that name, and the parameter's attribute in it."""
+    """The module that owns the parameter of that name, and the parameter's attribute in it.
+
+    Raises:
+        AttributeError: the model has no such module.
+    """
     path, _, attribute = name.rpartition(".")
-    return unwrap(unwrap(model).get_submodule(path)), attribute
+    # A wrapper and the module inside it have the same plain name, and the inner one comes later.
+    modules = {plain_name(each): module for each, module in unwrap(model).named_modules(remove_duplicate=False)}
+    if path not in modules:
+        raise AttributeError(f"{type(model).__name__} has no module {path!r}")
+    return modules[path], attribute
 
 
 def device_of(model: nn.Module) -> torch.device:
