@@ -187,7 +187,7 @@ def centre(source: Signal, spread: Callable[[Tensor], Tensor]) -> Signal:
     with torch.no_grad():
         alone = spread(torch.ones_like(source.alive)) == 1
     if alone.any():
-        source = signal(*(None if plane is None else plane * ~alone for plane in (source.reach, source.alive)))
+        source = signal(None if source.reach is None else source.reach * ~alone, source.alive * ~alone)
     return signal(source.reach, outward(spread(inward(source.alive))))
 
 
