@@ -101,7 +101,11 @@ def times(ledger: Ledger, left: Signal, right: Signal) -> Signal:
 def _where(origin: Origin, kept: Tensor) -> Origin:
     if kept.all():
         return origin
-    return replace(origin, numbers=lambda: origin.numbers() * kept, whole=False)
+    return replace(origin, numbers=lambda: _negative(origin.numbers(), ~kept), whole=False)
+
+
+def _negative(numbers: Tensor, where: Tensor) -> Tensor:
+    return numbers.where(~where, -numbers.abs())
 
 
 def add(*terms: Signal) -> Signal:

@@ -52,8 +52,8 @@ def note(
         ledger.count(origin.name, each)
     else:
         numbers = origin.numbers().flatten().long()
-        constant = numbers == 0
-        fixed = int((constant & (weight.alive.flatten() > 0)).sum())
+        constant = numbers <= 0
+        fixed = int(((numbers == 0) & (weight.alive.flatten() > 0)).sum())
         ledger.other_multiply_adds += each * fixed
         ledger.zeros[origin.name] = ledger.zeros.get(origin.name, 0) + each * (int(constant.sum()) - fixed)
         for name, places in ledger.elements(numbers[~constant]):

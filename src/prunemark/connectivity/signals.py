@@ -34,7 +34,8 @@ class Origin:
     Attributes:
         name: of the weight; of several, the first.
         numbers: gives for each element the place of the weight's element, counted through all weights from 1 in the
-            order of `Ledger.weights`; 0 for constants. Float64, which every function that moves elements takes.
+            order of `Ledger.weights`; 0 for constants, negative where a constant factor is 0. Float64, which every
+            function that moves elements takes.
         whole: whether the tensor is the weight as it is.
         exact: whether elements are 0 where the weight is pruned, and nowhere else but at constants.
     """
@@ -188,7 +189,7 @@ class Ledger:
             self._record(origin.name, torch.arange(len(units), device=units.device), units, len(units))
             return
         numbers = origin.numbers()
-        numbers = numbers.reshape(len(numbers), -1).long()
+        numbers = numbers.reshape(len(numbers), -1).abs().long()
         for name, _ in self.elements(numbers[numbers > 0]):
             leaf = self.weights[name]
             rows = (numbers - self._first(name)).div(leaf[0].numel(), rounding_mode="floor")

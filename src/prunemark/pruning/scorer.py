@@ -231,13 +231,14 @@ class _Scorer:
     def _problem(self, masks: Masks | None, n: int) -> Problem:
         private = independent_copy(self.model, weights=self.left).train()
         to_single_precision_(private)
-        for parameter in private.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
         by_name = parameters_by_name(private)
         if self.left is None:
             for name, loaded in self.loaded.items():
                 by_name[name].data.copy_(loaded)
         weights = {name: by_name[name] for name in self.weights}
+        for weight in weights.values():
+            # Other parameters that are frozen stay so, which tells PHEW that their values are meant.
+            weight.requires_grad_()
         if masks is None:
             masks = Masks.ones(weights)
         if masks.keys() != weights.keys():

@@ -231,3 +231,23 @@ def test_an_identity_shortcut_skips_no_block_and_a_convolution_shortcut_replaces
     assert counts[:16].sum() == 0
     expected = 120 * torch.tensor([0.25, 0.5, 0.25])
     assert (counts[18:] - expected).abs().max() < 4 * (120 * 0.25) ** 0.5
+
+
+class Chosen(nn.Module):
+    """Two layers, with a frozen 0/1 choice among the units between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.o = nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False)
+        self.chosen = nn.Parameter(torch.tensor([1.0, 0.0, 1.0, 1.0]), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.o(torch.relu(self.a(x)) * self.chosen)
+
+
+def test_a_frozen_choice_counts():
+    scores = pm.score(Chosen(), "phew", input_shape=(3,))
+    on_path = torch.tensor([True, False, True, True])
+    assert torch.equal((scores["a.weight"] > 0).all(1), on_path)
+    assert torch.equal((scores["o.weight"] > 0).all(0), on_path)
+    assert (scores["a.weight"][1] < 0).all()

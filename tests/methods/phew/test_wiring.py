@@ -1,8 +1,11 @@
 """Which unit feeds which, on models whose wires are known by hand."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from prunemark.methods.phew.wiring import wire
 from prunemark.models.calling import call
@@ -112,6 +115,73 @@ class Dropping(nn.Module):
         return self.last(nn.functional.dropout(self.first(x)))
 
 
+class Between(nn.Module):
+    """o(between(a(x))), or of two layers a and b."""
+
+    def __init__(self, between: Callable[..., Tensor], layers: int = 1) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 3)
+        if layers == 2:
+            self.b = nn.Linear(4, 3)
+        self.o = nn.Linear(3, 2)
+        self.p = nn.Parameter(torch.ones(3))
+        self.chosen = nn.Parameter(torch.tensor([2, 0, 1]), requires_grad=False)
+        self.between = between
+
+    def forward(self, x: Tensor) -> Tensor:
+        if hasattr(self, "b"):
+            return self.o(self.between(self.a(x), self.b(x), self.p))
+        return self.o(self.between(self.a(x)))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda a, b, p: functional.relu(a - b),
+        lambda a, b, p: functional.relu(a) + functional.relu(-b),
+        lambda a, b, p: functional.relu(a) + functional.relu(b - 0.5),
+        lambda a, b, p: functional.relu6(a) + functional.softshrink(b),
+        lambda a, b, p: functional.hardtanh(a) * functional.threshold(b, 2, 0),
+        lambda a, b, p: torch.maximum(a, b),
+        lambda a, b, p: torch.minimum(a, b).relu(),
+        lambda a, b, p: functional.relu(a) * functional.relu(-b),
+        lambda a, b, p: functional.relu(-a) * functional.relu(-b),
+        lambda a, b, p: functional.relu(p * a) + functional.relu((1 - p) * b),
+        lambda a, b, p: functional.relu((p - 1) * a) + functional.relu((p - 2 * p.flip(0)) * b),
+        lambda a, b, p: torch.lerp(a, b, p).clamp(-5, 5),
+    ],
+    ids=[
+        "difference", "negative", "shifted", "shrunk", "bounded", "maximum", "minimum", "product", "both negative",
+        "1 - p", "signs of parameters", "lerp",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [1.0, -2.0])
+def test_either_of_two_operands_is_followed_whatever_hides_the_other(between, value):
+    model = Between(between, layers=2)
+    model.p.data.fill_(value)
+    _, pairs = wires(model, (4,))
+    assert pairs == {("a", "o"): same(3), ("b", "o"): same(3)}
+
+
+def test_frozen_parameters_keep_their_values():
+    model = Between(lambda a: a)
+    model.between = lambda a: a[:, model.chosen]
+    _, pairs = wires(model, (4,))
+    assert pairs == {("a", "o"): [(0, 1), (1, 2), (2, 0)]}
+
+
+def test_a_maximum_over_units_as_output():
+    model = nn.Linear(3, 4)
+    (found,), _ = wires(model, (3,), lambda model, x: model(x)[:, :2].amax(1, keepdim=True))
+    assert found.to_output.tolist() == [True, True, False, False]
+
+
+def test_what_is_multiplied_by_0_is_not_used():
+    chosen = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    _, pairs = wires(Between(lambda a: functional.relu(a) * chosen), (4,))
+    assert pairs == {("a", "o"): same(2)}
+
+
 @pytest.mark.parametrize(
     ("model", "shape", "message"),
     [
@@ -121,12 +191,24 @@ class Dropping(nn.Module):
         (nn.Sequential(nn.ConvTranspose2d(1, 4, 1)), (1, 4, 4), "0.weight is of ConvTranspose2d"),
         (nn.LSTM(3, 4), (5, 3), "weight_ih_l0 is of LSTM"),
         (
-            nn.Sequential(nn.Linear(3, 4), nn.Softshrink(), nn.Linear(4, 2)),
-            (3,),
-            "no path was found to 2.weight: .* 0.001",
+            Between(torch.sign),
+            (4,),
+            "a.weight to o.weight, which it leads to: .* no derivative",
         ),
-        (nn.Sequential(nn.Linear(3, 4), nn.Hardshrink()), (3,), "no path was found to the output"),
-        (nn.Sequential(nn.Threshold(1, 0), nn.Linear(3, 4)), (3,), "no path was found to 1.weight"),
+        (Between(torch.detach), (4,), "no path was found from a.weight to o.weight"),
+        (Between(lambda a: torch.cat([a[:, :2], a[:, 2:].round()], 1)), (4,), "from a.weight to o.weight"),
+        (Between(lambda a: torch.cat([a[:, 1:], a.amax(1, keepdim=True)], 1)), (4,), "units mix"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Threshold(1e9, 0)), (3,), "no path was found to the output: nothing"),
+        (
+            nn.Sequential(nn.Threshold(1e9, 0), nn.Linear(3, 4)),
+            (3,),
+            "no path was found to 1.weight: nothing",
+        ),
+        (
+            Between(lambda a: torch.ones(len(a), 3).double()),
+            (4,),
+            "no path was found to o.weight: nothing",
+        ),
         (Dropping(), (3,), "to last.weight: it receives other numbers each time"),
         (Unused(), (3,), r"\['unused.weight'\] cannot be followed: the layer's forward is never called"),
     ],
