@@ -105,7 +105,7 @@ def run(
             here = not dry_run or has_data(study, data_dir)
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
-            data = dataset(study.dataset, data_dir=data_dir) if here else stand_in(study)
+            data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
             check(study, data, draw_examples=here)
             step_seconds, fingerprint = time_step(study, data, device=device), data.fingerprint
         if progress:
@@ -127,7 +127,8 @@ def run(
         if not jobs:
             store.begin(job_plan)
             return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
-        store.require_fact(f"data set {study.dataset}", fingerprint, f"the data set {study.dataset} has changed")
+        told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
+        store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
         store.begin(job_plan)
         store.remove_unfinished()
         context = Context(
