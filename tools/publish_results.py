@@ -19,7 +19,8 @@ from rich.console import Console
 
 from prunemark.cli.studies import judge
 from prunemark.own_code import is_own_code
-from prunemark.study.store import Store, export
+from prunemark.study.exports import export
+from prunemark.study.store import Store
 
 WIDTH = 110
 

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
     from prunemark.pruning.unscored import UnscoredWarning
+    from prunemark.recipes import Recipe
+    from prunemark.study.exports import results
     from prunemark.study.run import run
     from prunemark.study.spec import Study
-    from prunemark.study.store import results
+    from prunemark.training.on_dataset import train
 
 
 _HOMES = {
@@ -29,6 +31,7 @@ _HOMES = {
     "CertificateError": "ablations",
     "Dataset": "datasets",
     "Masks": "masks",
+    "Recipe": "recipes",
     "Study": "study.spec",
     "Topology": "connectivity",
     "UnscoredWarning": "pruning.unscored",
@@ -36,12 +39,13 @@ _HOMES = {
     "network": "networks",
     "prune": "pruning",
     "reinitialize": "ablations",
-    "results": "study.store",
+    "results": "study.exports",
     "run": "study.run",
     "score": "pruning",
     "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
+    "train": "training.on_dataset",
 }
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
     "CertificateError",
     "Dataset",
     "Masks",
+    "Recipe",
     "Study",
     "Topology",
     "UnscoredWarning",
@@ -63,6 +68,7 @@ __all__ = [
     "select",
     "shuffle",
     "topology",
+    "train",
 ]
 
 

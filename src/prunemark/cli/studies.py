@@ -77,14 +77,19 @@ def report(
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
+    what: Annotated[
+        str, typer.Option(help="trials (one row per trial) or curves (one row per trial and epoch).")
+    ] = "trials",
     format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT or DIR/curves.FORMAT.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
-    """Write the results in a folder as a table: one row a trial."""
-    from prunemark.study.store import export as export_results
+    """Write the results in a folder as a table."""
+    from prunemark.study.exports import export as export_results
 
-    print(export_results(folder, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
+    print(export_results(folder, what=what, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
 
 
 def check(
@@ -173,7 +178,7 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         if not specs:
             raise ValueError(f"{folder} holds no study yet")
         name = study or list(specs)[-1]
-        table, layers = store.results(name), store.layers(name)
+        table, layers, curves = store.results(name), store.layers(name), store.curves(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
     judged = verdicts(table, margin=specs[name]["margin"])
@@ -186,6 +191,7 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         facts=_facts(specs[name], table),
         out=page,
         layers=layers,
+        epochs=curves,
         methods={method["label"]: method["name"] for method in specs[name]["methods"]},
     )
     console.print(results_table(table))

@@ -10,11 +10,12 @@ from prunemark.report.families import families
 from prunemark.report.figure import Figure, figure
 from prunemark.report.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
 from prunemark.report.layers import Wiring, repeated, wirings
+from prunemark.report.learning_curves import learning_curve_panels, learning_curves
 from prunemark.report.pruning_step import placed, pruning_step_chart, swept
 from prunemark.report.range_bars import range_bars
 from prunemark.stats import Ranges, ranges
 from prunemark.terms.ablations import UNMODIFIED
-from prunemark.terms.numbers import percent_number
+from prunemark.terms.numbers import percent, percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,6 +69,7 @@ def figures(
     subject: str,
     margin: float,
     layers: "DataFrame | None" = None,
+    epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
     prefix: str = "",
 ) -> list[Figure]:
@@ -78,6 +80,7 @@ def figures(
         subject: what was pruned and trained: "resnet-20 on cifar-10".
         margin: of the sparsity ranges, in percentage points.
         layers: what was kept in each layer, if it is at hand; see `write_report`.
+        epochs: how training went, if it is at hand; see `write_report`.
         methods: label -> name of the methods, to find variants; see `write_report`.
         prefix: of the figures' names.
     """
@@ -100,6 +103,8 @@ def figures(
     if layers is not None and len(layers):
         found += _layers(study, layers)
     found.append(_variants(study, methods))
+    if epochs is not None and len(epochs):
+        found.append(_training(study, epochs))
     return [replace(one, name=prefix + one.name) for one in found if one is not None]
 
 
@@ -228,6 +233,28 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
             f"Charts of the share of units without a kept input against sparsity. {_dead(wired, at)}",
         ),
     ]
+
+
+def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
+    found = learning_curves(epochs)
+    pruned = curves.pruned(found)
+    if not pruned:
+        return None
+    highest = study.ranges.highest_matching if study.ranges else None
+    at = shown_sparsity(pruned, highest)
+    which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
+    last = max(epoch for one in pruned for epoch in one.epochs)
+    return figure(
+        "learning-curves",
+        "How training went",
+        f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean and range of {study.replicates}",
+        f"Loss on the training set, averaged over each epoch as it went, and loss and accuracy on the test set at the "
+        f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch, shaded from the "
+        f"lowest to the highest; a run that diverged ends where it stopped. Losses are on a logarithmic scale.",
+        lambda title, subtitle: learning_curve_panels(found, sparsity=at, title=title, subtitle=subtitle),
+        f"Line charts of train loss, test loss and test accuracy over {last} epochs for "
+        f"{_list([one.series for one in pruned if one.cell.sparsity == at])}.",
+    )
 
 
 def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None:

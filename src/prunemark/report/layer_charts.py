@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from prunemark.report import charts, marks, theme
+from prunemark.report import charts, curves, marks, theme
 from prunemark.report.layers import Wiring
 from prunemark.report.stretches import remaining
 from prunemark.stats import Ranges
@@ -133,7 +133,7 @@ def _dead_value(one: Wiring, line: str) -> dict[str, Any]:
     }
 
 
-def shown_sparsity(wired: Sequence[Wiring], highest_matching: float | None) -> float:
-    """The sparsity at which kept inputs are shown: the highest matching one, or else the highest."""
-    found = {one.cell.sparsity for one in wired}
+def shown_sparsity(shown: Sequence[curves.OfCell], highest_matching: float | None) -> float:
+    """The sparsity of charts that show one: the highest matching one, or else the highest."""
+    found = {one.cell.sparsity for one in shown}
     return highest_matching if highest_matching in found else max(found)

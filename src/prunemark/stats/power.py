@@ -5,8 +5,8 @@ from bisect import bisect_left
 
 import numpy as np
 
-from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES, check_margin
-from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES
+from prunemark.terms.margins import DEFAULT_MARGIN, check_margin
 
 _NODES = 200
 _TAIL = 0.05

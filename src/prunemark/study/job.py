@@ -7,6 +7,8 @@ from prunemark.version import __version__
 
 Kind = Literal["dense", "score", "mask", "train"]
 Status = Literal["done", "diverged", "failed"]
+CURVE = ("step", "epoch", "train_loss", "test_loss", "test_accuracy")
+"""What a training records of each of its epochs, see `prunemark.training.EpochRecord`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class Job:
         steps: optimizer steps that this job takes.
         cost: expected work, in optimizer steps of the dense network.
         keeps_state: of a subnetwork's training, whether another job goes on from the state it ends in. Not hashed.
+        curves: of a training, whether the test set is evaluated after each epoch. Not hashed: it changes no number.
     """
 
     key: str
@@ -33,6 +36,7 @@ class Job:
     steps: int = 0
     cost: float = 0.0
     keeps_state: bool = False
+    curves: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

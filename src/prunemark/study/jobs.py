@@ -17,13 +17,15 @@ from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
+from prunemark.models.prunable import prunable
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
-from prunemark.pruning.selection import keep_count
+from prunemark.pruning.selection import keep_count, select_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
-from prunemark.study.job import Context, Job, Kind, Outcome
+from prunemark.study.correctness import pack
+from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
@@ -66,19 +68,25 @@ def _dense(job: Job, context: Context) -> Result:
         Checkpoint.capture(model).save(_artifact(context, job.key))
         return {"step": 0, "train_seconds": 0.0}
     recipe = Recipe(**spec["recipe"])
+    start = _checkpoint(context, job.inputs["start"])
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
         data.train,
         recipe,
         seed=spec["seed"],
-        test=data.test if ends else None,
-        start=_checkpoint(context, job.inputs["start"]),
+        test=data.test if ends or job.curves else None,
+        start=start,
         until=spec["step"],
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     trained.checkpoint.save(_artifact(context, job.key))
-    return _training_result(trained) | ({"density": 1.0} if ends else {})
+    result = _training_result(trained)
+    if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
+        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        result["curve"]["train_loss"][0] = None
+    return result | ({"density": 1.0} if ends else {})
 
 
 def _score(job: Job, context: Context) -> Result:
@@ -125,8 +133,11 @@ def _mask(job: Job, context: Context) -> Result:
     certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
-    wiring = _wiring(_build(job, context), masks, _data(job, context).input_shape)
-    return _counts(masks) | {"unscored": masks.unscored} | wiring | {"certificates": certificates}
+    initial = _build(job, context)
+    found = {"unscored": masks.unscored} | _wiring(initial, masks, _data(job, context).input_shape)
+    if spec["method"].get("name") == "magnitude" and not invert:
+        found["initial_overlap"] = _initial_overlap(initial, masks)
+    return _counts(masks) | found | {"certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:
@@ -154,6 +165,7 @@ def _train(job: Job, context: Context) -> Result:
         seed=spec["seed"],
         masks=masks,
         test=data.test,
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     if job.keeps_state:
@@ -180,8 +192,17 @@ def _training_result(trained: Trained) -> Result:
         "test_loss": trained.test_loss,
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
-        "history": trained.history,
+        "engine": trained.engine,
+        "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
+        "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }
+
+
+def _initial_overlap(initial: nn.Module, masks: Masks) -> float:
+    """The share of the kept weights that are among the largest of the initial ones, too; the density is chance."""
+    before = select_count({name: weight.detach().abs() for name, weight in prunable(initial).items()}, masks.kept)
+    shared = sum(int((masks[name] & before[name]).sum()) for name in masks)
+    return shared / max(masks.kept, 1)
 
 
 def _counts(masks: Masks) -> Result:

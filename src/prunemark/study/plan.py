@@ -165,7 +165,14 @@ class _Planner:
             used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
             files = {digest: path for digest, path in self.files.items() if digest in used}
             self.jobs[key] = Job(
-                key=key, kind=kind, spec=spec, inputs=dict(inputs), files=files, steps=steps, cost=cost or steps
+                key=key,
+                kind=kind,
+                spec=spec,
+                inputs=dict(inputs),
+                files=files,
+                steps=steps,
+                cost=cost or steps,
+                curves=self.study.curves and steps > 0,
             )
         if keeps_state:
             self.jobs[key] = dataclasses.replace(self.jobs[key], keeps_state=True)

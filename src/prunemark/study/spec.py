@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
@@ -185,6 +186,8 @@ class Study(BaseModel):
         normalise: "own" or "paper", see `prunemark.datasets.NORMALISATIONS`.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
+        curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
+            were stored without a curve are not run again.
 
     Raises:
         StudyError: something is wrong with it.
@@ -212,6 +215,7 @@ class Study(BaseModel):
     normalise: Annotated[StrictStr, _one_of(NORMALISATIONS, "normalisation")] = "own"
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
+    curves: StrictBool = True
 
     def __init__(self, /, **fields: Any) -> None:
         repeated = [f"Study: {problem}" for problem in (*_misfit(fields), *_repeated(fields))]

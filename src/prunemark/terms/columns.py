@@ -26,11 +26,18 @@ TRIAL = (
     "code_version",
     "torch_version",
     "device",
+    "engine",
 )
-"""The results: one row a trial."""
+"""The results: one row per trial."""
+
+CURVE = (
+    *(*SUBJECT, "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
+    *("epoch", "step", "train_loss", "test_loss", "test_accuracy", "job_key"),
+)
+"""Learning curves: one row per trial and epoch."""
 
 LAYER = (
     *(*SUBJECT, "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
     *("layer", "kept", "total", "units_by_kept_inputs", "effective", "dead_units", "units"),
 )
-"""What masks keep: one row a trial and layer."""
+"""What masks keep: one row per trial and layer."""

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from prunemark.training.divergence import LossWatch
 from prunemark.training.engines import Engine, choose
 from prunemark.training.evaluation import Evaluation
 from prunemark.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class EpochRecord(TypedDict):
@@ -50,6 +53,7 @@ class Trained:
         train_seconds: time of the training steps of this run, evaluations left out.
         diverged: a loss was not finite and training stopped there, or the state it ended in is not finite.
         engine: the name of the engine that took the steps.
+        correct: which test examples the network got right at the end, boolean (N,); None without a test set.
         history: with `evaluate_every_epoch` or `on_epoch`, one record for each epoch that ended in this run.
     """
 
@@ -59,7 +63,15 @@ class Trained:
     train_seconds: float
     diverged: bool
     engine: str
+    correct: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
+
+    @property
+    def curve(self) -> "pd.DataFrame":
+        """The history as a table: one row per epoch, with columns epoch, step, train_loss, test_loss, test_accuracy."""
+        import pandas as pd
+
+        return pd.DataFrame(self.history, columns=["epoch", "step", "train_loss", "test_loss", "test_accuracy"])
 
 
 def train(
@@ -161,6 +173,7 @@ def train(
         train_seconds=train_seconds,
         diverged=diverged or not finite or (evaluation is not None and not math.isfinite(evaluation.loss)),
         engine=engine,
+        correct=evaluation.correct if evaluation else None,
         history=epochs.history,
     )
 

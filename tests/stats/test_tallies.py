@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from prunemark.stats import Claim, Verdict, claims, ranges, verdicts
-from prunemark.stats.claims import CLAIMS
+from prunemark.stats.tallies import CLAIMS
 from tests.stats.tables import dense, rows, table, trained
 
 EQUAL = [90.0, 90.1, 89.9]
@@ -62,7 +62,7 @@ def test_a_verdict_describes_its_left_side(study: pd.DataFrame) -> None:
     assert (item.method, item.benchmark, item.ablation) == ("magnitude", "lottery-rewinding", "shuffle")
     assert (item.study, item.network, item.dataset) == ("demo", "resnet-8", "digits")
     assert (item.prune_at, item.sparsity_range, item.margin) == ("end", "matching", 0.5)
-    assert (item.replicates, item.dropped, item.outcome, item.expectation) == (3, 0, "worse", "worse")
+    assert (item.replicates, item.dropped, item.outcome, item.expectation) == (5, 0, "worse", "worse")
     assert item.difference == pytest.approx(-5.0)
     assert item.low < -5 < item.high < 0
     assert item.further_replicates is None
@@ -293,7 +293,7 @@ def test_a_failed_run_drops_out_in_pairs(study: pd.DataFrame) -> None:
         status=study["status"].where(~failed, "failed"), test_accuracy=study["test_accuracy"].where(~failed, math.nan)
     )
     items = [x for x in of(results, "C3") if x.method == "snip"]
-    assert [(x.replicates, x.dropped, x.outcome) for x in items] == [(2, 1, "no verdict")] * 2
+    assert [(x.replicates, x.dropped, x.outcome) for x in items] == [(4, 1, "equivalent")] * 2
 
 
 def test_the_margin_reaches_every_verdict(study: pd.DataFrame) -> None:
