@@ -176,7 +176,7 @@ def test_the_papers_normalisation_is_that_of_its_code(tmp_path: Path, monkeypatc
     ("name", "normalise", "message"),
     [
         ("cifar-10", "imagenet", 'unknown normalise "imagenet"; known: own, paper'),
-        ("digits", "paper", 'normalise = "paper" is for data that the paper normalises .*: cifar-10, tinyimagenet$'),
+        ("digits", "paper", '^"paper" is for data that the paper normalises .*: cifar-10, tinyimagenet$'),
         ("hub:someone/something", "paper", "is normalised by its own mean and standard deviation"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_study_does_not_change() -> None:
         ({"prune_at": ["0ep", "0it"]}, 'Study: prune_at[1]: "0it" is the same step as "0ep"'),
         ({"rewind_to": "12it"}, "Study: rewind_to: 12it is step 12, after the end of training (step 11)"),
         ({"recipe": {"epochs": 1, "rewind_to": "12it"}}, "Study: rewind_to: 12it is step 12"),
-        ({"normalise": "paper"}, 'Study: normalise: normalise = "paper" is for data that the paper normalises otherwise'),
+        ({"normalise": "paper"}, 'Study: normalise: "paper" is for data that the paper normalises otherwise than we'),
         ({"normalise": "ours"}, 'Study: normalise: unknown normalisation "ours"; known: own, paper'),
         ({"scoring_batch": 0}, "Study: scoring_batch: "),
         ({"examples_per_class": 200}, "Study: examples_per_class: 1,297 training examples of 10 classes give 129"),

@@ -74,7 +74,7 @@ class DatasetEntry(Entry):
             raise ValueError(unknown("normalise", normalise, NORMALISATIONS))
         if normalise == "paper" and self.paper_normalisation is None:
             known = ", ".join(name for name, entry in DATASETS.items() if entry.paper_normalisation)
-            raise ValueError(f'normalise = "paper" is for data that the paper normalises otherwise than we do: {known}')
+            raise ValueError(f'"paper" is for data that the paper normalises otherwise than we do: {known}')
 
 
 DATASETS: dict[str, DatasetEntry] = {
