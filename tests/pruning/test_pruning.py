@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import prunemark as pm
 from prunemark.methods import METHODS
+from prunemark.methods.base import Problem
 from prunemark.models.prunable import prunable
 from prunemark.pruning.quotas import quotas as layer_quotas
 
@@ -402,3 +403,23 @@ def test_scores_of_integers_or_truth_values_are_ranked(small):
     for scores in (lambda w: w > 0, lambda w: (w * 100).int(), lambda w: w.bfloat16()):
         masks = pm.prune(small, lambda p, f=scores: {n: f(w) for n, w in p.weights.items()}, sparsity=0.7)
         assert masks.kept == round(0.3 * 144)
+
+
+def sizes_of_scoring_batches(**arguments: Any) -> list[int]:
+    sizes: list[int] = []
+
+    def record(problem: Problem) -> dict[str, Tensor]:
+        sizes.extend(len(inputs) for inputs, _ in problem.batches)
+        return {name: weight.abs() for name, weight in problem.weights.items()}
+
+    model = pm.network("lenet-300-100", input_shape=(1, 8, 8), classes=10)
+    masks = pm.prune(model, record, sparsity=0.5, data=pm.dataset("digits"), **arguments)
+    assert masks.provenance.get("scoring_batch") == arguments.get("scoring_batch")
+    return sizes
+
+
+def test_a_sample_is_scored_in_batches_of_the_size_that_was_asked_for():
+    assert sizes_of_scoring_batches() == [100]
+    assert sizes_of_scoring_batches(scoring_batch=48) == [48, 48, 4]
+    with pytest.raises(ValueError, match=r"scoring_batch is a whole number from 1; got 0"):
+        sizes_of_scoring_batches(scoring_batch=0)

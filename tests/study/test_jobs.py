@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prunemark.datasets import dataset
+from prunemark.datasets import DATASETS, Dataset, Normalisation, dataset
 from prunemark.masks import Masks
 from prunemark.methods import METHODS
 from prunemark.networks import network
@@ -143,6 +144,41 @@ def test_scores_then_masks_are_what_prune_gives(tmp_path: Path, quotas: str | No
             assert outcome.result["certificates"].get("invert") == expected.provenance.get("certificate")
             done += 1
     assert done == 2 * len(names) - 1
+
+
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
+def test_a_study_scores_in_batches_of_the_size_that_it_names(tmp_path: Path) -> None:
+    methods = ["snip", {"name": "snip", "rounds": 2, "label": "twice"}]
+    study = Study(
+        **NARROW, name="s", dataset="digits", methods=methods, sparsities=[0.7], replicates=1, scoring_batch=30
+    )
+    found: list[Masks] = []
+    for job, outcome in run_all(study, tmp_path, lambda job: job.kind != "train" and job.spec.get("step", 0) == 0):
+        assert outcome.status == "done", outcome.error
+        if job.kind == "mask":
+            seed, rounds = job.spec["seed"], job.spec["rounds"]
+            model = network("resnet-8", input_shape=(1, 8, 8), classes=10, seed=seed, width=0.5)
+            arguments: dict[str, Any] = {"sparsity": 0.7, "data": dataset("digits"), "seed": seed, "rounds": rounds}
+            found.append(Masks.load(artifact(tmp_path, job.key)))
+            assert found[-1] == prune(model, "snip", **arguments, scoring_batch=30)
+            assert found[-1] != prune(model, "snip", **arguments)
+    assert len(found) == 2
+
+
+def test_a_study_trains_on_data_that_are_normalised_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = Normalisation(mean=(0.25,), std=(0.5,))
+    monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(DATASETS["digits"], paper_normalisation=constants))
+    asked: list[Any] = []
+
+    def load(name: str, data_dir: str | None, normalise: str) -> Dataset:
+        asked.append((name, normalise))
+        return dataset(name)
+
+    monkeypatch.setattr(jobs, "make_data", load)
+    study = Study(**NARROW, name="s", dataset="digits", methods=["random"], sparsities=[0.7], normalise="paper")
+    job = plan(study).jobs[0]
+    assert jobs.execute(job, Context(artifacts=str(tmp_path))).status == "done"
+    assert set(asked) == {("digits", "paper")}
 
 
 def test_rewinding_restores_the_whole_state_batchnorm_included(

@@ -141,7 +141,9 @@ def test_what_is_wrong_with_a_shipped_study_is_one_sentence_that_names_its_files
 def test_the_list_of_studies_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
     list_names("studies")
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(single_studies()) + len(experiments()) + len(settings()) + 4 <= 40
+    assert len(lines) <= 40
+    first = [line for line in lines if not line.startswith(" ")]  # a long description goes on in the next line
+    assert len(first) == len(single_studies()) + len(experiments()) + len(settings()) + 4
     listed = {line.partition(" ")[0] for line in lines}
     assert {*single_studies(), *experiments(), *settings()} <= listed
 

@@ -1,7 +1,8 @@
 """The shipped studies are what they were: same names, same fields, same jobs, however their files are arranged.
 
 `shipped_pins.json` was computed from 83 files that spelled each study out. A change to it means that stored results no
-longer belong to the study of that name, so it is edited by hand and never regenerated as a whole.
+longer belong to the study of that name, so it is edited by hand and never regenerated as a whole. "moved" says why jobs
+that are pinned there have other keys than they had.
 """
 
 import hashlib

@@ -30,6 +30,7 @@ def test_defaults_of_what_a_study_may_leave_out() -> None:
     assert study.prune_at == ("0ep",)
     assert (study.benchmarks, study.ablations) == ((), ())
     assert (study.seed, study.margin, study.examples_per_class) == (0, 0.5, 10)
+    assert (study.scoring_batch, study.normalise) == (250, "own")
     assert study.rewind_step == str(study.full_recipe.rewind_to) == "1ep"
 
 
@@ -80,6 +81,9 @@ def test_a_study_does_not_change() -> None:
         ({"prune_at": ["0ep", "0it"]}, 'Study: prune_at[1]: "0it" is the same step as "0ep"'),
         ({"rewind_to": "12it"}, "Study: rewind_to: 12it is step 12, after the end of training (step 11)"),
         ({"recipe": {"epochs": 1, "rewind_to": "12it"}}, "Study: rewind_to: 12it is step 12"),
+        ({"normalise": "paper"}, 'Study: normalise: "paper" is for data that the paper normalises otherwise than we'),
+        ({"normalise": "ours"}, 'Study: normalise: unknown normalisation "ours"; known: own, paper'),
+        ({"scoring_batch": 0}, "Study: scoring_batch: "),
         ({"examples_per_class": 200}, "Study: examples_per_class: 1,297 training examples of 10 classes give 129"),
         ({"network_options": {"widht": 2}}, 'Study: network_options: lenet-300-100: unknown option "widht"'),
         ({"margin": 0}, "Study: margin: must be greater than 0, not 0"),

@@ -27,6 +27,7 @@ from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint,
 from prunemark.pruning.selection import keep_count, require_finite
 from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
 from prunemark.terms.quotas import QuotaName
+from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.version import __version__
 
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
@@ -43,6 +44,7 @@ def score(
     exclude: Rules | None = None,
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
+    scoring_batch: int = SCORING_BATCH,
     within: Masks | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
@@ -65,6 +67,8 @@ def score(
         exclude: which of them are not.
         loss: (outputs, targets) -> scalar mean loss.
         forward: (model, inputs) -> outputs.
+        scoring_batch: examples in each batch of a dataset's sample, at least 1 (the study's code: as many as in
+            training, 128 or 256); where a sample is larger, scores depend on it through BatchNorm.
         within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
         options: the method's own, such as `bn="eval"`.
 
@@ -84,6 +88,7 @@ def score(
         exclude=exclude,
         loss=loss,
         forward=forward,
+        scoring_batch=scoring_batch,
     )
     scores = scorer(within)
     if within is None or within.kept == within.total:  # masks may cut the network through
@@ -106,6 +111,7 @@ def prune(
     exclude: Rules | None = None,
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
+    scoring_batch: int = SCORING_BATCH,
     **options: Any,
 ) -> Masks:
     """Prune a model to exactly round((1 - sparsity) * prunable) weights.
@@ -150,6 +156,7 @@ def prune(
         exclude=exclude,
         loss=loss,
         forward=forward,
+        scoring_batch=scoring_batch,
     )
     if include is None:
         warn_of_left_out(scorer.model, scorer.weights, exclude)
@@ -198,7 +205,11 @@ class _Scorer:
         exclude: Rules | None,
         loss: Loss,
         forward: Forward,
+        scoring_batch: int,
     ) -> None:
+        if isinstance(scoring_batch, bool) or not isinstance(scoring_batch, Integral) or scoring_batch < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"scoring_batch is a whole number from 1; got {scoring_batch!r}")
+        self.scoring_batch = int(scoring_batch)
         self.model = unwrap(model)
         self.weights = prunable(self.model, include=include, exclude=exclude)
         self.loaded = as_loaded(parameters_by_name(self.model))
@@ -213,7 +224,13 @@ class _Scorer:
         self.half = self.dtype != first.dtype
         with isolated(self.seed, "batches", device=self.device):
             self.batches = scoring_batches(
-                data, method, seed=seed, device=self.device, dtype=self.dtype, single=self.half
+                data,
+                method,
+                seed=seed,
+                size=self.scoring_batch,
+                device=self.device,
+                dtype=self.dtype,
+                single=self.half,
             )
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
@@ -294,5 +311,6 @@ def _provenance(
         "seed": seed,
         **share_record(scorer.model, scorer.weights),
         "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else fingerprint(scorer.batches),
+        **({} if scorer.scoring_batch == SCORING_BATCH else {"scoring_batch": scorer.scoring_batch}),
         "versions": {"prunemark": __version__, "torch": torch.__version__},
     }

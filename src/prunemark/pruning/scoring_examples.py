@@ -16,17 +16,22 @@ from prunemark.randomness import generator
 
 Data = Dataset | Iterable[Batch]
 
-# A dataset's scoring sample is one batch up to this size (10 examples of 25 classes), several beyond it.
-_SCORING_BATCH = 250
-
 
 def scoring_batches(
-    data: Data | None, method: Method, *, seed: int, device: torch.device, dtype: torch.dtype, single: bool
+    data: Data | None,
+    method: Method,
+    *,
+    seed: int,
+    size: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    single: bool,
 ) -> Sequence[Batch]:
     """The (inputs, targets) batches that a method scores with, on the model's device; none without data.
 
-    Of a dataset, a sample as the method asks for it, in the model's own `dtype`; anything else is taken to be
-    batches, all of which are used as they are, but that half-precision inputs become float32 if `single`.
+    Of a dataset, a sample as the method asks for it, `size` examples a batch, in the model's own `dtype`; anything else
+    is taken to be batches, all of which are used as they are, but that half-precision inputs become float32 if
+    `single`.
 
     Raises:
         ValueError: `data` is not an iterable of pairs, holds no batches or an empty one; a class of the dataset has
@@ -35,7 +40,7 @@ def scoring_batches(
     if data is None:
         return ()
     if isinstance(data, Dataset):
-        return _sample(data, method, seed, device, dtype)
+        return _sample(data, method, seed, size, device, dtype)
 
     def place(tensor: Tensor) -> Tensor:
         # A tensor made in inference mode cannot be used in a backward pass.
@@ -78,7 +83,9 @@ def tensors_of(value: Any) -> list[Tensor]:
     return found
 
 
-def _sample(data: Dataset, method: Method, seed: int, device: torch.device, dtype: torch.dtype) -> list[Batch]:
+def _sample(
+    data: Dataset, method: Method, seed: int, size: int, device: torch.device, dtype: torch.dtype
+) -> list[Batch]:
     if (ordinary := method.ordinary_batch) is not None:
         if ordinary > len(data.train):
             raise ValueError(f'"{data.name}" has {len(data.train)} training examples; {ordinary} were asked for')
@@ -90,7 +97,7 @@ def _sample(data: Dataset, method: Method, seed: int, device: torch.device, dtyp
         order = torch.randperm(len(inputs), generator=generator(seed, "examples", "order"))
         inputs, targets = inputs[order], targets[order]
     inputs, targets = inputs.to(device, dtype), targets.to(device)
-    return list(zip(inputs.split(_SCORING_BATCH), targets.split(_SCORING_BATCH), strict=True))
+    return list(zip(inputs.split(size), targets.split(size), strict=True))
 
 
 def _pairs(data: Iterable[Any]) -> Iterable[Batch]:

@@ -15,6 +15,7 @@ import altair as alt
 from prunemark.reports import curves, marks, theme
 from prunemark.reports.curves import Point
 from prunemark.reports.families import variants
+from prunemark.reports.references import references
 from prunemark.stats import Ranges
 from prunemark.terms.ablations import UNMODIFIED
 
@@ -35,7 +36,8 @@ def accuracy_chart(
     """Accuracy against sparsity: every method and benchmark, unmodified, with the dense network as a rule (E1).
 
     Methods are shown at initialisation, or at the earliest step that the study prunes at. Where `ranges` has matching
-    sparsities they are shaded. A study with one sparsity gets a column a method in place of a curve.
+    sparsities they are shaded. A study with one sparsity gets a column a method in place of a curve. Published numbers
+    that ship with a study are drawn, too, see `references`.
     """
     cells = curves.points(results)
     shown = unmodified(cells)
@@ -50,6 +52,7 @@ def accuracy_chart(
     dense = curves.dense(cells)
     frame = frame_of(shown, dense)
     layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity", frame=frame)
+    layers += marks.reference_points(references(results), x, styles, frame=frame)
     if dense is not None:
         layers += marks.dense_rule(alt.Chart(marks.data([dense_value(dense)])), frame)
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)

@@ -13,6 +13,7 @@ from prunemark.reports.layers import Wiring, repeated, wirings
 from prunemark.reports.learning_curves import learning_curve_panels, learning_curves
 from prunemark.reports.pruning_step import placed, pruning_step_chart, swept
 from prunemark.reports.range_bars import range_bars
+from prunemark.reports.references import references, sentence
 from prunemark.stats import Ranges
 from prunemark.terms.ablations import UNMODIFIED
 from prunemark.terms.numbers import percent, percent_number
@@ -129,7 +130,8 @@ def _accuracy(study: _Study) -> Figure | None:
         study.how,
         f"Test accuracy of the trained subnetworks against the share of weights that remains. "
         f"{study.spread(charts.unmodified(study.cells))} "
-        f"{study.band} Methods prune {study.when}, benchmarks after training. {words.missing(study.results)}",
+        f"{study.band} Methods prune {study.when}, benchmarks after training. {words.missing(study.results)} "
+        f"{sentence(references(study.results))}",
         lambda title, subtitle: charts.accuracy_chart(
             study.results, ranges=study.ranges, title=title, subtitle=subtitle
         ),

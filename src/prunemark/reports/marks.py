@@ -8,6 +8,7 @@ import altair as alt
 
 from prunemark.reports import theme
 from prunemark.reports.curves import Point
+from prunemark.reports.references import Reference
 from prunemark.reports.stretches import domain, remaining, stretches
 from prunemark.reports.theme import Style
 from prunemark.stats import Ranges
@@ -159,6 +160,35 @@ def lines(
         ),
         point.encode(opacity=strong).add_params(pick),
     ]
+
+
+def reference_points(
+    found: Sequence[Reference], x: Horizontal, styles: Mapping[str, Style], *, frame: tuple[float, float] | None
+) -> list[alt.Chart]:
+    """Published runs of the methods that are shown, as open points in the methods' colours and shapes."""
+    values = [
+        {
+            "line": styles[one.method].label,
+            "remaining": remaining(one.sparsity),
+            "sparsity": f"{percent_number(one.sparsity)} %",
+            "published": one.accuracy,
+            "run": one.run,
+        }
+        for one in found
+        if one.method in styles and one.sparsity > 0
+    ]
+    if not values:
+        return []
+    colour, _, shape = looks(styles, None)
+    tooltip = [
+        alt.Tooltip(_LINE, title="published run of"),
+        alt.Tooltip("run:Q", title="run"),
+        alt.Tooltip("sparsity:N", title="sparsity"),
+        alt.Tooltip("published:Q", title=ACCURACY, format=".2f"),
+    ]
+    points = alt.Chart(data(values)).mark_point(filled=False, size=70, strokeWidth=1.2, clip=frame is not None)
+    y = alt.Y("published:Q", scale=_vertical(frame), title=ACCURACY)
+    return [points.encode(x=x.others, y=y, color=colour, shape=shape, tooltip=tooltip)]
 
 
 def looks(

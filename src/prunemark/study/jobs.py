@@ -30,6 +30,7 @@ from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
 from prunemark.study.materials import make_data, make_method, make_network, require_covered_files
 from prunemark.terms.ablations import REDRAWS
+from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 
 Result = dict[str, Any]
@@ -92,7 +93,13 @@ def _dense(job: Job, context: Context) -> Result:
 
 
 def _score(job: Job, context: Context) -> Result:
-    scores = score(_state(job, context, "state"), _method(job), data=_data(job, context), seed=job.spec["seed"])
+    scores = score(
+        _state(job, context, "state"),
+        _method(job),
+        data=_data(job, context),
+        seed=job.spec["seed"],
+        scoring_batch=_scoring_batch(job),
+    )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
 
@@ -115,6 +122,7 @@ def _mask(job: Job, context: Context) -> Result:
                 rounds=spec["rounds"],
                 invert=invert,
                 quotas=quotas,
+                scoring_batch=_scoring_batch(job),
             )
     else:
         survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
@@ -270,7 +278,11 @@ def _method(job: Job) -> Method:
 
 
 def _data(job: Job, context: Context) -> Dataset:
-    return make_data(job.spec["dataset"], context.data_dir)
+    return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+
+
+def _scoring_batch(job: Job) -> int:
+    return job.spec.get("scoring_batch", SCORING_BATCH)
 
 
 def _save_scores(scores: Mapping[str, Tensor], place: Place) -> None:

@@ -15,9 +15,9 @@ from prunemark.own_code import OwnCode, require_covered
 
 
 @functools.lru_cache(maxsize=1)
-def make_data(name: str, data_dir: str | None) -> Dataset:
+def make_data(name: str, data_dir: str | None, normalise: str = "own") -> Dataset:
     """The data set, read once in a process."""
-    return dataset(name, data_dir=data_dir)
+    return dataset(name, data_dir=data_dir, normalise=normalise)
 
 
 def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, Sequence[str]]) -> nn.Module:

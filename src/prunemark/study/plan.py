@@ -19,6 +19,7 @@ from prunemark.study.spec import MethodSpec, Study
 from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.numbers import counted
+from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.sparsity import rounds_to
 
 _MAGNITUDE = MethodSpec(name="magnitude")
@@ -97,13 +98,21 @@ def identify(name: str, table: Mapping[str, Any], depends_on: Iterable[str] = ()
         table: the known ones.
         depends_on: what the user's files read.
 
+    A network that was changed has its version beside its name.
+
     Returns:
         That, and the file by its digest.
     """
     if name in table:
-        return {"name": name}, {}
+        return {"name": name} | versioned(table[name]), {}
     code = OwnCode.find(name, depends_on)
     return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: [str(code.path), *depends_on]}
+
+
+def versioned(entry: object) -> dict[str, int]:
+    """The version of an entry of a table, where it is not the first: keys of what never changed do not move."""
+    version: int = getattr(entry, "version", 1)
+    return {"version": version} if version > 1 else {}
 
 
 class _Planner:
@@ -115,6 +124,10 @@ class _Planner:
         self.files: Files = {}
         self.identities: dict[str, dict[str, Any]] = {}
         self.network = self._named(study.network, NETWORKS) | {"options": study.network_options}
+        # What is as ever is not in a spec, so that keys do not move.
+        self.deviations: dict[str, Any] = {f"dataset_{name}": value for name, value in versioned(study.data).items()}
+        if study.normalise != "own":
+            self.deviations["normalise"] = study.normalise
         self.total_steps = study.total_steps
         self.jobs: dict[str, Job] = {}
         self.trials: list[Trial] = []
@@ -156,7 +169,8 @@ class _Planner:
         cost: float = 0.0,
         keeps_state: bool = False,
     ) -> str:
-        spec: dict[str, Any] = {"network": self.network, "dataset": self.study.dataset, "seed": self.seed, **fields}
+        data = {"dataset": self.study.dataset, **self.deviations}
+        spec: dict[str, Any] = {"network": self.network, **data, "seed": self.seed, **fields}
         key = content_key(kind, spec)
         if key not in self.jobs:
             used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
@@ -264,10 +278,13 @@ class _Planner:
         return self._add("mask", fields, {"scores": scores}, cost=1)
 
     def _scoring(self, method: MethodSpec) -> dict[str, Any]:
-        options = dict(method.options)
-        if method.needs_data:
-            options = {"examples_per_class": self.study.examples_per_class} | options
-        return {"method": self._named(method.name, METHODS), "options": options}
+        named, options = self._named(method.name, METHODS), dict(method.options)
+        if not method.needs_data:
+            return {"method": named, "options": options}
+        options = {"examples_per_class": self.study.examples_per_class} | options
+        batch = self.study.scoring_batch
+        size = {} if batch == SCORING_BATCH else {"scoring_batch": batch}
+        return {"method": named, "options": options, **size}
 
     def _scoring_cost(self, method: MethodSpec) -> float:
         if not method.needs_data:

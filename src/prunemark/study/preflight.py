@@ -95,7 +95,7 @@ def preflight(
         ValueError: the data are missing or damaged.
     """
     begin("")
-    data = dataset(study.dataset, data_dir=data_dir) if here else stand_in(study)
+    data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network))
     return Findings(step_seconds=time_step(study, data, device=device), fingerprint=data.fingerprint, share=share)

@@ -136,7 +136,8 @@ def run(
         if not jobs:
             store.begin(job_plan)
             return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
-        store.require_fact(f"data set {study.dataset}", fingerprint, f"the data set {study.dataset} has changed")
+        told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
+        store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
         store.begin(job_plan)
         store.remove_unfinished()
         context = Context(

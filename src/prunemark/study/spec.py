@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
+from prunemark.datasets import DATASETS, NORMALISATIONS, DatasetEntry, entry_for, split_scheme
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code
@@ -35,6 +35,7 @@ from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.quotas import QUOTAS
+from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
 
@@ -189,6 +190,8 @@ class Study(BaseModel):
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
         rewind_to: the step that benchmarks rewind to; None = the recipe's.
         examples_per_class: how many training examples of each class data-driven scores use.
+        scoring_batch: how many of them are scored at a time. The paper's code takes as many as in training.
+        normalise: "own" or "paper", see `prunemark.datasets.NORMALISATIONS`.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
         curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
@@ -217,6 +220,8 @@ class Study(BaseModel):
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
+    scoring_batch: Annotated[StrictInt, Field(ge=1)] = SCORING_BATCH
+    normalise: Annotated[StrictStr, _one_of(NORMALISATIONS, "normalisation")] = "own"
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True
@@ -327,6 +332,16 @@ class Study(BaseModel):
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
                 raise fail(f"{given} give {most} a class at most, not {count}")
         return count
+
+    @field_validator("normalise")
+    @classmethod
+    def _normalisation_is_known(cls, normalise: str, info: ValidationInfo) -> str:
+        if normalise != "own" and "dataset" in info.data:
+            try:
+                entry_for(info.data["dataset"]).check(normalise)
+            except ValueError as error:
+                raise fail(str(error)) from None
+        return normalise
 
     @property
     def own_code(self) -> tuple[str, ...]:

@@ -33,12 +33,14 @@ class Batches:
         self.per_epoch = recipe.steps_per_epoch(self._examples)
         self._augment = Augmenter(recipe.augment, self._inputs)
         self._places = self._order = torch.empty(0)
+        self._shown = self._inputs
 
     def begin(self, epoch: int) -> None:
         """Draw the order and the augmentations of an epoch."""
         self._places = torch.randperm(self._examples, generator=generator(self._seed, "order", epoch))
         self._order = self._places.to(self._targets.device)
         self._augment.begin(generator(self._seed, "augment", epoch))
+        self._shown = self._augment.shown(self._inputs)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         """The images (B, C, H, W) and class numbers (B,) of one of the epoch's batches, counted from 0."""
@@ -46,10 +48,10 @@ class Batches:
         # The last batch takes what is left, see Recipe.steps_per_epoch.
         stop = first + self._size if position + 1 < self.per_epoch else self._examples
         batch = self._order[first:stop]
-        if isinstance(self._inputs, LazyInputs):
+        if isinstance(self._shown, LazyInputs):
             # By numbers on the CPU, so that nothing waits for an accelerator; the next batch is decoded meanwhile.
-            images = self._inputs[self._places[first:stop]]
-            self._inputs.prefetch(self._places[stop : stop + self._size])
+            images = self._shown[self._places[first:stop]]
+            self._shown.prefetch(self._places[stop : stop + self._size])
         else:
-            images = self._inputs[batch]
+            images = self._shown[batch]
         return self._augment(images, batch), self._targets[batch]
