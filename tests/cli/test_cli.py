@@ -338,8 +338,8 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
     (tmp_path / "tiny.toml").write_text(STUDY)
     done = prunemark("check", "mine.py:largest", "--study", "tiny.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "within a layer" in done.stdout
-    assert "against magnitude pruning after training" in done.stdout.replace("\n", " ")
+    # A training this short keeps the initialisation's magnitudes: no question can be answered, and that is said.
+    assert "- This study cannot test the paper's claims: training hardly left" in done.stdout.replace("\n", " ")
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
     assert '"snip" is no FILE.py:METHOD' in wrong.stderr
