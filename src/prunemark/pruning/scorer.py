@@ -220,9 +220,10 @@ class _Scorer:
         self.left: Mapping[str, nn.Parameter] | None = None
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
-        with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
+        with isolated(self.seed, "scoring", device=self.device):
             problem = self._problem(masks, n)
-            scores = self._checked(self.method(problem))
+            with sound_convolutions(problem.model):
+                scores = self._checked(self.method(problem))
             if getattr(self.method, "leaves_weights", False):
                 self.left = problem.weights
             return scores
