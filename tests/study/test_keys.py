@@ -12,7 +12,8 @@ PINNED = {
     "quickstart": (339, "f14655d5f0984b76"),
     "laptop/e2-digits": (995, "2b4ddfae98a7ef4f"),
     "paper/e4-vgg-16": (540, "297ff622e3d0cf78"),
-    "laptop/e6-fashion-mnist": (345, "7ed8cb793a0d2879"),
+    # Moved once: SNIP and GraSP in several rounds are scored in float64 (before, in float32: "7ed8cb793a0d2879").
+    "laptop/e6-fashion-mnist": (345, "4aabefd05a61fade"),
 }
 
 

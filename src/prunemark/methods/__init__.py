@@ -26,11 +26,12 @@ class MethodEntry(Entry):
     """A line of METHODS.
 
     `rounds` is the number of rounds in which the method prunes by default; `needs_data` says whether its
-    scores need examples.
+    scores need examples; `own_precision` that they do not depend on the precision of the model.
     """
 
     rounds: int = 1
     needs_data: bool = False
+    own_precision: bool = False
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -38,11 +39,13 @@ METHODS: dict[str, MethodEntry] = {
         target="prunemark.methods.random:Random",
         summary="uniform random numbers",
         source="baseline",
+        own_precision=True,
     ),
     "magnitude": MethodEntry(
         target="prunemark.methods.magnitude:Magnitude",
         summary="|w|",
         source="Han et al. 2015",
+        own_precision=True,
     ),
     "snip": MethodEntry(
         target="prunemark.methods.snip:Snip",
@@ -100,6 +103,7 @@ METHODS: dict[str, MethodEntry] = {
         summary="|w * dR/dw|: synaptic flow, without data",
         source="Tanaka et al. 2020",
         rounds=100,
+        own_precision=True,
     ),
     "synflow:synaptic-flow": MethodEntry(
         target="prunemark.methods.synflow:SynFlow",
@@ -107,6 +111,7 @@ METHODS: dict[str, MethodEntry] = {
         summary="SynFlow in float32, buffers made positive too",
         source="ganguli-lab/Synaptic-Flow",
         rounds=100,
+        own_precision=True,
     ),
     "force": MethodEntry(
         target="prunemark.methods.force:Force",
@@ -132,6 +137,7 @@ METHODS: dict[str, MethodEntry] = {
         target="prunemark.methods.phew:Phew",
         summary="paths of random walks that prefer large |w|, without data",
         source="Patil & Dovrolis 2021",
+        own_precision=True,
     ),
     "ntk-sap": MethodEntry(
         target="prunemark.methods.ntk_sap:NtkSap",

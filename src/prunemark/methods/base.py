@@ -222,9 +222,10 @@ class Method(Protocol):
     class; `revives: bool`, that pruned weights are ranked again in every round; `keeps_ceiling: bool`, that
     rounds before the last keep the ceiling of the count, not the nearest number; `leaves_weights: bool`, that the
     method changes `problem.weights` in no way that scoring them once more would not, so that the next round's copy of
-    the model may have them as they are, further ones pruned; `zero_means: ZeroMeans`, whether a score of exactly 0 says
-    nothing about a weight ("unscored": products with a gradient) or is a "score" like any other (|w|). Where it is not
-    known (a user's own function), zeros count as unscored where some are kept and others pruned.
+    the model may have them as they are, further ones pruned; `own_precision: bool`, that scores do not depend on the
+    precision of the model, so that `score_dtype` means nothing; `zero_means: ZeroMeans`, whether a score of exactly 0
+    says nothing about a weight ("unscored": products with a gradient) or is a "score" like any other (|w|). Where it
+    is not known (a user's own function), zeros count as unscored where some are kept and others pruned.
     """
 
     @property

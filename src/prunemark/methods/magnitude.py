@@ -12,6 +12,7 @@ class Magnitude:
     """Score each weight with its absolute value: s = |w|, compared over the whole network."""
 
     rounds: int = 1
+    own_precision = True
     zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

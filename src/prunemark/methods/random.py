@@ -13,6 +13,7 @@ class Random:
     """Score each weight with an independent uniform random number: s ~ U(0, 1)."""
 
     rounds: int = 1
+    own_precision = True
     zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

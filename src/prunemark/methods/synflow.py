@@ -39,6 +39,7 @@ class SynFlow:
     buffers: bool = False
     keeps_ceiling: bool = True
     leaves_weights = True  # their absolute values, which the next round would only compute again
+    own_precision = True
     zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

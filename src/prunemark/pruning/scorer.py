@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +19,18 @@ from prunemark.models.calling import Forward, Loss, call
 from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.isolation import isolated
+from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss
 from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
-from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
+from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, map_tensors, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite, select_count
 from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, unscored, zero_means
 from prunemark.version import __version__
 
+ScoreDtype = Literal["float32", "float64"]
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
 
 
@@ -43,6 +46,8 @@ def score(
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
     within: Masks | None = None,
+    score_dtype: ScoreDtype | None = None,
+    tf32: bool = False,
     **options: Any,
 ) -> dict[str, Tensor]:
     """Score every prunable weight of a model, once: name -> tensor of the weight's shape, larger = keep.
@@ -50,7 +55,8 @@ def score(
     Works on a copy: the model, its BatchNorm statistics, gradients and flags, and the global random states (torch's,
     NumPy's, Python's) are untouched, and neither `no_grad` nor autocast around the call reaches in. A model in half
     precision is scored in float32, which represents its weights exactly: products of bfloat16 numbers tie too often
-    to be ranked. Any other precision is the model's own.
+    to be ranked. Any other precision is the model's own, unless `score_dtype` says otherwise. float32 is TF32
+    only if `tf32`.
 
     Args:
         model: any module.
@@ -65,6 +71,9 @@ def score(
         loss: (outputs, targets) -> scalar mean loss.
         forward: (model, inputs) -> outputs.
         within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
+        score_dtype: "float32" or "float64"; None = the model's own precision. Methods with one of their own (SynFlow:
+            its option `dtype`) or that compute nothing (random, magnitude, PHEW) keep theirs.
+        tf32: let a GPU compute convolutions and products of float32 in TF32.
         options: the method's own, such as `bn="eval"`.
 
     Raises:
@@ -73,7 +82,7 @@ def score(
             finite; scores that are not finite (the layer is named), or that are all 0.
     """
     configured = resolve(method, **options)
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward, score_dtype, tf32)
     scores = scorer(within)
     if within is None or within.kept == within.total:  # masks may cut the network through
         require_scores(scores, zero_means(configured))
@@ -95,6 +104,8 @@ def prune(
     exclude: Rules | None = None,
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
+    score_dtype: ScoreDtype | None = None,
+    tf32: bool = False,
     **options: Any,
 ) -> Masks:
     """Prune a model to exactly round((1 - sparsity) * prunable) weights.
@@ -115,8 +126,9 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
-    The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
-    round, for later rounds may cut the network through.
+    `score_dtype` None is the model's own precision in one round and float64 in more, in which differences of 1e-5
+    would add up to other masks. The other arguments, and what they raise, are those of `score`; scores that are all 0
+    are an error in the first round only, for later rounds may cut the network through.
 
     Warns:
         UnscoredWarning: kept weights are unscored; says how many, and in which layers.
@@ -125,7 +137,8 @@ def prune(
     rounds = configured.rounds if rounds is None else rounds
     if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
         raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward)
+    dtype = score_dtype or ("float64" if rounds > 1 else None)
+    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward, dtype, tf32)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -141,6 +154,7 @@ def prune(
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
         if n == 1:
+            provenance["score_dtype"] = str(next(iter(scores.values())).dtype).removeprefix("torch.")
             require_scores(scores, meaning)
         survivors = None if getattr(configured, "revives", False) else masks
         budget = None
@@ -198,7 +212,12 @@ class _Scorer:
         exclude: Rules | None,
         loss: Loss,
         forward: Forward,
+        score_dtype: ScoreDtype | None,
+        tf32: bool,
     ) -> None:
+        self.tf32 = tf32
+        if score_dtype not in (None, *_DTYPES):
+            raise ValueError(f"score_dtype is {' or '.join(map(repr, _DTYPES))}, or None; got {score_dtype!r}")
         self.model = unwrap(model)
         self.weights = prunable(self.model, include=include, exclude=exclude)
         self.method = method
@@ -210,6 +229,8 @@ class _Scorer:
                 raise ValueError(f"{name} is on the meta device: it has no values to score")
         self.device, self.dtype = first.device, at_least_single(first[:0]).dtype
         self.half = self.dtype != first.dtype
+        own = getattr(method, "own_precision", False)
+        self.recast = None if score_dtype is None or own else _DTYPES[score_dtype]
         with isolated(self.seed, "batches", device=self.device):
             self.batches = scoring_batches(
                 data, method, seed=seed, device=self.device, dtype=self.dtype, single=self.half
@@ -222,7 +243,7 @@ class _Scorer:
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
         with isolated(self.seed, "scoring", device=self.device):
             problem = self._problem(masks, n)
-            with sound_convolutions(problem.model):
+            with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
                 scores = self._checked(self.method(problem))
             if getattr(self.method, "leaves_weights", False):
                 self.left = problem.weights
@@ -231,6 +252,8 @@ class _Scorer:
     def _problem(self, masks: Masks | None, n: int) -> Problem:
         private = independent_copy(self.model, weights=self.left).train()
         to_single_precision_(private)
+        if self.recast is not None:
+            cast_(private, self.recast)
         for parameter in private.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         by_name = parameters_by_name(private)
@@ -244,14 +267,19 @@ class _Scorer:
             model=private,
             weights=weights,
             masks=masks,
-            initial={name: at_least_single(weight.detach()) for name, weight in self.weights.items()},
+            initial={
+                name: self._in_precision(at_least_single(weight.detach())) for name, weight in self.weights.items()
+            },
             seed=self.seed,
             loss=self.loss,
             forward=self.forward,
             input_shape=self.input_shape,
             round=n,
-            given_batches=self.batches,
+            given_batches=map_tensors(self._in_precision, self.batches),
         )
+
+    def _in_precision(self, tensor: Tensor) -> Tensor:
+        return tensor if self.recast is None else cast(tensor, self.recast)
 
     def _checked(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not isinstance(scores, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]

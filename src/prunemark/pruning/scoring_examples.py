@@ -42,7 +42,7 @@ def scoring_batches(
         placed = (tensor.clone() if tensor.is_inference() else tensor).to(device)
         return at_least_single(placed) if single else placed
 
-    batches = [(_map_tensors(place, inputs), _map_tensors(place, targets)) for inputs, targets in _pairs(data)]
+    batches = [(map_tensors(place, inputs), map_tensors(place, targets)) for inputs, targets in _pairs(data)]
     if not batches:
         raise ValueError("data holds no batches")
     for number, (inputs, _) in enumerate(batches):
@@ -74,7 +74,7 @@ def fingerprint(batches: Sequence[Batch]) -> str | None:
 def tensors_of(value: Any) -> list[Tensor]:
     """The tensors in a tensor, or in nested tuples, lists and mappings of them."""
     found: list[Tensor] = []
-    _map_tensors(found.append, value)
+    map_tensors(found.append, value)
     return found
 
 
@@ -116,11 +116,11 @@ def _pairs(data: Iterable[Any]) -> Iterable[Batch]:
         yield batch[0], batch[1]
 
 
-def _map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
-        return {key: _map_tensors(function, item) for key, item in value.items()}
+        return {key: map_tensors(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(_map_tensors(function, item) for item in value)
+        return tuple(map_tensors(function, item) for item in value)
     return value

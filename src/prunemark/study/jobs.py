@@ -21,6 +21,7 @@ from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
+from prunemark.models.precision import true_float32
 from prunemark.pruning import prune, score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count, select
@@ -46,7 +47,8 @@ def execute(job: Job, context: Context) -> Outcome:
     """
     began = time.perf_counter()
     try:
-        result = _WORK[job.kind](job, context)
+        with true_float32(tf32=job.spec.get("tf32", False)):
+            result = _WORK[job.kind](job, context)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return _outcome(job, context, began, status="failed", error=f"{text}\n{traceback.format_exc()}")
@@ -82,7 +84,14 @@ def _dense(job: Job, context: Context) -> Result:
 
 
 def _score(job: Job, context: Context) -> Result:
-    scores = score(_state(job, context, "state"), _method(job), data=_data(job, context), seed=job.spec["seed"])
+    scores = score(
+        _state(job, context, "state"),
+        _method(job),
+        data=_data(job, context),
+        seed=job.spec["seed"],
+        score_dtype=job.spec.get("score_dtype"),
+        tf32=job.spec.get("tf32", False),
+    )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
 
@@ -121,6 +130,8 @@ def _mask(job: Job, context: Context) -> Result:
                 rounds=spec["rounds"],
                 invert=invert,
                 quotas=spec["quotas"],
+                score_dtype=spec.get("score_dtype"),
+                tf32=spec.get("tf32", False),
             )
         if invert:
             certificates["invert"] = chosen.provenance["certificate"]

@@ -146,6 +146,8 @@ class _Planner:
         keeps_state: bool = False,
     ) -> str:
         spec: dict[str, Any] = {"network": self.network, "dataset": self.study.dataset, "seed": self.seed, **fields}
+        if self.study.tf32:
+            spec["tf32"] = True
         key = content_key(kind, spec)
         if key not in self.jobs:
             used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
@@ -249,7 +251,12 @@ class _Planner:
         options = dict(method.options)
         if method.needs_data:
             options = {"examples_per_class": self.study.examples_per_class} | options
-        return {"method": self._named(method.name, METHODS), "options": options}
+        scoring: dict[str, Any] = {"method": self._named(method.name, METHODS), "options": options}
+        dtype = self.study.score_dtype or ("float64" if method.entry_rounds > 1 else None)
+        if dtype and not method.own_precision:
+            # Not named otherwise, so that the keys of what it does not change stay.
+            scoring["score_dtype"] = dtype
+        return scoring
 
     def _scoring_cost(self, method: MethodSpec) -> float:
         if not method.needs_data:

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
@@ -41,6 +42,9 @@ ABLATIONS: dict[str, str] = {
 
 # The names of prunemark.pruning.quotas.QuotaName, which cannot be imported without torch.
 QUOTAS = ("uniform", "uniform-plus", "erk", "igq")
+
+# Those of prunemark.pruning.scorer.ScoreDtype, likewise.
+SCORE_DTYPES = ("float32", "float64")
 
 
 def _file_or(table: Mapping[str, Any], kind: str, name: str) -> str:
@@ -184,6 +188,11 @@ class MethodSpec(BaseModel):
         return METHODS[self.name].rounds if self.name in METHODS else 1
 
     @property
+    def own_precision(self) -> bool:
+        """Whether its scores do not depend on the precision of the network; not known of a user's own method."""
+        return self.name in METHODS and METHODS[self.name].own_precision
+
+    @property
     def needs_data(self) -> bool:
         """Whether its scores depend on examples; assumed of a user's own method."""
         return METHODS[self.name].needs_data if self.name in METHODS else True
@@ -208,6 +217,9 @@ class Study(BaseModel):
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
         rewind_to: the step that benchmarks rewind to; None = the recipe's.
         examples_per_class: how many training examples of each class data-driven scores use.
+        score_dtype: "float32" or "float64", the precision of scores; None = the network's own in one round, float64 in
+            more, see `prunemark.prune`.
+        tf32: let a GPU compute convolutions and products of float32 in TF32, in training and scoring.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
 
@@ -233,6 +245,8 @@ class Study(BaseModel):
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
+    score_dtype: Annotated[StrictStr, _one_of(SCORE_DTYPES, "score_dtype")] | None = None
+    tf32: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.5
 

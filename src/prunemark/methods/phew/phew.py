@@ -46,6 +46,7 @@ class Phew:
 
     rounds: int = 1
     coverage: float = 0.8
+    own_precision = True
     zero_means = "score"
 
     def __post_init__(self) -> None:
