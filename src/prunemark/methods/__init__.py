@@ -84,6 +84,13 @@ METHODS: dict[str, MethodEntry] = {
         source="alecwangcq/GraSP",
         needs_data=True,
     ),
+    "grasp:open-lth": MethodEntry(
+        target="prunemark.methods.grasp:Grasp",
+        options={"over": "all"},
+        summary="GraSP with g over all weights in every round, pruned ones at 0 included",
+        source="Frankle et al. 2021",
+        needs_data=True,
+    ),
     "grasp:reversed": MethodEntry(
         target="prunemark.methods.grasp:Grasp",
         options={"keep": "smallest"},
