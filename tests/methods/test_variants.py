@@ -3,6 +3,7 @@
 import copy
 import itertools
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -85,6 +86,7 @@ def test_synflow_in_train_mode_normalises_by_the_one_input(convnet):
     assert any(not torch.allclose(evaluated[name], trained[name]) for name in evaluated)
 
 
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")  # of units that no example activates
 def test_open_lths_grasp_has_g_over_pruned_weights_too(convnet, batches):
     x, y = batches[0][0].double(), batches[0][1]
     model = copy.deepcopy(convnet).double()

@@ -28,11 +28,13 @@ def true_float32(*, tf32: bool = False) -> Generator[None]:
 
 
 def cast_(model: nn.Module, dtype: torch.dtype) -> None:
-    """Turn parameters and buffers of real numbers into `dtype`, in place."""
+    """Turn parameters and buffers into `dtype`, in place, but for those of whole numbers."""
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         tensor.data = cast(tensor.data, dtype)
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor in `dtype` if it holds real numbers, as it is if it holds whole or complex ones."""
+    """The tensor in `dtype`, or in complex numbers of that precision; as it is if it holds whole numbers."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
     return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -21,7 +21,7 @@ from prunemark.models.copies import at_least_single, independent_copy, to_single
 from prunemark.models.isolation import isolated
 from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
-from prunemark.pruning.explaining import explained_forward, explained_loss
+from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, map_tensors, scoring_batches
@@ -63,8 +63,10 @@ def score(
         method: a name in METHODS, a configured method, a function `(Problem) -> scores`, or "FILE.py:function".
         data: (inputs, targets) batches, all of them used exactly as given and read once, or a dataset, from which the
             method's `examples_per_class` (10) examples of each class are drawn. Inputs that are a tuple are
-            given as model(*inputs), a dict as model(**inputs).
-        seed: names all random choices: the examples, the order of a shuffling DataLoader, random scores, dropout.
+            given as model(*inputs), a dict as model(**inputs). A batch may be a dict itself, as Hugging Face's loaders
+            yield it: "labels", "label" or "targets" are its targets, all else its inputs.
+        seed: names all random choices: the examples, the order of a shuffling DataLoader (its own generator's
+            too, whose state is restored), random scores, dropout.
         input_shape: shape of one example without the batch axis, for methods that need no data.
         include: which weights are prunable, as in `prunemark.models.prunable.prunable`.
         exclude: which of them are not.
@@ -227,6 +229,11 @@ class _Scorer:
         for name, weight in self.weights.items():
             if weight.is_meta:
                 raise ValueError(f"{name} is on the meta device: it has no values to score")
+            if weight.is_complex() and zero_means(method) == "unscored":
+                raise ValueError(
+                    f"{name} holds complex numbers, of which no product with a gradient is defined as a score: leave "
+                    f"it out with exclude={name!r}, or take a method without gradients, such as magnitude"
+                )
         self.device, self.dtype = first.device, at_least_single(first[:0]).dtype
         self.half = self.dtype != first.dtype
         own = getattr(method, "own_precision", False)
@@ -244,7 +251,12 @@ class _Scorer:
         with isolated(self.seed, "scoring", device=self.device):
             problem = self._problem(masks, n)
             with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
-                scores = self._checked(self.method(problem))
+                try:
+                    found = self.method(problem)
+                except RuntimeError as error:
+                    require_derivatives(type(self.method).__name__, error)
+                    raise
+                scores = self._checked(found)
             if getattr(self.method, "leaves_weights", False):
                 self.left = problem.weights
             return scores
