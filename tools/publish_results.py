@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 
 from prunemark.cli.studies import judge
-from prunemark.registry import is_file_reference
-from prunemark.study.store import Store, export
+from prunemark.own_code import is_own_code
+from prunemark.study.exports import export
+from prunemark.study.store import Store
 
 WIDTH = 110
 
@@ -54,7 +55,7 @@ def _portable(spec: Any) -> Any:
         return {key: _portable(value) for key, value in spec.items()}
     if isinstance(spec, list):
         return [_portable(value) for value in spec]
-    return Path(spec).name if isinstance(spec, str) and is_file_reference(spec) else spec
+    return Path(spec).name if isinstance(spec, str) and is_own_code(spec) else spec
 
 
 if __name__ == "__main__":

@@ -15,20 +15,27 @@ if TYPE_CHECKING:
     from prunemark.connectivity import Topology, topology
     from prunemark.datasets import Dataset, dataset
     from prunemark.masks import Masks
+    from prunemark.models.holding import HeldWarning, release
+    from prunemark.models.left_out import LeftOutWarning
     from prunemark.networks import network
     from prunemark.pruning import prune, score
     from prunemark.pruning.selection import select
     from prunemark.pruning.unscored import UnscoredWarning
+    from prunemark.recipes import Recipe
+    from prunemark.study.exports import results
     from prunemark.study.run import run
     from prunemark.study.spec import Study
-    from prunemark.study.store import results
+    from prunemark.training.on_dataset import train
 
 
 _HOMES = {
     "Certificate": "ablations",
     "CertificateError": "ablations",
     "Dataset": "datasets",
+    "HeldWarning": "models.holding",
+    "LeftOutWarning": "models.left_out",
     "Masks": "masks",
+    "Recipe": "recipes",
     "Study": "study.spec",
     "Topology": "connectivity",
     "UnscoredWarning": "pruning.unscored",
@@ -36,19 +43,24 @@ _HOMES = {
     "network": "networks",
     "prune": "pruning",
     "reinitialize": "ablations",
-    "results": "study.store",
+    "release": "models.holding",
+    "results": "study.exports",
     "run": "study.run",
     "score": "pruning",
     "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
+    "train": "training.on_dataset",
 }
 
 __all__ = [
     "Certificate",
     "CertificateError",
     "Dataset",
+    "HeldWarning",
+    "LeftOutWarning",
     "Masks",
+    "Recipe",
     "Study",
     "Topology",
     "UnscoredWarning",
@@ -57,12 +69,14 @@ __all__ = [
     "network",
     "prune",
     "reinitialize",
+    "release",
     "results",
     "run",
     "score",
     "select",
     "shuffle",
     "topology",
+    "train",
 ]
 
 

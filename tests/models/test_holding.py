@@ -1,17 +1,21 @@
 """Masks that hold: pruned weights stay at exactly 0 whatever trains, loads, copies or averages the model."""
 
 import copy
+import gc
 import io
 import pickle
 import socket
 import warnings
+import weakref
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+import prunemark as pm
 from prunemark.masks import MaskError, Masks
+from prunemark.models.holding import HeldWarning
 from prunemark.models.prunable import prunable
 
 FEATURES, CLASSES = 5, 3
@@ -286,21 +290,303 @@ def test_two_optimizers_over_one_model(model, masks):
     assert_holds_and_violations_are_seen(masks, model)
 
 
-def test_two_holds_and_the_removal_of_one(model, masks):
+def others(masks: Masks) -> Masks:
+    """Masks that keep exactly what these prune."""
+    return Masks({name: ~mask for name, mask in masks.items()})
+
+
+def hooks_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, int, int]:
+    """Hooks on the optimizer, on parameters and on modules."""
+    return (
+        len(optimizer._optimizer_step_post_hooks),
+        sum(len(p._post_accumulate_grad_hooks or ()) for p in model.parameters()),
+        sum(len(module._load_state_dict_post_hooks) for module in model.modules()),
+    )
+
+
+def test_a_later_hold_replaces_an_earlier_one(model, masks):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    other = Masks({name: torch.ones_like(mask) for name, mask in masks.items()})
-    outer, inner = masks.hold(model, optimizer), masks.hold(model, optimizer)
-    other.hold(model, optimizer)
+    before = hooks_of(model, optimizer)
+    dense = copy.deepcopy(model.state_dict())
+    earlier = masks.hold(model, optimizer)
     train(model, optimizer, masks)
-    inner.remove()
-    inner.remove()
-    train(model, optimizer, masks)
-    outer.remove()
+    with pytest.warns(HeldWarning, match=rf"{others(masks).kept} of the {others(masks).kept} weights .* are 0"):
+        later = others(masks).hold(model, optimizer)
+    earlier.remove()  # no longer has anything to remove
+    others(masks).verify(model)
+    model.load_state_dict(dense)
+    train(model, optimizer, others(masks))
+    assert all((weight[~masks[name]] != 0).any() for name, weight in prunable(model).items())
+    later.remove()
+    assert hooks_of(model, optimizer) == before
     train(model, optimizer)
     with pytest.raises(MaskError):
+        others(masks).verify(model)
+
+
+@pytest.mark.parametrize("loading", ["before the masks", "before the hold", "after the hold"])
+def test_methods_compared_on_one_model_get_what_each_gets_on_its_own(model, loading):
+    start = copy.deepcopy(model.state_dict())
+    for method in ("magnitude", "snip", "random"):
+        alone = copy.deepcopy(model)
+        alone.load_state_dict(start)
+        expected = pm.prune(alone, method, sparsity=0.5, data=BATCHES)
+        optimizer = torch.optim.SGD(alone.parameters(), lr=0.1)
+        expected.hold(alone, optimizer)
+        train(alone, optimizer, expected)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeldWarning)
+            if loading == "before the masks":
+                model.load_state_dict(start)
+                masks = pm.prune(model, method, sparsity=0.5, data=BATCHES)
+            else:
+                masks = expected
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            if loading == "before the hold":
+                model.load_state_dict(start)
+            masks.hold(model, optimizer)
+            if loading == "after the hold":
+                model.load_state_dict(start)
+        assert masks == expected
+        train(model, optimizer, masks)
+        assert all(torch.equal(alone.state_dict()[name], value) for name, value in model.state_dict().items())
+
+
+def test_scoring_a_model_into_which_a_hold_lets_no_loaded_weights_says_so(model, masks):
+    start = copy.deepcopy(model.state_dict())
+    scores = pm.score(model, "magnitude")
+    masks.hold(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    model.load_state_dict(start)
+    hidden = masks.total - masks.kept
+    with pytest.warns(HeldWarning, match=f"set {hidden} weights to 0 that were loaded into this model; .* as it was"):
+        again = pm.score(model, "magnitude")
+    assert all(torch.equal(scores[name], again[name]) for name in scores)
+    masked = pm.score(copy.deepcopy(model), "magnitude")
+    assert sum(int((score == 0).sum()) for score in masked.values()) == hidden
+    with pytest.warns(HeldWarning, match=f"{hidden} weights that were loaded under this hold were set to 0 and stay"):
+        pm.release(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pm.score(model, "magnitude")
+
+
+def test_pruning_what_a_hold_has_left_warns_only_where_the_hold_decides(model, masks):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    masks.hold(model, optimizer)
+    train(model, optimizer, masks)
+    further = pm.prune(model, "magnitude", sparsity=1 - masks.kept / masks.total / 2)
+    assert all((further[name] <= masks[name]).all() for name in masks)
+    further.hold(model, optimizer)
+    with pytest.warns(HeldWarning, match=f"a hold in force keeps {further.total - further.kept} weights of this"):
+        pm.prune(model, "magnitude", sparsity=further.sparsity)
+    with pytest.warns(HeldWarning, match="it was pruned with these zeros"):
+        pm.prune(model, "magnitude", sparsity=0.1)
+
+
+def test_a_hold_is_back_in_force_in_its_own_block_when_a_later_one_is_removed(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    before = hooks_of(model, optimizer)
+    with masks.hold(model, optimizer):
+        with pytest.warns(HeldWarning), others(masks).hold(model, optimizer):
+            train(model, optimizer, others(masks))
         masks.verify(model)
-    loss_of(model).backward()
-    assert all((weight.grad[~masks[name]] != 0).any() for name, weight in prunable(model).items())
+        train(model, optimizer, masks)
+    assert hooks_of(model, optimizer) == before
+
+
+def test_a_released_model_is_free_inside_a_block_too(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    before = hooks_of(model, optimizer)
+    with masks.hold(model, optimizer):
+        with pytest.warns(HeldWarning):
+            others(masks).hold(model, optimizer)
+        pm.release(model)
+        assert hooks_of(model, optimizer) == before
+        train(model, optimizer)
+    with pytest.raises(MaskError):
+        masks.verify(model)
+
+
+def test_a_hold_of_a_part_replaces_another_only_there(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    masks.hold(model, optimizer)
+    part = Masks({"weight": ~masks["0.weight"]})
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeldWarning)
+            part.hold(model[0], optimizer)
+        train(model, optimizer, Masks({"3.weight": masks["3.weight"]}))
+        part.verify(model[0])
+        assert hooks_of(model, optimizer)[:2] == (2, 2)
+    with pytest.raises(MaskError, match=r"0\.weight.* is pruned but holds"):
+        masks.verify(model)
+
+
+def test_a_hold_that_shares_a_tensor_replaces_another(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    masks.hold(model, optimizer)
+    tied = nn.Sequential(nn.Linear(FEATURES, 8))
+    tied[0].weight = model[0].weight
+    dense = Masks({"0.weight": torch.ones_like(masks["0.weight"])})
+    with pytest.warns(HeldWarning):
+        dense.hold(tied, optimizer)
+    train(model, optimizer)
+    assert (model[0].weight[~masks["0.weight"]] != 0).any()
+    Masks({"3.weight": masks["3.weight"]}).verify(model)
+
+
+def test_a_model_sparser_than_the_masks_is_found(model, masks):
+    with torch.no_grad():
+        model[3].weight.zero_()  # an initialisation is no other hold
+    denser = Masks(
+        {name: mask | (torch.arange(mask.numel()).view(mask.shape) % 2 == 0) for name, mask in masks.items()}
+    )
+    missing = denser.kept - masks.kept
+    denser.apply_(model)
+    denser.verify(model)
+    handle = masks.hold(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    message = rf"the model is sparser than these masks: .* keeps {missing} of their {denser.kept} kept weights at 0"
+    with pytest.raises(MaskError, match=message):
+        denser.verify(model)
+    masks.verify(model)
+    handle.remove()
+    denser.verify(model)
+    masks.to_torch_prune(model)
+    masks.verify(model)
+    message = rf"sparser than these masks: torch.nn.utils.prune prunes {missing} of their {denser.kept} kept weights"
+    with pytest.raises(MaskError, match=message):
+        denser.verify(model)
+
+
+def test_forty_rounds_leave_as_many_hooks_as_one(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    counts = set()
+    for n in range(40):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HeldWarning)
+            masks = pm.prune(model, "random", sparsity=0.02 * (n + 1), seed=n)
+            masks.hold(model, optimizer)
+        train(model, optimizer, masks)
+        counts.add(hooks_of(model, optimizer))
+    assert len(counts) == 1
+
+
+def test_a_dropped_model_is_freed_though_its_optimizer_lives(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    twin = copy.deepcopy(model)
+    optimizer.add_param_group({"params": list(twin.parameters())})
+    gone = weakref.ref(twin), weakref.ref(twin[0])
+    masks.hold(twin, optimizer)
+    train(twin, optimizer, masks)
+    del twin
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+    assert hooks_of(model, optimizer) == (0, 0, 0)
+    assert not any(p._post_accumulate_grad_hooks for group in optimizer.param_groups for p in group["params"])
+    train(model, optimizer)
+
+
+def test_a_hold_outlives_the_container_it_was_made_with(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    masks.hold(nn.Sequential(*model), optimizer)
+    gc.collect()
+    train(model, optimizer, masks)
+
+
+def test_layers_that_are_all_replaced_are_held_on(model, masks):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    masks.hold(model, optimizer)
+    model[0], model[3] = nn.Linear(FEATURES, 8), nn.Linear(8, CLASSES)
+    gc.collect()
+    optimizer.add_param_group({"params": [*model[0].parameters(), *model[3].parameters()]})
+    train(model, optimizer)
+    masks.verify(model)
+    model[0].load_state_dict(nn.Linear(FEATURES, 8).state_dict())
+    masks.verify(model)
+
+
+def test_a_hold_that_fails_leaves_model_optimizer_and_the_earlier_hold_as_they_were(model, masks):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    masks.hold(model, optimizer)
+    train(model, optimizer, masks)
+    with torch.inference_mode():
+        frozen = torch.ones(CLASSES, 8)
+    model[3].weight = nn.Parameter(frozen, requires_grad=False)
+    state, hooks = copy.deepcopy(model.state_dict()), hooks_of(model, optimizer)
+    with pytest.raises(RuntimeError, match="inference tensor"):
+        others(masks).hold(model, optimizer)
+
+    class Broken(torch.optim.SGD):
+        def register_step_post_hook(self, hook):
+            raise RuntimeError("no hooks here")
+
+    part = Masks({"0.weight": ~masks["0.weight"]})
+    with pytest.raises(RuntimeError, match="no hooks here"):
+        part.hold(model, optimizer, Broken([nn.Parameter(torch.ones(1))], lr=0.1))
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert hooks_of(model, optimizer) == hooks
+
+
+def test_masked_weights_that_no_given_optimizer_steps(model, masks):
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.SGD(model[3].parameters(), lr=0.1, momentum=0.9)
+    message = r"no given optimizer steps 3\.weight: if another one does, .*, so pass it too .* allow_unstepped=True"
+    with pytest.raises(ValueError, match=message):
+        masks.hold(model, first)
+    with masks.hold(model, first, second):
+        train(model, second, masks)
+    with masks.hold(model, first, allow_unstepped=True):
+        train(model, first, masks)
+    model[3].requires_grad_(False)
+    with masks.hold(model, first):
+        train(model, first, masks)
+
+
+class Wrapper(torch.optim.Optimizer):
+    """What accelerate makes: a subclass that never calls the constructor of the class."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    param_groups = property(lambda self: self.optimizer.param_groups)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+
+class Reviving(torch.optim.Optimizer):
+    """A whole optimizer around another one, which writes weights after the step of the one inside."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer.param_groups, {})
+        self.optimizer = optimizer
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.add_(0.5)
+
+
+@pytest.mark.parametrize("wrap", [Wrapper, lambda o: Wrapper(Wrapper(o)), Reviving, lambda o: Wrapper(Reviving(o))])
+def test_optimizers_that_wrap_others(model, masks, wrap):
+    optimizer = wrap(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    train(model, optimizer)
+    masks.hold(model, optimizer)
+    train(model, optimizer, masks)
+    assert_holds_and_violations_are_seen(masks, model)
+
+
+def test_an_optimizer_that_cannot_be_followed(model, masks):
+    class Hollow(torch.optim.Optimizer):
+        def __init__(self) -> None: ...
+
+    with pytest.raises(ValueError, match=r"hold cannot follow the steps of this Hollow: .* pass the optimizer that it"):
+        masks.hold(model, Hollow())
 
 
 def test_parameters_added_frozen_thawed_and_replaced_later(model, masks):
@@ -328,7 +614,7 @@ def test_sparse_gradients_of_embeddings():
     weights = prunable(model, include=[nn.Embedding, nn.Linear])
     masks = Masks({name: torch.rand(w.shape, generator=source) < 0.5 for name, w in weights.items()})
     optimizer = torch.optim.SparseAdam([model[0].weight], lr=0.1)
-    masks.hold(model, optimizer)
+    masks.hold(model, optimizer, allow_unstepped=True)
     tokens, targets = torch.tensor([[1, 2], [2, 2], [5, 1]]), torch.tensor([0, 1, 1])
     for _ in range(3):
         optimizer.zero_grad()

@@ -99,3 +99,69 @@ def test_a_lazy_module_is_refused():
 def test_frozen_parameters_count():
     layer = nn.Linear(3, 3).requires_grad_(False)
     assert list(prunable(layer)) == ["weight"]
+
+
+class Product(nn.Module):
+    """A linear map that is no nn.Linear, as in many packages."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs))
+        self.count = nn.Parameter(torch.zeros(2, 2, dtype=torch.long), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(outputs))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.scale * (inputs @ self.weight)
+
+
+@pytest.fixture
+def products() -> nn.Module:
+    net = nn.Sequential(Product(6, 64), nn.LayerNorm((1, 64)), Product(64, 64), nn.Linear(64, 4))
+    net.add_module("words", nn.Embedding(5, 3))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("include", "names"),
+    [
+        ("*", ["0.weight", "2.weight", "3.weight", "words.weight"]),
+        (lambda name, module, weight: True, ["0.weight", "2.weight", "3.weight", "words.weight"]),
+        ([nn.Linear, Product], ["0.weight", "2.weight", "3.weight"]),
+        ("2.*", ["2.weight"]),
+        (lambda name, module, weight: weight.numel() == 384, ["0.weight"]),
+    ],
+)
+def test_include_admits_every_floating_parameter_with_two_axes(products, include, names):
+    assert list(prunable(products, include=include)) == names
+
+
+def test_include_with_exclude(products):
+    assert list(prunable(products, include="*", exclude=nn.Embedding)) == ["0.weight", "2.weight", "3.weight"]
+    assert list(prunable(products, exclude=nn.Embedding)) == ["3.weight"]
+
+
+def test_what_a_parametrisation_is_computed_from_is_no_weight():
+    net = nn.Sequential(nn.Linear(3, 3), parametrizations.weight_norm(nn.Linear(3, 3)))
+    assert list(prunable(net, include="*", exclude="1.weight")) == ["0.weight"]
+    torch_prune.identity(net[0], "weight")
+    with pytest.raises(ValueError, match=r"0\.weight is pruned by torch\.nn\.utils\.prune"):
+        prunable(net, include="*", exclude="1.weight")
+
+
+def test_a_model_with_nothing_prunable_says_what_include_admits():
+    with pytest.raises(
+        ValueError, match=r"nothing to prune: no .* weight; .* such as 0\.weight \(include='0\.weight'\)"
+    ):
+        prunable(nn.Sequential(Product(3, 4)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["transformers.pytorch_utils.Conv1D", "torch_geometric.nn.dense.linear.Linear",
+     "torch_geometric.nn.dense.linear.HeteroLinear"],
+)  # fmt: skip
+def test_linear_maps_of_other_packages_are_known_by_name(name):
+    package, _, kind = name.rpartition(".")
+    foreign = type(kind, (Product,), {"__module__": package})
+    derived = type("Mine", (foreign,), {})
+    assert list(prunable(nn.Sequential(foreign(2, 3), derived(3, 3), Product(3, 3)))) == ["0.weight", "1.weight"]

@@ -15,7 +15,7 @@ ABLATIONS = ("unmodified", "shuffle", "reinit", "invert")
 COLUMNS = (
     *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density"),
     *("replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
-    *("code_version", "torch_version", "device"),
+    *("code_version", "torch_version", "device", "engine"),
 )
 
 # How fast accuracy falls with sparsity, and what each ablation adds to or takes from it at the sparse end.
@@ -44,6 +44,7 @@ def row(**changes: object) -> dict[str, object]:
         "code_version": "0.1.0",
         "torch_version": "2.13.0",
         "device": "cpu",
+        "engine": "dense",
     } | changes
     base.setdefault("density", 1 - float(base["sparsity"]))  # pyright: ignore[reportArgumentType]
     return base

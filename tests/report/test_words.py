@@ -90,6 +90,7 @@ def test_ranges_in_words(accuracies: dict[float, float], sentence: str) -> None:
     rows = [row(method="dense", sparsity=0.0, prune_at="", replicate=i, test_accuracy=0.9) for i in range(3)]
     trained = {"method": "magnitude", "benchmark": "magnitude-after-training", "prune_at": "end"}
     rows += [row(**trained, sparsity=s, replicate=i, test_accuracy=a) for s, a in accuracies.items() for i in range(3)]
+    rows += [row(method="random", sparsity=s, replicate=i, test_accuracy=0.4) for s in accuracies for i in range(3)]
     (found,) = ranges(frame(rows))
     assert words.ranges_sentence(found) == sentence
 

@@ -31,7 +31,7 @@ def talks(problem):
     assert (threads, one) == (1, ["1", "1"]), (threads, one)
     assert torch.tensor(1e-42) / 2 == 0, "denormals are flushed"
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    assert os.getpgid(0) == os.getpid()
+    assert os.getpgid(0) == os.getppid(), "in the group of its worker, not in that of the driver"
     return dict(problem.weights)
 """
 

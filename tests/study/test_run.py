@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from prunemark.study.executors import Finished
+from prunemark.study.exports import results
 from prunemark.study.job import Job
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import plan
@@ -17,7 +18,7 @@ from prunemark.study.problems import StudyError
 from prunemark.study.progress import Advanced, Event, Planned, duration
 from prunemark.study.run import run
 from prunemark.study.spec import Study
-from prunemark.study.store import Store, results
+from prunemark.study.store import Store
 from tests.study.inline import InlineExecutor
 
 Tiny = Callable[..., Study]

@@ -7,6 +7,7 @@ from prunemark.ablations.certificates import (
     Certificate,
     CertificateError,
     certify_invert,
+    certify_redraw,
     certify_reinit,
     certify_shuffle,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "CertificateError",
     "NoEffectWarning",
     "certify_invert",
+    "certify_redraw",
     "certify_reinit",
     "certify_shuffle",
     "reinitialize",

@@ -3,16 +3,19 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prunemark.masks import Masks
+from prunemark.models.initialization import other_distribution
 from prunemark.models.prunable import prunable
 
 # A layer with more arrangements than this does not come out of a uniform shuffle as it went in.
 _ARRANGEMENTS_BEYOND_CHANCE = 1e9
+# Of more weights than this not all keep their sign by chance.
+_FEWEST_BEYOND_CHANCE = 30
 
 
 class CertificateError(RuntimeError):
@@ -24,7 +27,7 @@ class Certificate:
     """What an ablation changed, checked against its definition.
 
     Attributes:
-        ablation: "shuffle", "reinit" or "invert".
+        ablation: a name in `prunemark.terms.ablations.ABLATIONS`.
         changed: how many entries (of masks; for reinit, of prunable weights) differ from before.
         total: of how many.
         layers: per layer, "changed" or why it could not ("all kept", "all pruned") or did not ("by chance").
@@ -35,7 +38,7 @@ class Certificate:
         unscored: of masks, how many kept weights count as unscored, see `Masks.unscored`.
     """
 
-    ablation: Literal["shuffle", "reinit", "invert"]
+    ablation: str
     changed: int
     total: int
     layers: dict[str, str]
@@ -82,12 +85,25 @@ def certify_shuffle(before: Masks, after: Masks) -> Certificate:
     )
 
 
-def certify_reinit(before: nn.Module, after: nn.Module) -> Certificate:
-    """Certify that every prunable weight tensor was drawn afresh.
+def certify_reinit(before: nn.Module, after: nn.Module, *, initial: nn.Module | None = None) -> Certificate:
+    """Certify that every prunable weight tensor was drawn afresh, from the distribution of the initial ones.
+
+    Args:
+        before: the network whose weights were replaced.
+        after: with the new weights.
+        initial: the network as it was initialised: each parameter of `after` is compared with its own, see
+            `prunemark.models.initialization.other_distribution`. None: not compared, and not certified.
 
     Raises:
-        CertificateError: a tensor is missing, has another shape, or no entry of it changed.
+        CertificateError: a tensor is missing, has another shape, no entry of it changed, or it is of another
+            distribution.
     """
+    checked = ["every prunable tensor holds new values"]
+    if initial is not None:
+        found = other_distribution(dict(initial.named_parameters()), dict(after.named_parameters()))
+        if found:
+            raise CertificateError(f"reinitialising drew from another distribution than the initial one: {found}")
+        checked.append("every parameter is distributed as the initial ones are")
     old, new = prunable(before), prunable(after)
     if {name: w.shape for name, w in old.items()} != {name: w.shape for name, w in new.items()}:
         raise CertificateError("the reinitialised network has other prunable weights than the network")
@@ -100,7 +116,40 @@ def certify_reinit(before: nn.Module, after: nn.Module) -> Certificate:
         changed=sum(counts.values()),
         total=sum(weight.numel() for weight in old.values()),
         layers=dict.fromkeys(counts, "changed"),
-        checked=("every prunable tensor holds new values",),
+        checked=tuple(checked),
+    )
+
+
+def certify_redraw(ablation: str, before: nn.Module, after: nn.Module, drawn: nn.Module) -> Certificate:
+    """Certify that one half of each prunable weight, sign or magnitude, is the old one and the other the drawn one.
+
+    Args:
+        ablation: "redraw-magnitudes" or "redraw-signs".
+        before: the network whose weights were replaced.
+        after: with the new weights.
+        drawn: the fresh weights of which a half was taken.
+
+    Raises:
+        CertificateError: a weight is not what the ablation says, or no weight of a tensor changed.
+    """
+    old, new, fresh = prunable(before), prunable(after), prunable(drawn)
+    signs, magnitudes = (old, fresh) if ablation == "redraw-magnitudes" else (fresh, old)
+    counts: dict[str, int] = {}
+    for name, weight in new.items():
+        if not torch.equal(weight.abs(), magnitudes[name].abs()):
+            raise CertificateError(f"{ablation}: {name} has magnitudes that it should not have")
+        if not torch.equal(weight.signbit(), signs[name].signbit()):
+            raise CertificateError(f"{ablation}: {name} has signs that it should not have")
+        counts[name] = int((weight != old[name]).sum())
+        if counts[name] == 0 and weight.numel() > _FEWEST_BEYOND_CHANCE:
+            raise CertificateError(f"{ablation} left {name} as it was")
+    halves = ("signs", "magnitudes") if ablation == "redraw-magnitudes" else ("magnitudes", "signs")
+    return Certificate(
+        ablation=ablation,
+        changed=sum(counts.values()),
+        total=sum(weight.numel() for weight in new.values()),
+        layers={name: "changed" if count else "by chance" for name, count in counts.items()},
+        checked=(f"{halves[0]} are the old ones, {halves[1]} the drawn ones",),
     )
 
 

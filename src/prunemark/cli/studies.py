@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+CheckTimeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -33,6 +37,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
     ] = False,
+    check_timeout: CheckTimeout = None,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
@@ -52,6 +57,7 @@ def run(
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
+            check_timeout_s=check_timeout,
         )
     if dry_run:
         return
@@ -77,14 +83,19 @@ def report(
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
+    what: Annotated[
+        str, typer.Option(help="trials (one row per trial) or curves (one row per trial and epoch).")
+    ] = "trials",
     format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT or DIR/curves.FORMAT.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
-    """Write the results in a folder as a table: one row a trial."""
-    from prunemark.study.store import export as export_results
+    """Write the results in a folder as a table."""
+    from prunemark.study.exports import export as export_results
 
-    print(export_results(folder, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
+    print(export_results(folder, what=what, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
 
 
 def check(
@@ -97,15 +108,16 @@ def check(
     workers: Workers = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    check_timeout: CheckTimeout = None,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
-    from prunemark.registry import is_file_reference
+    from prunemark.own_code import is_own_code
     from prunemark.report.check import check_words
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
-    if not is_file_reference(method):
+    if not is_own_code(method):
         raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
     label = method.rpartition(":")[2]
     with data_folder(data_dir):
@@ -114,7 +126,15 @@ def check(
         checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
     folder = out or Path(f"prunemark-check-{label}")
     with ProgressBar() as progress:
-        summary = run_study(checked, out=folder, workers=workers, device=device, data_dir=data_dir, progress=progress)
+        summary = run_study(
+            checked,
+            out=folder,
+            workers=workers,
+            device=device,
+            data_dir=data_dir,
+            progress=progress,
+            check_timeout_s=check_timeout,
+        )
     console = make_console()
     _tell(console, summary, folder)
     if summary.interrupted:
@@ -173,7 +193,8 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         if not specs:
             raise ValueError(f"{folder} holds no study yet")
         name = study or list(specs)[-1]
-        table, layers = store.results(name), store.layers(name)
+        table, layers, curves = store.results(name), store.layers(name), store.curves(name)
+        prunable = store.prunable(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
     judged = verdicts(table, margin=specs[name]["margin"])
@@ -183,9 +204,10 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         judged,
         summary,
         study_name=name,
-        facts=_facts(specs[name], table),
+        facts=_facts(specs[name], table, prunable),
         out=page,
         layers=layers,
+        epochs=curves,
         methods={method["label"]: method["name"] for method in specs[name]["methods"]},
     )
     console.print(results_table(table))
@@ -195,13 +217,17 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
     return judged
 
 
-def _facts(spec: dict[str, Any], table: Any) -> dict[str, str]:
+def _facts(spec: dict[str, Any], table: Any, prunable: tuple[int, int] | None) -> dict[str, str]:
     """What a reader needs to know to trust or repeat the numbers."""
     import platform
 
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
+    share = (
+        {"Prunable": f"{100 * prunable[0] / prunable[1]:.3g} % of all {prunable[1]:,} parameters"} if prunable else {}
+    )
     return {
         "Network": spec["network"],
+        **share,
         "Data set": spec["dataset"],
         "Replicates": str(spec["replicates"]),
         "Margin": f"{spec['margin']:g} percentage points",

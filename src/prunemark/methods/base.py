@@ -1,10 +1,11 @@
 """What a scoring method is given, and what it is."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -214,25 +215,39 @@ class _Caller(nn.Module):
         return self.call_model(self.model, inputs)
 
 
-class Method(Protocol):
-    """A way of scoring weights: a frozen dataclass whose fields are its options.
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way of scoring weights: a frozen dataclass whose fields are its options and its switches.
 
-    Optional attributes, read where they exist: `examples_per_class: int`, how many examples of each class
-    to draw from a dataset (10); `ordinary_batch: int`, to draw that many examples instead, whatever their
-    class; `revives: bool`, that pruned weights are ranked again in every round; `keeps_ceiling: bool`, that
-    rounds before the last keep the ceiling of the count, not the nearest number; `leaves_weights: bool`, that the
-    method changes `problem.weights` in no way that scoring them once more would not, so that the next round's copy of
-    the model may have them as they are, further ones pruned; `own_precision: bool`, that scores do not depend on the
-    precision of the model, so that `score_dtype` means nothing; `zero_means: ZeroMeans`, whether a score of exactly 0
-    says nothing about a weight ("unscored": products with a gradient) or is a "score" like any other (|w|). Where it
-    is not known (a user's own function), zeros count as unscored where some are kept and others pruned.
+    A switch that a method fixes is no option of it (`init=False`); one that it lets its users choose is declared anew.
+
+    Attributes:
+        rounds: in how many rounds it prunes unless told otherwise.
+        examples_per_class: how many examples of each class are drawn from a dataset.
+        ordinary_batch: draw that many examples instead, whatever their class; None = a balanced sample.
+        revives: pruned weights are ranked again in every round, and may come back.
+        keeps_ceiling: rounds before the last keep the ceiling of the count, not the nearest number.
+        reuses_weights: what the method does to `problem.weights` is the same done twice as once, so that the next
+            round's copy of the model may have them as it left them, further ones pruned; this saves a copy.
+        own_precision: scores do not depend on the precision of the model, so that `score_dtype` means nothing.
+        zero_means: whether a score of exactly 0 says nothing about a weight ("unscored": products with a gradient) or
+            is a "score" like any other (|w|); where it is "unknown", zeros count as unscored where some are kept and
+            others pruned.
     """
 
-    @property
-    def rounds(self) -> int:
-        """In how many rounds it prunes unless told otherwise."""
-        ...
+    rounds: int = 1
+    examples_per_class: int = field(default=10, init=False)
+    ordinary_batch: int | None = field(default=None, init=False)
+    revives: bool = field(default=False, init=False)
+    keeps_ceiling: bool = field(default=False, init=False)
+    reuses_weights: bool = field(default=False, init=False)
+    own_precision: bool = field(default=False, init=False)
+    zero_means: ZeroMeans = field(default="unknown", init=False)
 
+    @abstractmethod
     def __call__(self, problem: Problem, /) -> Mapping[str, Tensor]:
         """Scores, larger = keep, one tensor per prunable weight of the problem, of the weight's shape."""
-        ...
+
+    def facts(self) -> tuple[str, dict[str, Any]]:
+        """The method's name and its options, for the provenance of masks."""
+        return type(self).__name__, {f.name: getattr(self, f.name) for f in fields(self) if f.init}

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from prunemark.methods.base import BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Method, Problem
 from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grasp:
+class Grasp(Method):
     """Score each weight with how much the gradient's norm would fall without it, to first order.
 
     s = w * (H g), g = dL/dw and H = d2L/dw2 of the loss with logits divided by `temperature`, both over the
@@ -40,7 +40,6 @@ class Grasp:
         ValueError: a temperature that is not positive.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     temperature: float = 200.0

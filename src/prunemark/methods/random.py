@@ -5,14 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunemark.methods.base import Problem
+from prunemark.methods.base import Method, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random:
+class Random(Method):
     """Score each weight with an independent uniform random number: s ~ U(0, 1)."""
 
-    rounds: int = 1
     own_precision = True
     zero_means = "score"
 

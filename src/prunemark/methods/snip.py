@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.base import BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Method, Problem
 from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snip:
+class Snip(Method):
     """Score each weight with how much the loss would change without it, to first order.
 
     s = |w * g|, g = dL/dw. Over several batches: the mean of the batches' |w * g|, weighted by their size.
@@ -25,7 +25,6 @@ class Snip:
         bn: whether BatchNorm uses the batch's statistics ("train") or its running ones ("eval").
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     zero_means = "unscored"
@@ -42,7 +41,7 @@ class Snip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipMilAd:
+class SnipMilAd(Method):
     """SNIP as the program mil-ad/snip computes it.
 
     What it changes: the scores are |w * g| of the first batch only, and of *other* weights, which it draws
@@ -52,7 +51,6 @@ class SnipMilAd:
         redraw: False scores the network's own weights. The other options are those of `Snip`.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     redraw: bool = True
@@ -71,7 +69,7 @@ class SnipMilAd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipOfficial:
+class SnipOfficial(Method):
     """SNIP as the authors' program namhoonlee/snip-public computes it.
 
     What it changes: one ordinary batch, whatever its classes, instead of a balanced sample; BatchNorm in its
@@ -86,7 +84,6 @@ class SnipOfficial:
         ValueError: a batch without examples.
     """
 
-    rounds: int = 1
     ordinary_batch: int = 100
     bn: BatchNormMode = "eval"
     zero_means = "unscored"
@@ -102,7 +99,7 @@ class SnipOfficial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipSynapticFlow:
+class SnipSynapticFlow(Method):
     """SNIP as the program ganguli-lab/Synaptic-Flow computes it.
 
     What it changes: the gradients of all batches are added up before the absolute value is taken, the network is
@@ -116,7 +113,6 @@ class SnipSynapticFlow:
         bn: the program's own switch; "eval" is its default.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "eval"
     revives = True

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim.swa_utils import AveragedModel
 
 Predicate = Callable[[str, nn.Module, nn.Parameter], bool]
@@ -21,6 +22,13 @@ _CONVOLUTIONS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
+
+# Linear maps of other packages, by qualified name, so that these packages need not be there.
+_FOREIGN_LINEAR_MAPS = {
+    "transformers.pytorch_utils.Conv1D",
+    "torch_geometric.nn.dense.linear.Linear",
+    "torch_geometric.nn.dense.linear.HeteroLinear",
+}
 
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # pyright: ignore[reportPrivateUsage]
 
@@ -48,19 +56,21 @@ def prunable(
     """The prunable weights of a model: name -> parameter, in the order of `named_parameters()`.
 
     Prunable is every weight tensor of a convolution (also transposed, grouped, 1d, 3d), of a linear map
-    (classifier and 1x1 shortcuts included), of a recurrent layer, and the packed or separate projections of
-    `nn.MultiheadAttention`. Biases and normalisation parameters never are. Frozen parameters are. Names are those
-    of `named_parameters()` without wrappers' prefixes.
+    (classifier and 1x1 shortcuts included; also transformers' `Conv1D`, torch_geometric's `Linear` and
+    `HeteroLinear`), of a recurrent layer, and the packed or separate projections of `nn.MultiheadAttention`. Biases
+    and normalisation parameters never are. Frozen parameters are. Names are those of `named_parameters()` without
+    wrappers' prefixes. What else has two or more axes (`prunemark.models.left_out`) is prunable when `include` selects
+    it.
 
     A tensor that several modules share counts once, under the first of its names. It is prunable if it is the
     weight of one of them, so a classifier tied to an embedding is pruned, and the embedding with it.
 
     Args:
         model: any module; wrappers of `torch.compile`, data parallelism and weight averaging are looked through.
-        include: keep only what one of these rules selects. A rule is a pattern for the name
-            (`"features.*"`, shell style), a module type, or a predicate `(name, module, parameter) -> bool`.
-            Naming a type also makes prunable the tensors of two or more axes that modules of this type hold
-            themselves: `[nn.Linear, nn.Embedding]`, or a layer of your own.
+        include: prune exactly what one of these rules selects, of all floating parameters with two or more axes that
+            are no normalisation's: `"*"` is all of them, embeddings included. A rule is a pattern for the name
+            (`"features.*"`, shell style), a module type (`[nn.Linear, nn.Embedding]`, or a layer of your own; it
+            selects what modules of this type hold themselves), or a predicate `(name, module, parameter) -> bool`.
         exclude: drop what one of these rules selects, under any of its names.
 
     Raises:
@@ -72,7 +82,6 @@ def prunable(
     inner = unwrap(model)
     wanted, unwanted = _as_rules(include), _as_rules(exclude)
     rules = (*(wanted or ()), *(unwanted or ()))
-    named_types = tuple(rule for rule in rules if isinstance(rule, type))
     first_names = {id(parameter): plain_name(name) for name, parameter in inner.named_parameters()}
     found: dict[str, nn.Parameter] = {}
     dropped: set[str] = set()
@@ -85,11 +94,12 @@ def prunable(
 
     for path, module in inner.named_modules(remove_duplicate=False):
         usual = list(_weight_attributes(module))
-        for attribute in usual or _tensors_of_named_type(module, named_types):
+        others = [attribute for attribute in matrices(module) if attribute not in usual] if rules else []
+        for attribute in (*usual, *others):
             name = plain_name(f"{path}.{attribute}" if path else attribute)
             parameter = module._parameters.get(attribute)  # pyright: ignore[reportPrivateUsage]
             first_name = first_names.get(id(parameter), name)
-            included = select(wanted, name, module, attribute) or (bool(usual) and wanted is None)
+            included = attribute in usual if wanted is None else select(wanted, name, module, attribute)
             if select(unwanted, name, module, attribute):
                 dropped.add(first_name)
             elif included:
@@ -105,6 +115,8 @@ def prunable(
             why = "include= and exclude= leave none of its weights"
         elif any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
             why = "compiled by TorchScript, its layers cannot be told apart; prune the module that was compiled"
+        elif others := [plain_name(f"{p}.{a}" if p else a) for p, m in inner.named_modules() for a in matrices(m)]:
+            why += f"; include= admits what else has two or more axes, such as {others[0]} (include={others[0]!r})"
         raise ValueError(f"{type(inner).__name__} has nothing to prune: {why}")
     return kept
 
@@ -146,12 +158,23 @@ def _weight_attributes(module: nn.Module) -> Iterator[str]:
                 yield from (f"weight_{kind}_l{layer}{direction}" for kind in kinds)
     elif isinstance(module, nn.RNNCellBase):
         yield from ("weight_ih", "weight_hh")
+    elif any(f"{kind.__module__}.{kind.__qualname__}" in _FOREIGN_LINEAR_MAPS for kind in type(module).__mro__):
+        yield "weight"
 
 
-def _tensors_of_named_type(module: nn.Module, types: tuple[type[nn.Module], ...]) -> list[str]:
-    if not isinstance(module, types) or isinstance(module, _NORMALISATIONS):
+def matrices(module: nn.Module) -> list[str]:
+    """The floating parameters with two or more axes that a module holds itself; none of a normalisation."""
+    if isinstance(module, (*_NORMALISATIONS, ParametrizationList)):
         return []
-    return [name for name, value in module.named_parameters(recurse=False) if value.ndim >= 2]
+    return [
+        name
+        for name, value in module.named_parameters(recurse=False, remove_duplicate=False)
+        if not isinstance(value, nn.parameter.UninitializedParameter)
+        and value.is_floating_point()
+        and value.ndim >= 2
+        # What torch.nn.utils.prune makes the weight from is no weight of its own.
+        and f"{name.removesuffix('_orig')}_mask" not in module._buffers  # pyright: ignore[reportPrivateUsage]
+    ]
 
 
 def _plain_parameter(module: nn.Module, attribute: str, name: str) -> nn.Parameter:
@@ -214,15 +237,23 @@ def weights_in_use(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, T
     Raises:
         ValueError: the masks are of another model.
     """
-    names = parameters_of(model, masks)
-    parameters = parameters_by_name(model)
-    weights: dict[str, Tensor] = {}
-    for name, own in names.items():
-        weights[name] = parameters[own].detach()
+    names, parameters = parameters_of(model, masks), parameters_by_name(model)
+    weights = {name: parameters[own].detach() for name, own in names.items()}
+    return weights | {name: weights[name] * kept for name, kept in torch_prune_masks(model, masks).items()}
+
+
+def torch_prune_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `torch.nn.utils.prune` multiplies these masks' weights with, for those that it prunes: 1 = kept, 0 = pruned.
+
+    Raises:
+        ValueError: the masks are of another model.
+    """
+    found: dict[str, Tensor] = {}
+    for name, own in parameters_of(model, masks).items():
         if own != name:
             module, attribute = module_of(model, name)
-            weights[name] = weights[name] * module.get_buffer(f"{attribute}_mask")
-    return weights
+            found[name] = module.get_buffer(f"{attribute}_mask")
+    return found
 
 
 def _why_missing(model: nn.Module, name: str) -> str:

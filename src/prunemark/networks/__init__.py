@@ -12,8 +12,9 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 from prunemark.networks.initialisation import BATCHNORMS, INITS
+from prunemark.own_code import OwnCode, is_own_code
 from prunemark.randomness import generator
-from prunemark.registry import Entry, find, is_file_reference, load_file, unknown
+from prunemark.registry import Entry, find, unknown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,10 +156,10 @@ def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int 
         ValueError: unknown name or option, inputs the network cannot take, or a function that is not there or returns
             no module.
     """
-    if is_file_reference(name):
+    if is_own_code(name):
         from prunemark.networks.own import own_network
 
-        return own_network(load_file(name), name, input_shape=input_shape, classes=classes, seed=seed, **options)
+        return own_network(OwnCode.find(name), input_shape=input_shape, classes=classes, seed=seed, **options)
     entry = find(NETWORKS, "network", name)
     try:
         entry.check(input_shape, classes, options)

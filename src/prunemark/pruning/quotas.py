@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
 
 from prunemark.masks import Masks
 from prunemark.registry import unknown
+from prunemark.terms.quotas import QUOTAS, QuotaName
 
 Shapes = Mapping[str, Sequence[int]]
-QuotaName = Literal["uniform", "uniform-plus", "erk", "igq"]
 
 
 def quotas(
@@ -46,7 +45,7 @@ def quotas(
     elif isinstance(rule, str) and rule in _RULES:  # pyright: ignore[reportUnnecessaryIsInstance]
         ideal = _RULES[rule](shapes, sizes, keep)
     else:
-        raise ValueError(f"{unknown('quota rule', str(rule), get_args(QuotaName))}; or give Masks")
+        raise ValueError(f"{unknown('quota rule', str(rule), QUOTAS)}; or give Masks")
     return _apportion(ideal, caps, keep)
 
 

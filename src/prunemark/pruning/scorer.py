@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from numbers import Integral
 from typing import Any, Literal
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunemark.ablations.certificates import Certificate, certify_invert
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
@@ -18,15 +16,18 @@ from prunemark.methods.base import Method, Problem
 from prunemark.models.calling import Forward, Loss, call
 from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
+from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
+from prunemark.models.left_out import share_record, warn_of_left_out
 from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
-from prunemark.pruning.quotas import QuotaName
 from prunemark.pruning.quotas import quotas as layer_quotas
+from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, map_tensors, scoring_batches
-from prunemark.pruning.selection import keep_count, require_finite, select_count
-from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence, unscored, zero_means
+from prunemark.pruning.selection import keep_count, require_finite
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
+from prunemark.terms.quotas import QuotaName
 from prunemark.version import __version__
 
 ScoreDtype = Literal["float32", "float64"]
@@ -84,10 +85,22 @@ def score(
             finite; scores that are not finite (the layer is named), or that are all 0.
     """
     configured = resolve(method, **options)
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward, score_dtype, tf32)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+        score_dtype=score_dtype,
+        tf32=tf32,
+    )
     scores = scorer(within)
     if within is None or within.kept == within.total:  # masks may cut the network through
-        require_scores(scores, zero_means(configured))
+        require_scores(scores, configured.zero_means)
     return scores
 
 
@@ -128,19 +141,36 @@ def prune(
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
 
+    What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
+
     `score_dtype` None is the model's own precision in one round and float64 in more, in which differences of 1e-5
     would add up to other masks. The other arguments, and what they raise, are those of `score`; scores that are all 0
     are an error in the first round only, for later rounds may cut the network through.
 
     Warns:
+        LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
+        HeldWarning: a hold in force on the model stands between its weights and what is scored.
         UnscoredWarning: kept weights are unscored; says how many, and in which layers.
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
     if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
         raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
-    dtype = score_dtype or ("float64" if rounds > 1 else None)
-    scorer = _Scorer(model, configured, data, seed, input_shape, include, exclude, loss, forward, dtype, tf32)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+        score_dtype=score_dtype or ("float64" if rounds > 1 else None),
+        tf32=tf32,
+    )
+    if include is None:
+        warn_of_left_out(scorer.model, scorer.weights, exclude)
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
@@ -148,9 +178,8 @@ def prune(
         layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
-    meaning = zero_means(configured)
-    silent: dict[str, Tensor] = {}  # weights that count as unscored so far
-    certificate: Certificate | None = None
+    meaning = configured.zero_means
+    selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
     for n in range(1, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
@@ -158,44 +187,17 @@ def prune(
         if n == 1:
             provenance["score_dtype"] = str(next(iter(scores.values())).dtype).removeprefix("torch.")
             require_scores(scores, meaning)
-        survivors = None if getattr(configured, "revives", False) else masks
-        budget = None
-        if quotas is not None:
-            caps = {count.name: count.kept for count in (survivors or Masks.ones(masks)).layers()}
-            budget = layer_quotas(quotas, shapes, keep, caps=caps)
-        chosen = select_count(scores, keep, within=survivors, invert=invert, quotas=budget)
-        if invert:
-            certificate = certify_invert(
-                scores, chosen, within=survivors, per_layer=quotas is not None, earlier=certificate, round=n
-            )
-        fresh = unscored(
-            scores,
-            chosen,
-            meaning=meaning,
-            within=survivors,
-            per_layer=quotas is not None,
-            moment="last round" if n == rounds else "earlier round",
-        )
-        silent = fresh if survivors is None else _either(silent, fresh)
-        masks = chosen
-        del scores, survivors, fresh  # or they would still be held while the next round makes its own
-    counts = {name: int((silent[name] & masks[name]).sum()) for name in masks if name in silent}
-    provenance["unscored"] = {name: count for name, count in counts.items() if count}
-    masks = Masks(masks, provenance=provenance)
-    if certificate is not None:
-        proof = replace(certificate, unscored=masks.unscored).to_dict()
-        masks.provenance |= {"ablation": "invert", "certificate": proof}
+        masks = selection.choose(scores, keep)
+        del scores  # or they would still be held while the next round makes its own
+    masks = selection.finished(provenance)
+    warn_if_held(scorer.weights, masks)
     if masks.unscored:
         warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
     return masks
 
 
-def _either(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {**some, **{name: some[name] | mask if name in some else mask for name, mask in others.items()}}
-
-
 def _round_count(total: int, sparsity: float, method: Method) -> int:
-    if getattr(method, "keeps_ceiling", False):
+    if method.keeps_ceiling:
         return total - int(sparsity * total)
     return keep_count(total, sparsity)
 
@@ -207,6 +209,7 @@ class _Scorer:
         self,
         model: nn.Module,
         method: Method,
+        *,
         data: Data | None,
         seed: int,
         input_shape: tuple[int, ...] | None,
@@ -222,6 +225,7 @@ class _Scorer:
             raise ValueError(f"score_dtype is {' or '.join(map(repr, _DTYPES))}, or None; got {score_dtype!r}")
         self.model = unwrap(model)
         self.weights = prunable(self.model, include=include, exclude=exclude)
+        self.loaded = as_loaded(parameters_by_name(self.model))
         self.method = method
         self.seed = seed
         self.data = data
@@ -229,15 +233,14 @@ class _Scorer:
         for name, weight in self.weights.items():
             if weight.is_meta:
                 raise ValueError(f"{name} is on the meta device: it has no values to score")
-            if weight.is_complex() and zero_means(method) == "unscored":
+            if weight.is_complex() and method.zero_means == "unscored":
                 raise ValueError(
                     f"{name} holds complex numbers, of which no product with a gradient is defined as a score: leave "
                     f"it out with exclude={name!r}, or take a method without gradients, such as magnitude"
                 )
         self.device, self.dtype = first.device, at_least_single(first[:0]).dtype
         self.half = self.dtype != first.dtype
-        own = getattr(method, "own_precision", False)
-        self.recast = None if score_dtype is None or own else _DTYPES[score_dtype]
+        self.recast = None if score_dtype is None or method.own_precision else _DTYPES[score_dtype]
         with isolated(self.seed, "batches", device=self.device):
             self.batches = scoring_batches(
                 data, method, seed=seed, device=self.device, dtype=self.dtype, single=self.half
@@ -257,7 +260,7 @@ class _Scorer:
                     require_derivatives(type(self.method).__name__, error)
                     raise
                 scores = self._checked(found)
-            if getattr(self.method, "leaves_weights", False):
+            if self.method.reuses_weights:
                 self.left = problem.weights
             return scores
 
@@ -269,6 +272,9 @@ class _Scorer:
         for parameter in private.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         by_name = parameters_by_name(private)
+        if self.left is None:
+            for name, loaded in self.loaded.items():
+                by_name[name].data.copy_(loaded)
         weights = {name: by_name[name] for name in self.weights}
         if masks is None:
             masks = Masks.ones(weights)
@@ -280,7 +286,8 @@ class _Scorer:
             weights=weights,
             masks=masks,
             initial={
-                name: self._in_precision(at_least_single(weight.detach())) for name, weight in self.weights.items()
+                name: self._in_precision(at_least_single(self.loaded.get(name, weight.detach())))
+                for name, weight in self.weights.items()
             },
             seed=self.seed,
             loss=self.loss,
@@ -317,17 +324,18 @@ class _Scorer:
 def _provenance(
     method: AnyMethod, configured: Method, scorer: _Scorer, sparsity: float, seed: int, rounds: int
 ) -> dict[str, Any]:
-    options = (
-        {f.name: getattr(configured, f.name) for f in fields(configured) if f.name not in ("rounds", "function")}
-        if is_dataclass(configured)
-        else {}
-    )
+    name, options = configured.facts()
     return {
-        "method": method if isinstance(method, str) else getattr(method, "__name__", type(configured).__name__),
-        "options": {name: value for name, value in options.items() if isinstance(value, str | int | float | bool)},
+        "method": method if isinstance(method, str) else name,
+        "options": {
+            option: value
+            for option, value in options.items()
+            if option != "rounds" and isinstance(value, str | int | float | bool)
+        },
         "sparsity": sparsity,
         "rounds": rounds,
         "seed": seed,
+        **share_record(scorer.model, scorer.weights),
         "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else fingerprint(scorer.batches),
         "versions": {"prunemark": __version__, "torch": torch.__version__},
     }

@@ -85,15 +85,13 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def _sample(data: Dataset, method: Method, seed: int, device: torch.device, dtype: torch.dtype) -> list[Batch]:
-    ordinary: int | None = getattr(method, "ordinary_batch", None)
-    if ordinary is not None:
+    if (ordinary := method.ordinary_batch) is not None:
         if ordinary > len(data.train):
             raise ValueError(f'"{data.name}" has {len(data.train)} training examples; {ordinary} were asked for')
         chosen = torch.randperm(len(data.train), generator=generator(seed, "examples"))[:ordinary]
         inputs, targets = data.train.inputs[chosen], data.train.targets[chosen]
     else:
-        per_class: int = getattr(method, "examples_per_class", 10)
-        inputs, targets = data.balanced_sample(per_class, generator(seed, "examples"))
+        inputs, targets = data.balanced_sample(method.examples_per_class, generator(seed, "examples"))
         # Drawn class by class; batches must mix the classes, or BatchNorm sees one class at a time.
         order = torch.randperm(len(inputs), generator=generator(seed, "examples", "order"))
         inputs, targets = inputs[order], targets[order]

@@ -6,18 +6,13 @@ from typing import Literal
 from torch import Tensor
 
 from prunemark.masks import Masks
-from prunemark.methods.base import Method, ZeroMeans
+from prunemark.methods.base import ZeroMeans
 
 _LAYERS_NAMED = 3
 
 
 class UnscoredWarning(UserWarning):
     """Kept weights have a score of exactly 0: the method said nothing about them, and position decided among them."""
-
-
-def zero_means(method: Method) -> ZeroMeans:
-    """What a score of exactly 0 says in a method; "unknown" where the method does not tell."""
-    return getattr(method, "zero_means", "unknown")
 
 
 def require_scores(scores: Mapping[str, Tensor], meaning: ZeroMeans) -> None:
@@ -49,7 +44,7 @@ def unscored(
     Args:
         scores: larger = keep.
         chosen: what this round keeps.
-        meaning: what a score of 0 says, from `zero_means`; where it is a score like any other, nothing counts.
+        meaning: what a score of 0 says, see `Method`; where it is a score like any other, nothing counts.
         within: the weights that this round could choose from; None = all.
         per_layer: weights were ranked within their layer only.
         moment: whether later rounds score the kept weights again.

@@ -16,6 +16,7 @@ from prunemark.report import curves, marks, theme
 from prunemark.report.curves import Point
 from prunemark.report.families import variants
 from prunemark.stats import Ranges
+from prunemark.terms.ablations import UNMODIFIED
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -181,7 +182,7 @@ def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | Non
 
 
 def _is_unmodified(point: Point) -> bool:
-    return point.cell.ablation == "unmodified"
+    return point.cell.ablation == UNMODIFIED
 
 
 def dense_value(dense: Point) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from prunemark.stats import Verdict
-from prunemark.stats.verdict import percent, pp
+from prunemark.terms.numbers import percent, pp
 
 
 def check_words(verdicts: Sequence[Verdict], method: str) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound_to
+from prunemark.terms.ablations import ABLATIONS
 from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def pruned(cells: Iterable[C]) -> list[C]:
 
 def random_or_inverted(point: Point) -> bool:
     """Whether a point is of random pruning or an inverted ranking, which run out of the paper's figures too."""
-    return point.cell.method == "random" or point.cell.ablation == "invert"
+    return point.cell.method == "random" or ABLATIONS[point.cell.ablation].inverts
 
 
 def collapsed(point: Point) -> bool:
@@ -198,15 +199,6 @@ def accuracy_text(point: Point | None) -> str:
     if point is None:
         return "–"
     return f"{point.mean:.2f}" + (f" ± {point.deviation:.2f}" if point.replicates > 1 else "")
-
-
-def sparsity_text(sparsity: float) -> str:
-    """A sparsity in percent with the digits that tell it from its neighbours: "80", "48.8", "99.98"."""
-    remaining = 100 * (1 - sparsity)
-    significant = 3 if remaining >= 10 else 2
-    digits = max(significant - 1 - math.floor(math.log10(remaining) + 1e-9), 0)
-    text = f"{100 * sparsity:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass(frozen=True, kw_only=True)

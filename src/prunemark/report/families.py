@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from prunemark.registry import is_file_reference
+from prunemark.own_code import is_own_code
 from prunemark.report.theme import ITSELF
 
 # Variants whose names do not begin with their family's.
@@ -50,7 +50,7 @@ def _within(family: str, label: str) -> str:
 
 
 def _family(name: str) -> str:
-    if is_file_reference(name):
+    if is_own_code(name):
         path, _, attribute = name.rpartition(":")
         return f"{PurePath(path).name}:{attribute}"
     stem = name.partition(":")[0]

@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prunemark.report import charts, curves, theme, words
-from prunemark.report.curves import Point, sparsity_text
+from prunemark.report.curves import Point
 from prunemark.report.families import families
 from prunemark.report.figure import Figure, figure
 from prunemark.report.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
 from prunemark.report.layers import Wiring, repeated, wirings
+from prunemark.report.learning_curves import learning_curve_panels, learning_curves
 from prunemark.report.pruning_step import placed, pruning_step_chart, swept
 from prunemark.report.range_bars import range_bars
 from prunemark.stats import Ranges, ranges
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import percent, percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -66,6 +69,7 @@ def figures(
     subject: str,
     margin: float,
     layers: "DataFrame | None" = None,
+    epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
     prefix: str = "",
 ) -> list[Figure]:
@@ -76,6 +80,7 @@ def figures(
         subject: what was pruned and trained: "resnet-20 on cifar-10".
         margin: of the sparsity ranges, in percentage points.
         layers: what was kept in each layer, if it is at hand; see `write_report`.
+        epochs: how training went, if it is at hand; see `write_report`.
         methods: label -> name of the methods, to find variants; see `write_report`.
         prefix: of the figures' names.
     """
@@ -98,6 +103,8 @@ def figures(
     if layers is not None and len(layers):
         found += _layers(study, layers)
     found.append(_variants(study, methods))
+    if epochs is not None and len(epochs):
+        found.append(_training(study, epochs))
     return [replace(one, name=prefix + one.name) for one in found if one is not None]
 
 
@@ -126,7 +133,7 @@ def _accuracy(study: _Study) -> Figure | None:
         lambda title, subtitle: charts.accuracy_chart(
             study.results, ranges=study.ranges, title=title, subtitle=subtitle
         ),
-        _extremes([point for point in study.first if point.cell.ablation == "unmodified"]),
+        _extremes([point for point in study.first if point.cell.ablation == UNMODIFIED]),
     )
 
 
@@ -168,8 +175,8 @@ def _steps(study: _Study) -> Figure | None:
     lines = [one for sparsity in at for one in placed(study.cells, sparsity)]
     rewound = any(one.point.cell.benchmark and one.step for one in lines)
     highest = study.ranges.highest_matching if study.ranges else None
-    which = f"{sparsity_text(highest)} % is the highest matching sparsity. " if highest in at and highest else ""
-    texts = ", ".join(sparsity_text(sparsity) for sparsity in at)
+    which = f"{percent_number(highest)} % is the highest matching sparsity. " if highest in at and highest else ""
+    texts = ", ".join(percent_number(sparsity) for sparsity in at)
     return figure(
         "pruning-step",
         "Accuracy against the step of pruning",
@@ -208,7 +215,7 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
         figure(
             "kept-inputs",
             "How many inputs a unit keeps",
-            f"{subject}, at {sparsity_text(at)} % sparsity; {study.replicates} together",
+            f"{subject}, at {percent_number(at)} % sparsity; {study.replicates} together",
             f"Of all units (neurons, output channels) the share that keeps at most so many of its inputs, at {which}. "
             f"Where a line starts, at 0, is the share of units that keep none. A shuffled mask keeps as many weights "
             f"in each layer, spread by chance: where the line of the unmodified mask starts higher and ends later, the "
@@ -226,6 +233,28 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
             f"Charts of the share of units without a kept input against sparsity. {_dead(wired, at)}",
         ),
     ]
+
+
+def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
+    found = learning_curves(epochs)
+    pruned = curves.pruned(found)
+    if not pruned:
+        return None
+    highest = study.ranges.highest_matching if study.ranges else None
+    at = shown_sparsity(pruned, highest)
+    which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
+    last = max(epoch for one in pruned for epoch in one.epochs)
+    return figure(
+        "learning-curves",
+        "How training went",
+        f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean and range of {study.replicates}",
+        f"Loss on the training set, averaged over each epoch as it went, and loss and accuracy on the test set at the "
+        f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch, shaded from the "
+        f"lowest to the highest; a run that diverged ends where it stopped. Losses are on a logarithmic scale.",
+        lambda title, subtitle: learning_curve_panels(found, sparsity=at, title=title, subtitle=subtitle),
+        f"Line charts of train loss, test loss and test accuracy over {last} epochs for "
+        f"{_list([one.series for one in pruned if one.cell.sparsity == at])}.",
+    )
 
 
 def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None:
@@ -253,7 +282,7 @@ def _extremes(shown: Sequence[Point]) -> str:
     for sparsity in ends:
         here = sorted((p for p in shown if p.cell.sparsity == sparsity), key=lambda p: -p.mean)
         reached = ", ".join(f"{theme.label(p.series)} {p.mean:.1f} %" for p in here)
-        sentences.append(f"At {sparsity_text(sparsity)} % sparsity: {reached}.")
+        sentences.append(f"At {percent_number(sparsity)} % sparsity: {reached}.")
     return f"Chart of test accuracy against sparsity. {' '.join(sentences)}"
 
 
@@ -263,9 +292,9 @@ def _panels(shown: Sequence[Point]) -> str:
 
 
 def _dead(shown: Sequence[Wiring], sparsity: float) -> str:
-    here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == "unmodified"]
+    here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == UNMODIFIED]
     dead = ", ".join(f"{theme.label(one.series)} {one.at_most(0):.1f} %" for one in here)
-    return f"Units without a kept input at {sparsity_text(sparsity)} % sparsity: {dead}."
+    return f"Units without a kept input at {percent_number(sparsity)} % sparsity: {dead}."
 
 
 def _list(names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from prunemark.report import charts, curves, marks, theme
 from prunemark.report.layers import Wiring
 from prunemark.report.stretches import remaining
 from prunemark.stats import Ranges
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import percent_number
 
 DEAD_UNITS = "units without a kept input (%)"
 _TICKS = 5
@@ -18,12 +20,12 @@ _EVERY_COUNT_TO, _STEP = 16, 1.15
 
 def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) -> marks.AnyChart | None:
     """The share of each layer's weights that is kept, unmodified: a panel a sparsity, a line a method (E5)."""
-    shown = [one for one in wired if one.cell.ablation == "unmodified"]
+    shown = [one for one in wired if one.cell.ablation == UNMODIFIED]
     if not shown:
         return None
     styles = theme.series_styles(one.series for one in shown)
     names = list(dict.fromkeys(layer for one in shown for layer in one.densities))
-    panels = {s: f"sparsity {curves.sparsity_text(s)} %" for s in sorted({one.cell.sparsity for one in shown})}
+    panels = {s: f"sparsity {percent_number(s)} %" for s in sorted({one.cell.sparsity for one in shown})}
     values = [
         {
             "line": styles[one.series].label,
@@ -123,7 +125,7 @@ def _dead_value(one: Wiring, line: str) -> dict[str, Any]:
     return {
         "line": line,
         "remaining": remaining(one.cell.sparsity),
-        "sparsity": f"{curves.sparsity_text(one.cell.sparsity)} %",
+        "sparsity": f"{percent_number(one.cell.sparsity)} %",
         "mean": round(fmean(one.dead), 4),
         "low": round(min(one.dead), 4),
         "high": round(max(one.dead), 4),
@@ -131,7 +133,7 @@ def _dead_value(one: Wiring, line: str) -> dict[str, Any]:
     }
 
 
-def shown_sparsity(wired: Sequence[Wiring], highest_matching: float | None) -> float:
-    """The sparsity at which kept inputs are shown: the highest matching one, or else the highest."""
-    found = {one.cell.sparsity for one in wired}
+def shown_sparsity(shown: Sequence[curves.OfCell], highest_matching: float | None) -> float:
+    """The sparsity of charts that show one: the highest matching one, or else the highest."""
+    found = {one.cell.sparsity for one in shown}
     return highest_matching if highest_matching in found else max(found)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunemark.report import curves
-from prunemark.stats.cells import Cell, same_sparsity
+from prunemark.stats.cells import Cell
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
+from prunemark.terms.sparsity import same_sparsity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-# Reinitialised subnetworks have the mask of the unmodified one.
-_OTHER_MASKS = ("unmodified", "shuffle", "invert")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ def wirings(layers: "DataFrame") -> list[Wiring]:
             ablation=str(row["ablation"]),
             benchmark=str(row["benchmark"] or ""),
         )
-        if cell.ablation in _OTHER_MASKS:
+        if cell.ablation == UNMODIFIED or ABLATIONS[cell.ablation].own_mask:
             cells.setdefault(cell, []).append(row)
     return curves.earliest([_wiring(cell, group) for cell, group in cells.items()])
 
@@ -62,7 +61,7 @@ def repeated(shown: Sequence[Wiring]) -> list[str]:
     """The benchmarks that keep the very weights of one before them, as rewinding does: they have the same masks."""
     kept: dict[str, dict[float, tuple[Any, ...]]] = {}
     for one in shown:
-        if one.cell.benchmark and one.cell.ablation == "unmodified":
+        if one.cell.benchmark and one.cell.ablation == UNMODIFIED:
             numbers = (tuple(one.densities.items()), tuple(sorted(one.units.items())), one.dead)
             kept.setdefault(one.cell.benchmark, {})[one.cell.sparsity] = numbers
     names = list(kept)

@@ -7,10 +7,11 @@ from typing import Any, Literal, TypeAlias
 import altair as alt
 
 from prunemark.report import theme
-from prunemark.report.curves import Point, sparsity_text
+from prunemark.report.curves import Point
 from prunemark.report.stretches import domain, remaining, stretches
 from prunemark.report.theme import Style
 from prunemark.stats import Ranges
+from prunemark.terms.numbers import percent_number
 
 ACCURACY = "test accuracy (%)"
 _ROOM_FOR_A_NAME = 20
@@ -40,7 +41,7 @@ def value(point: Point, style: Style, **more: Any) -> dict[str, Any]:
     return {
         "line": style.label,
         "remaining": remaining(point.cell.sparsity),
-        "sparsity": f"{sparsity_text(point.cell.sparsity)} %",
+        "sparsity": f"{percent_number(point.cell.sparsity)} %",
         "mean": round(point.mean, 4),
         "low": round(point.low, 4),
         "high": round(point.high, 4),
@@ -79,7 +80,7 @@ def remaining_weights(
     above = alt.Axis(
         title="sparsity (%)",
         values=at,
-        labelExpr=_labels({v: sparsity_text(1 - v / 100) for v in at}),
+        labelExpr=_labels({v: percent_number(1 - v / 100) for v in at}),
         orient="top",
         offset=_ROOM_FOR_A_NAME,
         domain=False,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from prunemark.artifacts import write_atomically
 from prunemark.report import curves, theme, words
-from prunemark.report.curves import sparsity_text
 from prunemark.report.figure import Figure, slug, vega_lite_version
 from prunemark.report.figures import figures, ranges_figure
 from prunemark.report.stretches import tested
 from prunemark.report.views import ClaimView, RangesView, claim_view, ranges_view, signed
 from prunemark.stats import Claim, Ranges, Verdict, ranges
+from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,6 +58,7 @@ def write_report(
     facts: Mapping[str, str],
     out: Path,
     layers: "DataFrame | None" = None,
+    epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a study: the page `out`, and beside it the folder `<stem>-figures` with SVG and PNG files.
@@ -75,6 +77,7 @@ def write_report(
         layers: what was kept, one row a trial and layer, layers in the network's order: columns study, network,
             dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of weights)
             and units_by_kept_inputs (a mapping: kept inputs -> number of units).
+        epochs: how training went, one row per trial and epoch, as `prunemark.results(what="curves")` returns it.
         methods: label in the results -> the method's name in METHODS, or "FILE.py:function": which methods are variants
             of one another. A label that is not in it is taken for a name.
 
@@ -96,6 +99,7 @@ def write_report(
             [one for one in verdicts if (one.study, one.network, one.dataset) == subject],
             [one for one in claims if (one.study, one.network, one.dataset) == subject],
             layers=None if layers is None else _about(layers, subject),
+            epochs=None if epochs is None else _about(epochs, subject),
             methods=methods,
             subject=f"{subject[1]} on {subject[2]}",
             prefix="" if len(subjects) == 1 else f"{slug('-'.join(str(part) for part in subject))}-",
@@ -104,7 +108,7 @@ def write_report(
         )
         sections.append(section)
         number += len(section.figures)
-    margin = next((section.margin for section in sections), words.DEFAULT_MARGIN)
+    margin = next((section.margin for section in sections), DEFAULT_MARGIN)
     by_subject = _ranges(results, margin)
     chart = ranges_figure(by_subject)
     page = _render(
@@ -132,14 +136,17 @@ def _section(
     claims: Sequence[Claim],
     *,
     layers: "DataFrame | None",
+    epochs: "DataFrame | None",
     methods: Mapping[str, str] | None,
     subject: str,
     prefix: str,
     folder: Path,
     number: int,
 ) -> Section:
-    margin = verdicts[0].margin if verdicts else words.DEFAULT_MARGIN
-    found = figures(results, subject=subject, margin=margin, layers=layers, methods=methods, prefix=prefix)
+    margin = verdicts[0].margin if verdicts else DEFAULT_MARGIN
+    found = figures(
+        results, subject=subject, margin=margin, layers=layers, epochs=epochs, methods=methods, prefix=prefix
+    )
     drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
     cells = curves.points(results)
     sparsities, rows = curves.grid(cells)
@@ -151,7 +158,7 @@ def _section(
         figures=drawn,
         claims=[claim_view(claim, words.about(claim, verdicts)) for claim in claims],
         margin=margin,
-        sparsities=[sparsity_text(sparsity) for sparsity in sparsities],
+        sparsities=[percent_number(sparsity) for sparsity in sparsities],
         numbers=[
             (
                 theme.label(row.series),

@@ -8,13 +8,17 @@ import altair as alt
 
 from prunemark.report import charts, curves, marks, theme
 from prunemark.report.curves import Point
-from prunemark.stats.cells import moment, rewound_to, same_sparsity
+from prunemark.stats.cells import moment, rewound_to
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.benchmarks import BENCHMARKS
+from prunemark.terms.numbers import percent_number
+from prunemark.terms.sparsity import same_sparsity
 from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_TO_THAT_STEP = {"lottery-rewinding": "rewinding to that step", "imp-rewinding": "iterative, rewinding to it"}
+_TO_THAT_STEP = {name: benchmark.at_each_step for name, benchmark in BENCHMARKS.items() if benchmark.at_each_step}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ def placed(cells: Sequence[Point], sparsity: float) -> list[Placed]:
     where the study does not sweep it.
     """
     at = same_sparsity(sparsity)
-    here = [p for p in curves.pruned(cells) if p.cell.ablation == "unmodified" and p.cell.sparsity == at]
+    here = [p for p in curves.pruned(cells) if p.cell.ablation == UNMODIFIED and p.cell.sparsity == at]
     found: list[Placed] = []
     swept = {kind for kind, step in (rewound_to(p.cell.benchmark) for p in here) if step}
     for point in here:
@@ -77,7 +81,7 @@ def pruning_step_chart(
         name: replace(style, label=_TO_THAT_STEP[name]) if name in moving and name in _TO_THAT_STEP else style
         for name, style in theme.series_styles(one.line for one in everything).items()
     }
-    panels = {sparsity: f"sparsity {curves.sparsity_text(sparsity)} %" for sparsity in sparsities}
+    panels = {sparsity: f"sparsity {percent_number(sparsity)} %" for sparsity in sparsities}
     values = [
         marks.value(
             one.point,

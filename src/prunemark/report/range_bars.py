@@ -5,9 +5,10 @@ from typing import Any
 
 import altair as alt
 
-from prunemark.report import charts, curves, marks, theme
+from prunemark.report import charts, marks, theme
 from prunemark.report.stretches import remaining, stretches, tested
 from prunemark.stats import Ranges
+from prunemark.terms.numbers import percent_number
 
 ROW_HEIGHT = 64
 # Within a row: its heading, and the bar with the names of long stretches above the dots.
@@ -33,7 +34,7 @@ def range_bars(subjects: Mapping[str, Ranges], *, title: str, subtitle: str) -> 
         bars += _bars(name, found, row, x)
         dots += [{"row": row + _DOT, "remaining": remaining(sparsity)} for sparsity in tested(found)]
         highest = found.highest_matching
-        text = "none established" if highest is None else f"{curves.sparsity_text(highest)} %"
+        text = "none established" if highest is None else f"{percent_number(highest)} %"
         heads.append({"row": row + _HEAD, "head": f"{name}: highest matching sparsity: {text}"})
     return marks.finish(_layers(bars, dots, heads, x), title, subtitle)
 
@@ -54,7 +55,7 @@ def _bars(name: str, found: Ranges, row: int, x: marks.Horizontal) -> list[dict[
             "to": one.end,
             "row": row + _TOP,
             "end": row + _BOTTOM,
-            "sparsities": ", ".join(f"{curves.sparsity_text(sparsity)} %" for sparsity in one.sparsities),
+            "sparsities": ", ".join(f"{percent_number(sparsity)} %" for sparsity in one.sparsities),
         }
         if one.start / one.end >= (most / least) ** _LEAST_SHARE_FOR_A_NAME:
             bar |= {"name_row": row + _NAME, "middle": (one.start * one.end) ** 0.5}

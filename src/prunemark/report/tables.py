@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from prunemark.report import curves, theme, words
-from prunemark.report.curves import sparsity_text
 from prunemark.stats import Claim, Verdict, ranges
-from prunemark.stats.verdict import pp
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import percent_number, pp
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -83,7 +83,7 @@ def results_table(results: "DataFrame") -> RenderableType:
                     filter(None, [theme.label(row.series), _ablation(row.ablation), row.prune_at if late else ""])
                 )
             ),
-            {f"{sparsity_text(s)} %": Text(curves.accuracy_text(point)) for s, point in row.points.items()},
+            {f"{percent_number(s)} %": Text(curves.accuracy_text(point)) for s, point in row.points.items()},
         )
         for row in rows
     ]
@@ -93,7 +93,7 @@ def results_table(results: "DataFrame") -> RenderableType:
         heading.append(f"; dense network {curves.accuracy_text(dense)}", style="not bold")
     parts: list[RenderableType] = [
         heading,
-        _Grid(columns=[f"{sparsity_text(s)} %" for s in sparsities], rows=labelled)
+        _Grid(columns=[f"{percent_number(s)} %" for s in sparsities], rows=labelled)
         if labelled
         else "Nothing was pruned: the study names no methods and no benchmarks, or none of them has finished.",
     ]
@@ -122,7 +122,7 @@ def ranges_table(results: "DataFrame", *, margin: float) -> RenderableType:
 
 
 def _ablation(name: str) -> str:
-    return "" if name == "unmodified" else theme.label(name)
+    return "" if name == UNMODIFIED else theme.label(name)
 
 
 def _claims_table(claims: Sequence[Claim], verdicts: Sequence[Verdict], title: str) -> Table:
@@ -181,9 +181,9 @@ class _Cells:
         sparsities = sorted({one.sparsity for one in self.cells if one.sparsity is not None})
         rows: dict[tuple[str, str], dict[str, Text]] = {}
         for one in self.cells:
-            column = "" if one.sparsity is None else f"{sparsity_text(one.sparsity)} %"
+            column = "" if one.sparsity is None else f"{percent_number(one.sparsity)} %"
             rows.setdefault((one.left, one.right), {})[column] = _cell(one, marks)
-        columns = [f"{sparsity_text(sparsity)} %" for sparsity in sparsities]
+        columns = [f"{percent_number(sparsity)} %" for sparsity in sparsities]
         columns += [""] if any(one.sparsity is None for one in self.cells) else []
         yield _Grid(columns=columns, rows=[(_comparison(*names), cells) for names, cells in rows.items()])
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
+
+from prunemark.terms.ablations import ABLATIONS, in_report_order
+from prunemark.terms.benchmarks import BENCHMARKS
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 INK, SOFT, GRID = "#1b1f24", "#57606a", "#e4e7eb"
@@ -49,17 +53,24 @@ _METHODS = {
     "grasp": Style(label="GraSP", colour=GREEN, dash=SOLID, shape="diamond"),
     "synflow": Style(label="SynFlow", colour=PURPLE, dash=SOLID, shape="triangle-down"),
 }
+# In the order of the tables that they style; what a table has more of gets a spare look.
+_BENCHMARK_SHAPES = ("circle", "triangle-right", "square", "triangle-left")
 _BENCHMARKS = {
-    "magnitude-after-training": Style(label="magnitude after training", colour=INK, dash=DASHED, shape="circle"),
-    "lottery-rewinding": Style(label="lottery ticket rewinding", colour=VERMILION, dash=DASHED, shape="triangle-right"),
-    "imp": Style(label="iterative magnitude pruning", colour=INK, dash=DASH_DOT, shape="square"),
-    "imp-rewinding": Style(label="iterative, with rewinding", colour=VERMILION, dash=DASH_DOT, shape="triangle-left"),
+    name: Style(
+        label=benchmark.label,
+        colour=VERMILION if benchmark.rewinds else INK,
+        dash=DASH_DOT if benchmark.iterative else DASHED,
+        shape=_BENCHMARK_SHAPES[at % len(_BENCHMARK_SHAPES)],
+    )
+    for at, (name, benchmark) in enumerate(BENCHMARKS.items())
 }
+_ABLATION_LOOKS = (
+    *((INK, SOLID, "circle"), (BLUE, DASHED, "square"), (ORANGE, DOTTED, "triangle-up"), (PURPLE, DASH_DOT, "diamond")),
+    *((GREEN, LONG, "triangle-down"), (SKY, DASHED, "triangle-left"), (VERMILION, DOTTED, "triangle-right")),
+)
 _ABLATIONS = {
-    "unmodified": Style(label="unmodified", colour=INK, dash=SOLID, shape="circle"),
-    "shuffle": Style(label="shuffled in each layer", colour=BLUE, dash=DASHED, shape="square"),
-    "reinit": Style(label="reinitialised", colour=ORANGE, dash=DOTTED, shape="triangle-up"),
-    "invert": Style(label="inverted", colour=PURPLE, dash=DASH_DOT, shape="diamond"),
+    name: Style(label=ablation.label, colour=colour, dash=dash, shape=shape)
+    for (name, ablation), (colour, dash, shape) in zip(ABLATIONS.items(), cycle(_ABLATION_LOOKS), strict=False)
 }
 ITSELF = "the method itself"
 """What a variant is called that differs in nothing from the method."""
@@ -116,8 +127,7 @@ def variant_styles(names: Iterable[str]) -> dict[str, Style]:
 
 def ablation_styles(names: Iterable[str]) -> dict[str, Style]:
     """A style for each ablation among `names`, in the order of the specification."""
-    given = set(names)
-    return {name: style for name, style in _ABLATIONS.items() if name in given}
+    return {name: _ABLATIONS[name] for name in in_report_order(names)}
 
 
 def label(name: str) -> str:

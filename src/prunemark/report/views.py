@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prunemark.report import words
-from prunemark.report.curves import sparsity_text
 from prunemark.stats import Claim, Ranges, Verdict
+from prunemark.terms.numbers import percent_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def ranges_view(subject: str, found: Ranges) -> RangesView:
     highest = found.highest_matching
     return RangesView(
         subject=subject,
-        highest="none established" if highest is None else f"{sparsity_text(highest)} %",
+        highest="none established" if highest is None else f"{percent_number(highest)} %",
         trivial=words.sparsity_span(found.trivial),
         matching=words.sparsity_span(found.matching),
         extreme=words.sparsity_span(found.extreme),
@@ -76,7 +76,7 @@ def claim_view(claim: Claim, verdicts: Sequence[Verdict]) -> ClaimView:
             CellView(
                 verdict=one,
                 support=words.support(one),
-                sparsity="" if one.sparsity is None else f"{sparsity_text(one.sparsity)} %",
+                sparsity="" if one.sparsity is None else f"{percent_number(one.sparsity)} %",
                 interval=_interval(one, scale),
             )
             for one in sorted(verdicts, key=lambda one: not one.counted)

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from prunemark.report import curves, theme
-from prunemark.report.curves import Point, sparsity_text
+from prunemark.report.curves import Point
 from prunemark.stats import Claim, Ranges, Verdict, ranges
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 State = Literal["holds", "mixed", "does not hold", "not settled", "not tested"]
 Support = Literal["supports", "against", "undecided", "no verdict"]
-
-DEFAULT_MARGIN = 0.5
-"""Percentage points, where there is no verdict to take it from."""
 
 _STATE_WORDS: dict[State, tuple[str, str]] = {
     "holds": ("holds in every cell", "hold in every cell"),
@@ -95,7 +95,7 @@ def _and(ids: Sequence[str]) -> str:
 
 def _at_one_sparsity(results: "DataFrame", margin: float) -> list[str]:
     cells = curves.points(results)
-    shown = [point for point in curves.earliest(cells) if point.cell.ablation == "unmodified"]
+    shown = [point for point in curves.earliest(cells) if point.cell.ablation == UNMODIFIED]
     if not shown:
         return []
     matching = [sparsity for found in ranges(results, margin=margin) for sparsity in found.matching]
@@ -117,7 +117,7 @@ def _at_one_sparsity(results: "DataFrame", margin: float) -> list[str]:
     dense = curves.dense(cells)
     if dense is not None:
         reached.append(f"the dense network {_accuracy(dense)}")
-    return [f"At {sparsity_text(sparsity)} % sparsity{reason} mean test accuracies are: {', '.join(reached)}."]
+    return [f"At {percent_number(sparsity)} % sparsity{reason} mean test accuracies are: {', '.join(reached)}."]
 
 
 def _accuracy(point: Point) -> str:
@@ -128,7 +128,7 @@ def sparsity_span(sparsities: Sequence[float]) -> str:
     """Ascending sparsities in words: "48.8 %", "48.8 to 91.4 %", "–" for none."""
     if not sparsities:
         return "–"
-    ends = list(dict.fromkeys(sparsity_text(sparsity) for sparsity in (sparsities[0], sparsities[-1])))
+    ends = list(dict.fromkeys(percent_number(sparsity) for sparsity in (sparsities[0], sparsities[-1])))
     return f"{' to '.join(ends)} %"
 
 
@@ -152,7 +152,7 @@ def ranges_sentence(found: Ranges) -> str:
     elif highest is None:
         last = "Magnitude pruning after training is not shown to match the dense network at any of them."
     else:
-        last = f"Highest matching sparsity: {sparsity_text(highest)} %."
+        last = f"Highest matching sparsity: {percent_number(highest)} %."
     return f"Of the sparsities run: {', '.join(parts)}. {last}"
 
 

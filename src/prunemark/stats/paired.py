@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from prunemark.terms.margins import check_margin
+
 Outcome = Literal["equivalent", "better", "worse", "preserved", "inconclusive", "no verdict"]
 
 FEWEST_REPLICATES = 3
@@ -34,12 +36,6 @@ class Comparison:
     high: float
     margin: float
     outcome: Outcome
-
-
-def check_margin(margin: float) -> None:
-    """Raise ValueError unless the margin is a positive, finite number of percentage points."""
-    if not (math.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin must be a positive, finite number of percentage points, not {margin!r}")
 
 
 def half_width(sd: float, n: int) -> float:

@@ -5,7 +5,8 @@ from bisect import bisect_left
 
 import numpy as np
 
-from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES, check_margin
+from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES
+from prunemark.terms.margins import DEFAULT_MARGIN, check_margin
 
 _NODES = 200
 _TAIL = 0.05
@@ -39,7 +40,9 @@ def equivalence_power(*, standard_error: float, df: int, margin: float, differen
     return float(np.sum(weights * (upper - lower)) * largest_u / 2)
 
 
-def replicates_needed(*, sd: float, margin: float = 0.5, difference: float = 0.0, power: float = 0.8) -> int | None:
+def replicates_needed(
+    *, sd: float, margin: float = DEFAULT_MARGIN, difference: float = 0.0, power: float = 0.8
+) -> int | None:
     """The fewest replicates (at least 3) that establish equivalence with that probability.
 
     `sd` is the standard deviation of a paired difference and `difference` its true mean, in percentage points

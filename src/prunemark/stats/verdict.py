@@ -14,6 +14,8 @@ from prunemark.stats.paired import (
 )
 from prunemark.stats.ranges import SparsityRange
 from prunemark.stats.records import Record
+from prunemark.terms.ablations import ABLATIONS
+from prunemark.terms.numbers import counted, percent, pp
 
 Expectation = Literal["better", "worse", "kept"]
 
@@ -27,12 +29,6 @@ _UNDECIDED: dict[Expectation, frozenset[Outcome]] = {
     "better": frozenset({"inconclusive", "preserved"}),
     "worse": frozenset({"inconclusive"}),
     "kept": frozenset({"inconclusive"}),
-}
-_ABLATED = {
-    "unmodified": "",
-    "shuffle": ", shuffled within layers",
-    "reinit": ", reinitialised",
-    "invert": ", inverted",
 }
 
 
@@ -76,24 +72,6 @@ class Verdict(Record):
     further_replicates: int | None
 
 
-def percent(sparsity: float) -> str:
-    """A sparsity in percent, to two decimals, or as many (up to nine) as keep it from reading as 100 %."""
-    decimals = 2
-    while sparsity < 1 and decimals < 9 and float(f"{100 * sparsity:.{decimals}f}") >= 100:
-        decimals += 1
-    text = f"{100 * sparsity:.{decimals}f}"
-    return f"{text.rstrip('0').rstrip('.')} %"
-
-
-def pp(value: float) -> str:
-    """A difference with its sign and two decimals; never "-0.00"."""
-    return f"{round(value, 2) + 0.0:+.2f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def label(cell: Cell, *, name_start: bool = False) -> str:
     """How a cell reads: "snip", "snip pruned at 10ep", "lottery-rewinding, shuffled within layers"."""
     text = cell.benchmark or cell.method
@@ -101,7 +79,7 @@ def label(cell: Cell, *, name_start: bool = False) -> str:
         text += " pruned at initialisation" if name_start else ""
     elif not cell.benchmark and cell.prune_at:
         text += f" pruned at {cell.prune_at}"
-    return text + _ABLATED[cell.ablation]
+    return text + ABLATIONS[cell.ablation].phrase
 
 
 def _finding(result: Comparison, *, open_: bool, further: int | None) -> str:
@@ -111,13 +89,13 @@ def _finding(result: Comparison, *, open_: bool, further: int | None) -> str:
     words += ["-", result.outcome] if words else [result.outcome]
     text = " ".join(words)
     if result.outcome == "no verdict":
-        text += f": {_count(result.replicates, 'replicate')} of the {FEWEST_REPLICATES} it takes"
+        text += f": {counted(result.replicates, 'replicate')} of the {FEWEST_REPLICATES} it takes"
     elif open_ and further is None:
         text += f", and {MOST_FURTHER_REPLICATES:,} further replicates would not settle it"
     elif open_:
-        text += f", {_count(further or 0, 'further replicate')} would settle it"
+        text += f", {counted(further or 0, 'further replicate')} would settle it"
     if result.dropped:
-        text += f" ({_count(result.dropped, 'replicate')} left out: no result on one side)"
+        text += f" ({counted(result.dropped, 'replicate')} left out: no result on one side)"
     return text
 
 

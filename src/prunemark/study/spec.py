@@ -1,6 +1,5 @@
 """`Study`: what to run, as a file or in Python, checked before anything runs."""
 
-import ast
 import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -26,61 +25,34 @@ from pydantic import (
 from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, is_own_code
 from prunemark.recipes import Recipe, recipe_for
-from prunemark.registry import is_file_reference, unknown
+from prunemark.registry import unknown
 from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
+from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.quotas import QUOTAS
+from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
 
-ABLATIONS: dict[str, str] = {
-    "shuffle": "permute the mask within each layer",
-    "reinit": "draw the weights afresh",
-    "invert": "prune what ranks first",
-}
-
-# The names of prunemark.pruning.quotas.QuotaName, which cannot be imported without torch.
-QUOTAS = ("uniform", "uniform-plus", "erk", "igq")
-
-# Those of prunemark.pruning.scorer.ScoreDtype, likewise.
+# Those of prunemark.pruning.scorer.ScoreDtype, which cannot be imported without torch.
 SCORE_DTYPES = ("float32", "float64")
 
 
-def _file_or(table: Mapping[str, Any], kind: str, name: str) -> str:
+def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
     """A known name, or an absolute "FILE.py:attribute" whose file has that attribute."""
-    if not is_file_reference(name):
+    if not is_own_code(name):
         if name not in table:
             raise fail(unknown(kind, name, table))
         return name
-    path_text, _, attribute = name.rpartition(":")
-    path = Path(path_text).resolve()
-    if not path.is_file():
-        raise fail(f'"{name}": there is no file {path}')
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        raise fail(f'"{name}": {path} is not valid Python: {error}') from None
     # Read, not imported: checking a study runs no code of the user's and needs no torch.
-    defined = _top_level_names(tree)
-    if attribute not in defined and "*" not in defined:
-        raise fail(f'"{name}": {unknown("name", attribute, (n for n in defined if not n.startswith("_")))}')
-    return f"{path}:{attribute}"
-
-
-def _top_level_names(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef() | ast.ClassDef():
-                names.add(node.name)
-            case ast.Name(ctx=ast.Store()):
-                names.add(node.id)
-            case ast.Import() | ast.ImportFrom():
-                names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-            case _:
-                pass
-    return names
+    try:
+        return OwnCode.find(name).check().reference
+    except ValueError as error:
+        raise fail(str(error)) from None
 
 
 def _step(text: str, info: ValidationInfo) -> str:
@@ -133,7 +105,7 @@ def _levels(value: Any) -> Any:
     wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]  # pyright: ignore[reportUnknownVariableType]
     if wrong:
         raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
-    return [round(1 - 0.8**k, 12) for k in levels]  # pyright: ignore[reportUnknownVariableType]
+    return [level(k) for k in levels]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _one_of(table: Collection[str], kind: str) -> AfterValidator:
@@ -165,7 +137,7 @@ class MethodSpec(BaseModel):
 
     model_config = _SPEC
 
-    name: Annotated[StrictStr, AfterValidator(lambda name: _file_or(METHODS, "method", name))]
+    name: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(METHODS, "method", name))]
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     quotas: Annotated[StrictStr, _one_of(QUOTAS, "quota rule")] | None = None
     label: StrictStr = ""
@@ -208,9 +180,11 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
+        depends_on: files and folders that the files of one's own read; a change of one runs their jobs again. What
+            they import is found without being named here.
         benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
-        ablations: names in ABLATIONS; the unmodified run is always there.
+        ablations: names in `prunemark.terms.ablations.ABLATIONS`; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
         replicates: how many sets of seeds; fewer than 3 give no verdict.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
@@ -222,6 +196,8 @@ class Study(BaseModel):
         tf32: let a GPU compute convolutions and products of float32 in TF32, in training and scoring.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
+        curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
+            were stored without a curve are not run again.
 
     Raises:
         StudyError: something is wrong with it.
@@ -231,13 +207,14 @@ class Study(BaseModel):
 
     name: Annotated[StrictStr, AfterValidator(_plain_name)]
     description: StrictStr = ""
-    network: Annotated[StrictStr, AfterValidator(lambda name: _file_or(NETWORKS, "network", name))]
+    network: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(NETWORKS, "network", name))]
     dataset: StrictStr
     network_options: Options = {}
     recipe: dict[str, Any] = {}
     methods: tuple[MethodSpec, ...]
+    depends_on: tuple[StrictStr, ...] = ()
     benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
-    ablations: tuple[Annotated[StrictStr, _one_of(ABLATIONS, "ablation")], ...] = ()
+    ablations: tuple[Annotated[StrictStr, _one_of(chosen_ablations(), "ablation")], ...] = ()
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
@@ -248,7 +225,8 @@ class Study(BaseModel):
     score_dtype: Annotated[StrictStr, _one_of(SCORE_DTYPES, "score_dtype")] | None = None
     tf32: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0)] = 0
-    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.5
+    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
+    curves: StrictBool = True
 
     def __init__(self, /, **fields: Any) -> None:
         repeated = [f"Study: {problem}" for problem in (*_misfit(fields), *_repeated(fields))]
@@ -287,6 +265,18 @@ class Study(BaseModel):
         elif name not in DATASETS:
             raise fail(unknown("dataset", name, DATASETS))
         return name
+
+    @field_validator("depends_on")
+    @classmethod
+    def _is_there(cls, declared: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        paths = [Path(each).expanduser().resolve() for each in declared]
+        if missing := [path for path in paths if not path.exists()]:
+            raise fail(*(f"there is no file or folder {path}" for path in missing))
+        if declared and {"network", "methods"} <= info.data.keys():
+            names = (info.data["network"], *(method.name for method in info.data["methods"]))
+            if not any(map(is_own_code, names)):
+                raise fail("names what files of your own read, but the study names no FILE.py")
+        return tuple(map(str, paths))
 
     @field_validator("network_options")
     @classmethod
@@ -344,6 +334,12 @@ class Study(BaseModel):
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
                 raise fail(f"{given} give {most} a class at most, not {count}")
         return count
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """The "FILE.py:attribute" of its network and methods, each once."""
+        names = (self.network, *(method.name for method in self.methods))
+        return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
     def full_recipe(self) -> Recipe:
@@ -419,7 +415,7 @@ def _name_and_label(method: Any) -> tuple[str, str]:
 
 
 def _default_label(name: str) -> str:
-    return name.rpartition(":")[2] if is_file_reference(name) else name
+    return name.rpartition(":")[2] if is_own_code(name) else name
 
 
 def _network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from prunemark.registry import unknown
 from prunemark.terms.steps import Step
 
-ROUND = 0.2
-"""The share of the surviving weights that a round of iterative pruning prunes."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
@@ -15,22 +12,42 @@ class Benchmark:
 
     Attributes:
         summary: what it does.
+        label: its name in legends and tables.
+        at_each_step: its name where it is rewound to every step of a sweep.
         iterative: prunes in rounds of 20 %, each followed by a whole training; otherwise once.
         rewinds: trains on from the weights of an early step of dense training, in place of the trained ones.
     """
 
     summary: str
+    label: str
+    at_each_step: str = ""
     iterative: bool = False
     rewinds: bool = False
 
 
+MAGNITUDE_AFTER_TRAINING = "magnitude-after-training"
+LOTTERY_REWINDING = "lottery-rewinding"
+
 BENCHMARKS: dict[str, Benchmark] = {
-    "magnitude-after-training": Benchmark(summary="train, prune by |w|, train again from the final weights"),
-    "lottery-rewinding": Benchmark(
-        summary="the same mask on the weights of an early step, trained again", rewinds=True
+    MAGNITUDE_AFTER_TRAINING: Benchmark(
+        summary="train, prune by |w|, train again from the final weights", label="magnitude after training"
     ),
-    "imp": Benchmark(summary="magnitude after training, in rounds of 20 %", iterative=True),
-    "imp-rewinding": Benchmark(summary="lottery rewinding, in rounds of 20 %", iterative=True, rewinds=True),
+    LOTTERY_REWINDING: Benchmark(
+        summary="the same mask on the weights of an early step, trained again",
+        label="lottery ticket rewinding",
+        at_each_step="rewinding to that step",
+        rewinds=True,
+    ),
+    "imp": Benchmark(
+        summary="magnitude after training, in rounds of 20 %", label="iterative magnitude pruning", iterative=True
+    ),
+    "imp-rewinding": Benchmark(
+        summary="lottery rewinding, in rounds of 20 %",
+        label="iterative, with rewinding",
+        at_each_step="iterative, rewinding to it",
+        iterative=True,
+        rewinds=True,
+    ),
 }
 
 
@@ -49,16 +66,3 @@ def parse(text: str) -> tuple[Benchmark, str]:
         raise ValueError(f'"{text}": {name} keeps the trained weights; only benchmarks that rewind take a step')
     Step.parse(step)
     return BENCHMARKS[name], step
-
-
-def rounds_to(sparsity: float) -> list[float]:
-    """The sparsities after each round of 20 %: 1 - 0.8^k, to 12 decimals, and in the last round `sparsity` itself.
-
-    The last round prunes less than 20 % where the sparsity is not on the grid.
-    """
-    reached: list[float] = []
-    while True:
-        following = round(1 - (1 - ROUND) ** (len(reached) + 1), 12)
-        if following >= sparsity - 1e-9:
-            return [*reached, sparsity]
-        reached.append(following)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunemark.methods.base import Problem
+from prunemark.methods.base import Method, Problem
 from prunemark.methods.phew.walks import NEVER, NO_PATH, Walks, in_order
 from prunemark.methods.phew.wiring import wire
 from prunemark.models.prunable import prunable
@@ -15,7 +15,7 @@ _PIECE = 262_144  # weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phew:
+class Phew(Method):
     """Keep the weights that random walks between input and output meet first.
 
     Walks alternate between forward, from the input units in turn, and backward, from the output units in turn. Each
@@ -44,7 +44,6 @@ class Phew:
         ValueError: a coverage outside (0, 1].
     """
 
-    rounds: int = 1
     coverage: float = 0.8
     own_precision = True
     zero_means = "score"
