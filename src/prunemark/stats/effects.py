@@ -52,7 +52,8 @@ class Effect(Record):
     `look` (counted from 1) of `looks`. They are NaN where there is no verdict. `level` is the nominal one-sided error
     of either end. `dropped` counts replicates without a result on one side; `later` counts those beyond the last look,
     which wait for the next. `outlier` is the replicate that lies farthest off, if that is more than 5 median
-    deviations and more than the margin; `difference_without`, `low_without` and `high_without` are the same numbers without it.
+    deviations and more than the margin; `difference_without`, `low_without` and `high_without` are the same numbers
+    without it.
     """
 
     replicates: int
