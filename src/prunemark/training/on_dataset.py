@@ -28,38 +28,38 @@ def train(
 ) -> Trained:
     """Train a model in place with a recipe's whole schedule, and evaluate it on the test set.
 
-        SGD with the recipe's momentum, weight decay, learning-rate drops and augmentation, on cross-entropy. Pruned weights
-        are exactly 0 from before the first step to the end. Equal arguments give equal results, bit for bit on a CPU, if
-    XX
+    SGD with the recipe's momentum, weight decay, learning-rate drops and augmentation, on cross-entropy. Pruned weights
+    are exactly 0 from before the first step to the end. Equal arguments give equal results, bit for bit on a CPU; what
+    the model itself draws (dropout) comes from the seed, too.
 
-        Args:
-            model: maps (N, C, H, W) to logits (N, classes).
-            data: a data set, from `prunemark.dataset` or your own.
-            recipe: the name of a network, for its recipe on this data set; a `Recipe`; or None for `DEFAULT`: 160 epochs,
-                batch 128, learning rate 0.1, which is divided by 10 after epochs 80 and 120.
-            masks: which weights to keep; None trains the dense model.
-            seed: names the order of the examples and the augmentations.
-            engine: what takes the steps: a name in `prunemark.training.engines.ENGINES`, or "auto" for the one that pays.
-            device: where to train; None = where the model is. The model stays there.
-            curve: evaluate after each epoch, for `Trained.history` and `Trained.curve`. It changes no other number.
-            on_epoch: called as on_epoch(record, checkpoint) after each epoch: its line of the history, and a function that
-                returns a copy of the state of training at that moment, a `Checkpoint`.
+    Args:
+        model: maps (N, C, H, W) to logits (N, classes).
+        data: a data set, from `prunemark.dataset` or your own.
+        recipe: the name of a network, for its recipe on this data set; a `Recipe`; or None for `DEFAULT`: 160 epochs,
+            batch 128, learning rate 0.1, which is divided by 10 after epochs 80 and 120.
+        masks: which weights to keep; None trains the dense model.
+        seed: names the order of the examples and the augmentations.
+        engine: what takes the steps: a name in `prunemark.training.engines.ENGINES`, or "auto" for the one that pays.
+        device: where to train; None = where the model is. The model stays there.
+        curve: evaluate after each epoch, for `Trained.history` and `Trained.curve`. It changes no other number.
+        on_epoch: called as on_epoch(record, checkpoint) after each epoch: its line of the history, and a function that
+            returns a copy of the state of training at that moment, a `Checkpoint`.
 
-        Returns:
-            The final checkpoint, test accuracy and loss, the curve, and whether training diverged.
+    Returns:
+        The final checkpoint, test accuracy and loss, the curve, and whether training diverged.
 
-        Raises:
-            ValueError: a name that has no recipe for this data set; masks of another model; an unknown engine.
+    Raises:
+        ValueError: a name that has no recipe for this data set; masks of another model; an unknown engine.
 
-        Example:
-            >>> import prunemark as pm
-            >>> data = pm.dataset("digits")
-            >>> model = pm.network("lenet-300-100", input_shape=data.input_shape, classes=data.classes, seed=0)
-            >>> masks = pm.prune(model, "snip", sparsity=0.9, data=data)
-            >>> trained = pm.train(model, data, pm.Recipe(epochs=2), masks=masks)
-            >>> masks.verify(model)
-            >>> len(trained.curve)
-            2
+    Example:
+        >>> import prunemark as pm
+        >>> data = pm.dataset("digits")
+        >>> model = pm.network("lenet-300-100", input_shape=data.input_shape, classes=data.classes, seed=0)
+        >>> masks = pm.prune(model, "snip", sparsity=0.9, data=data)
+        >>> trained = pm.train(model, data, pm.Recipe(epochs=2), masks=masks)
+        >>> masks.verify(model)
+        >>> len(trained.curve)
+        2
     """
     if not isinstance(data, Dataset):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"train takes a data set, such as prunemark.dataset(...) returns, not {type(data).__name__}")
