@@ -11,7 +11,7 @@ LEVEL = 1e-6
 """Of the tests of one distribution against another: how often equal distributions are called different."""
 
 _SAMPLE = 65_536  # entries of a tensor that are compared
-_Sample = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+_Sample = np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
 
 
 @runtime_checkable
@@ -74,9 +74,9 @@ def other_distribution(first: Mapping[str, Tensor], second: Mapping[str, Tensor]
 
 
 def _differ(one: _Sample, other: _Sample) -> bool:
-    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
+    from scipy import stats
 
-    found: Any = stats.ks_2samp(one, other)  # pyright: ignore[reportUnknownMemberType]
+    found: Any = stats.ks_2samp(one, other)
     return float(found.pvalue) < LEVEL
 
 

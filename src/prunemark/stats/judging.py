@@ -151,7 +151,7 @@ def judge(
 
 
 def _of(given: ByDataset[T], dataset: str) -> T | None:
-    return given.get(dataset) if isinstance(given, Mapping) else given  # pyright: ignore[reportUnknownVariableType]
+    return given.get(dataset) if isinstance(given, Mapping) else given
 
 
 def _subject(

@@ -100,13 +100,13 @@ def _levels(value: Any) -> Any:
     """{levels = [0, 5]} as sparsities 1 - 0.8^k, to 12 decimals."""
     if not isinstance(value, Mapping):
         return value
-    levels: Any = value.get("levels")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if set(value) != {"levels"} or not isinstance(levels, list | tuple):  # pyright: ignore[reportUnknownArgumentType]
+    levels: Any = value.get("levels")
+    if set(value) != {"levels"} or not isinstance(levels, list | tuple):
         raise fail("must be a list such as [0.8, 0.95], or { levels = [0, 5, 10] } for 1 - 0.8^k")
-    wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]  # pyright: ignore[reportUnknownVariableType]
+    wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]
     if wrong:
         raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
-    return [level(k) for k in levels]  # pyright: ignore[reportUnknownVariableType]
+    return [level(k) for k in levels]
 
 
 def _one_of(table: Collection[str], kind: str) -> AfterValidator:
@@ -155,9 +155,9 @@ class MethodSpec(BaseModel):
     def _labelled(cls, data: Any) -> Any:
         if isinstance(data, str):
             data = {"name": data}
-        if isinstance(data, Mapping) and not data.get("label") and isinstance(data.get("name"), str):  # pyright: ignore[reportUnknownMemberType]
-            return {**data, "label": _default_label(data["name"])}  # pyright: ignore[reportUnknownArgumentType]
-        return data  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(data, Mapping) and not data.get("label") and isinstance(data.get("name"), str):
+            return {**data, "label": _default_label(data["name"])}
+        return data
 
     @property
     def entry_rounds(self) -> int:
@@ -422,12 +422,12 @@ def _repeated(fields: Mapping[str, Any]) -> list[str]:
     for name in ("benchmarks", "ablations", "sparsities"):
         items: Any = fields.get(name)
         if isinstance(items, Mapping):
-            items = items.get("levels")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            items = items.get("levels")
         if isinstance(items, list | tuple):
-            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in _repeats(items)]  # pyright: ignore[reportUnknownArgumentType]
+            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in _repeats(items)]
     methods: Any = fields.get("methods")
     if isinstance(methods, list | tuple):
-        given = [_name_and_label(method) for method in methods]  # pyright: ignore[reportUnknownVariableType]
+        given = [_name_and_label(method) for method in methods]
         labels = [label if label else i for i, (_, label) in enumerate(given)]
         for i, j in _repeats(labels):
             hint = 'give it a label of its own: { name = "...", label = "..." }'
