@@ -227,20 +227,21 @@ INLINE void each_row(const View& v, F f) {
       for (int c = 0; c < v.channels; c++) f(b, y, c);
 }
 
-// Per-channel sums of two quantities: cells in float32 for a while, then in double. f(b, y, c, first, second) adds a row.
+// Per-channel sums of two quantities: a row's in float32, some rows' in float32, and those in double. Sums of few terms
+// each: adding a number to a long sum rounds it away. f(b, y, c, first, second) adds the cells of a row.
 template <class F>
 INLINE void channel_moments(const View& v, double* sums, double* others, float* scratch, F f) {
-  constexpr int PATIENCE = 1024;  // cells in one float32 sum
+  constexpr int PATIENCE = 256;  // cells in one float32 sum
   for (int c = 0; c < v.channels; c++) sums[c] = others[c] = 0;
   for (long i = 0; i < 2L * v.channels; i++) store(scratch + i * LANES, all(0));
   for (int b = 0, waiting = 0; b < v.blocks; b++) {
     for (int y = 0; y < v.height; y++)
       for (int c = 0; c < v.channels; c++) {
         float* place = scratch + 2L * c * LANES;
-        Cell first = load(place), second = load(place + LANES);
+        Cell first = all(0), second = all(0);
         f(b, y, c, first, second);
-        store(place, first);
-        store(place + LANES, second);
+        store(place, load(place) + first);
+        store(place + LANES, load(place + LANES) + second);
       }
     waiting += v.height * v.width;
     if (waiting < PATIENCE && b + 1 < v.blocks) continue;
@@ -355,19 +356,20 @@ void gradient_moments(const View& gradient, const View& y, const View* out, Gate
 
 template <bool RECOMPUTED, bool ACCUMULATE>
 void normalise_gradient_as(const View& gradient, const View& y, const View& result, const float* center,
-                           const float* scale, const float* shift, const float* across, const float* constant, int lanes) {
+                           const float* scale, const float* shift, const float* across, const float* mean, int lanes) {
   const Bits valid = first_lanes(lanes);
   each_row(gradient, [&](int b, int row, int c) {
     const float* g_row = gradient.at(b, row, c);
     const float* y_row = y.at(b, row, c);
     float* to = result.at(b, row, c);
-    const Cell middle = all(center[c]), s = all(scale[c]), t = all(shift[c]), a = all(across[c]), d = all(constant[c]);
+    const Cell middle = all(center[c]), s = all(scale[c]), t = all(shift[c]), a = all(across[c]), m = all(mean[c]);
     const bool partial = lanes < LANES && b + 1 == gradient.blocks;
     for (int x = 0; x < gradient.width; x++) {
       const Cell v = load(y_row + x * LANES);
       Cell g = load(g_row + x * LANES);
       if (RECOMPUTED) g = where(positive(v * s + t), g);
-      Cell out = g * s + (a * (v - middle) + d);
+      // The scale comes last: rounding it then cannot make gradients that sum to 0 sum to something else.
+      Cell out = ((g - m) - a * (v - middle)) * s;
       if (partial) out = where(valid, out);
       if (ACCUMULATE) out = out + load(to + x * LANES);
       store(to + x * LANES, out);
@@ -376,12 +378,12 @@ void normalise_gradient_as(const View& gradient, const View& y, const View& resu
 }
 
 void normalise_gradient(const View& gradient, const View& y, const View& result, Gate gate, const float* center,
-                        const float* scale, const float* shift, const float* across, const float* constant,
+                        const float* scale, const float* shift, const float* across, const float* mean,
                         bool accumulate, int lanes) {
   const bool recomputed = gate == Gate::recomputed;
   const auto run = recomputed ? (accumulate ? normalise_gradient_as<true, true> : normalise_gradient_as<true, false>)
                               : (accumulate ? normalise_gradient_as<false, true> : normalise_gradient_as<false, false>);
-  run(gradient, y, result, center, scale, shift, across, constant, lanes);
+  run(gradient, y, result, center, scale, shift, across, mean, lanes);
 }
 
 void channel_sums(const View& view, float* sums) {
@@ -427,12 +429,22 @@ INLINE int each_position(const View& input, const Window& w, int oy, int ox, F f
 void pool(const View& input, const View& output, const Window& window, bool maximum) {
   each_row(output, [&](int b, int oy, int c) {
     for (int ox = 0; ox < output.width; ox++) {
-      Cell result = all(maximum ? -INFINITY : 0);
+      Cell result = all(maximum ? -INFINITY : 0), row_sum = all(0);
+      int row = -1;
       const int count = each_position(input, window, oy, ox, [&](int y, int x) {
         const Cell v = load(input.at(b, y, c) + x * LANES);
-        result = maximum ? larger(result, v) : result + v;
+        if (maximum) {
+          result = larger(result, v);
+          return;
+        }
+        if (y != row) {  // rows are summed on their own, so that no sum has many terms
+          result = result + row_sum;
+          row_sum = all(0);
+          row = y;
+        }
+        row_sum = row_sum + v;
       });
-      if (!maximum) result = result * all(1.0f / count);
+      if (!maximum) result = (result + row_sum) * all(1.0f / count);
       store(output.at(b, oy, c) + ox * LANES, result);
     }
   });

@@ -81,9 +81,9 @@ struct Kernels {
   // Sums of the gated gradient and of its product with y - center, per channel. Gate::output also gates in place.
   void (*gradient_moments)(const View& gradient, const View& y, const View* out, Gate gate, const float* center,
                            const float* scale, const float* shift, double* sums, double* products, float* scratch);
-  // result (+)= slope * gated gradient + across * (y - center) + constant, and 0 in lanes beyond `lanes`.
+  // result (+)= scale * (gated gradient - mean - across * (y - center)), and 0 in lanes beyond `lanes`.
   void (*normalise_gradient)(const View& gradient, const View& y, const View& result, Gate gate, const float* center,
-                             const float* scale, const float* shift, const float* across, const float* constant,
+                             const float* scale, const float* shift, const float* across, const float* mean,
                              bool accumulate, int lanes);
   void (*channel_sums)(const View& v, float* sums);
   // into (+)= from, which has the same shape.

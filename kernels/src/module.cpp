@@ -32,9 +32,18 @@ Program::Rows rows(const Ints& begin, const Ints& end, const Ints& offset, const
   return {copied(begin), copied(end), copied(offset), copied(order)};
 }
 
-Images images(const Inputs& inputs, const Longs& targets, const Longs* places) {
+// What the kernels read without looking: checked here.
+Images images(const Program& program, const Inputs& inputs, const Longs& targets, const Longs* places) {
   if ((places ? places->size() : inputs.shape(0)) != targets.size())
     throw std::invalid_argument("each image of a batch has one target");
+  if (inputs.shape(1) * inputs.shape(2) * inputs.shape(3) != size_t(program.input_size))
+    throw std::invalid_argument("images of another shape than the program was made for");
+  for (size_t i = 0; i < targets.size(); i++)
+    if (targets.data()[i] < 0 || targets.data()[i] >= program.classes)
+      throw std::invalid_argument("class " + std::to_string(targets.data()[i]) + " of " + std::to_string(program.classes));
+  for (size_t i = 0; places && i < places->size(); i++)
+    if (places->data()[i] < 0 || places->data()[i] >= int64_t(inputs.shape(0)))
+      throw std::invalid_argument("image " + std::to_string(places->data()[i]) + " of " + std::to_string(inputs.shape(0)));
   return {inputs.data(), long(inputs.stride(0)), long(inputs.stride(1)), long(inputs.stride(2)), long(inputs.stride(3)),
           places ? places->data() : nullptr};
 }
@@ -62,7 +71,9 @@ NB_MODULE(prunemark_kernels, m) {
              return p.normalisation(scale, shift, copied(channels), copied(mean), copied(variance), epsilon, momentum, batches);
            },
            "scale"_a, "shift"_a, "channels"_a, "mean"_a, "variance"_a, "epsilon"_a, "momentum"_a, "batches"_a)
-      .def("pack", [](Program& p, int tensor, const Ints& origin) { p.pack(tensor, copied(origin)); }, "tensor"_a, "origin"_a)
+      .def("pack",
+           [](Program& p, int tensor, const Ints& origin, int input_size) { p.pack(tensor, copied(origin), input_size); },
+           "tensor"_a, "origin"_a, "input_size"_a)
       .def("convolve",
            [](Program& p, bool backward, int input, int output, int weight, const Ints& begin, const Ints& end,
               const Ints& offset, const Ints& order, int input_step, std::vector<int> grid, int bias,
@@ -107,21 +118,21 @@ NB_MODULE(prunemark_kernels, m) {
       .def("step",
            [](Program& p, const Inputs& inputs, const Longs& targets, std::optional<Longs> places, double lr,
               double momentum, double decay) {
-             const Images batch = images(inputs, targets, places ? &*places : nullptr);
+             const Images batch = images(p, inputs, targets, places ? &*places : nullptr);
              nb::gil_scoped_release release;
              return p.step(batch, targets.data(), int(targets.size()), lr, momentum, decay);
            },
            "inputs"_a, "targets"_a, "places"_a.none(), "lr"_a, "momentum"_a, "decay"_a)
       .def("gradients",
            [](Program& p, const Inputs& inputs, const Longs& targets) {
-             const Images batch = images(inputs, targets, nullptr);
+             const Images batch = images(p, inputs, targets, nullptr);
              nb::gil_scoped_release release;
              return p.gradients(batch, targets.data(), int(targets.size()));
            },
            "inputs"_a, "targets"_a)
       .def("evaluate",
            [](Program& p, const Inputs& inputs, const Longs& targets) {
-             const Images batch = images(inputs, targets, nullptr);
+             const Images batch = images(p, inputs, targets, nullptr);
              nb::gil_scoped_release release;
              const prunemark::Loss loss = p.evaluate(batch, targets.data(), int(targets.size()));
              return std::pair<double, int64_t>(loss.sum, loss.correct);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <new>
+#include <numeric>
 #include <stdexcept>
 
 #if defined(__linux__)
@@ -118,14 +119,16 @@ int Program::normalisation(int scale, int shift, std::vector<int> channels, std:
                            std::vector<float> running_variance, double epsilon, double momentum, long batches) {
   const size_t count = channels.size();
   Normalisation n{scale, shift, std::move(channels), std::move(running_mean), std::move(running_variance),
-                  epsilon, momentum, batches, {}, {}, {}, {}, {}, {}};
-  for (auto* v : {&n.mean, &n.slope, &n.offset, &n.across, &n.constant}) v->resize(count);
+                  epsilon, momentum, batches, {}, {}, {}, {}, {}, {}, {}};
+  for (auto* v : {&n.mean, &n.slope, &n.offset, &n.across, &n.gradient_mean}) v->resize(count);
+  n.rest.resize(count);
   n.deviation.resize(count);
   normalisations.push_back(std::move(n));
   return int(normalisations.size()) - 1;
 }
 
-void Program::pack(int tensor, std::vector<int> origin) {
+void Program::pack(int tensor, std::vector<int> origin, int size) {
+  input_size = size;
   forward_.push_back([=, this] {
     const View to = view(tensor);
     constexpr int CHUNK = 64;  // cells written at a time: they stay in the first cache for all lanes
@@ -218,8 +221,12 @@ void Program::weight_gradient(int input, int gradient, int weight, Rows rows, in
 void Program::statistics(Normalisation& n, const View& y) {
   const size_t channels = n.channels.size();
   if (training_) {
-    // Around the running mean, so that a mean that is large beside the deviation costs no accuracy.
-    for (size_t c = 0; c < channels; c++) n.mean[c] = n.running_mean[n.channels[c]];
+    // Around the mean of a few values, so that a mean that is large beside the deviation costs no accuracy.
+    const int few = std::min(examples_, LANES);
+    for (size_t c = 0; c < channels; c++) {
+      const float* middle = y.at(0, y.height / 2, int(c)) + y.width / 2 * LANES;
+      n.mean[c] = std::accumulate(middle, middle + few, 0.0f) / float(few);
+    }
     kernels_.moments(y, lanes_, n.mean.data(), sums_.data(), others_.data(), scratch(2L * channels * LANES));
     n.batches++;
   }
@@ -240,6 +247,7 @@ void Program::statistics(Normalisation& n, const View& y) {
     const double scale = n.scale < 0 ? 1 : parameters[n.scale].value[n.channels[c]];
     const double shift = n.shift < 0 ? 0 : parameters[n.shift].value[n.channels[c]];
     n.mean[c] = float(mean);
+    n.rest[c] = mean - n.mean[c];
     n.slope[c] = float(scale * n.deviation[c]);
     n.offset[c] = float(shift - mean * scale * n.deviation[c]);
   }
@@ -270,14 +278,14 @@ void Program::normalise_gradient(int normalisation, int gradient, int y, int out
                               others_.data(), scratch(2L * channels * LANES));
     const double count = double(examples_) * from.height * from.width;
     for (size_t c = 0; c < channels; c++) {
-      const double deviation = n.deviation[c], slope = n.slope[c];
+      const double deviation = n.deviation[c], product = others_[c] - n.rest[c] * sums_[c];
       if (n.shift >= 0) parameters[n.shift].gradient[n.channels[c]] = float(sums_[c]);
-      if (n.scale >= 0) parameters[n.scale].gradient[n.channels[c]] = float(others_[c] * deviation);
-      n.across[c] = float(-slope * deviation * deviation * others_[c] / count);
-      n.constant[c] = float(-slope * sums_[c] / count);
+      if (n.scale >= 0) parameters[n.scale].gradient[n.channels[c]] = float(product * deviation);
+      n.across[c] = float(deviation * deviation * product / count);
+      n.gradient_mean[c] = float(sums_[c] / count - n.across[c] * n.rest[c]);
     }
     kernels_.normalise_gradient(g, from, view(result), gate, n.mean.data(), n.slope.data(), n.offset.data(),
-                                n.across.data(), n.constant.data(), accumulate, lanes_);
+                                n.across.data(), n.gradient_mean.data(), accumulate, lanes_);
   });
 }
 
@@ -306,6 +314,7 @@ void Program::pool_gradient(int input, int output, int output_gradient, int inpu
 }
 
 void Program::cross_entropy(int logits, int gradient) {
+  classes = tensors_.at(logits).channels;
   forward_.push_back([=, this] {
     const View g = view(gradient);
     loss_ = kernels_.cross_entropy(view(logits), training_ ? &g : nullptr, targets_, examples_);

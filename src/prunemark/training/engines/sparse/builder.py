@@ -1,5 +1,6 @@
 """From a graph and masks to a program of kernels: buffers, offsets, and the backward pass."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -181,7 +182,9 @@ class _Builder:
     # -- forward
 
     def _forward(self) -> None:
-        self.program.pack(self._tensor(self.graph.input), self._origin())
+        self.program.pack(
+            self._tensor(self.graph.input), self._origin(), math.prod(self.graph.shapes[self.graph.input])
+        )
         for operation in self.graph.operations:
             match operation:
                 case Convolution():

@@ -77,9 +77,7 @@ class SparseEngine:
 
     def _step(self, inputs: Tensor, targets: Tensor, places: Tensor | None, lr: float) -> float:
         recipe = self._recipe
-        return self._built.program.step(
-            self._images(inputs), targets, places, lr, recipe.momentum, recipe.weight_decay
-        )
+        return self._built.program.step(self._images(inputs), targets, places, lr, recipe.momentum, recipe.weight_decay)
 
     def evaluate(self, split: Split) -> Evaluation:
         """Top-1 accuracy and mean cross-entropy with the running statistics."""
@@ -169,5 +167,3 @@ def _scatter(into: Tensor, stored: Stored, values: Tensor) -> None:
     flat = torch.zeros(into.numel())
     flat[stored.positions] = values
     into.copy_(flat.view(into.shape))
-
-

@@ -112,7 +112,12 @@ def _absorbed(join: Join, joins: dict[str, Join], uses: Counter[str]) -> tuple[J
         return None
     for source, residual in ((join.source, join.residual), (join.residual, join.source)):
         inner = joins.get(source) if source is not None else None
-        if inner is None or inner.relu or uses[inner.target] > 1 or (residual is not None and inner.residual is not None):
+        if (
+            inner is None
+            or inner.relu
+            or uses[inner.target] > 1
+            or (residual is not None and inner.residual is not None)
+        ):
             continue
         return replace(inner, target=join.target, residual=residual or inner.residual, relu=join.relu), inner
     return None

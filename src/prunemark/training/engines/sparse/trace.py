@@ -272,9 +272,7 @@ class _Reader:
 
     def flatten(self, node: fx.Node) -> _Value:
         arguments = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
-        return self._flatten(
-            self._value(node.args[0]), arguments.get("start_dim", 0), arguments.get("end_dim", -1)
-        )
+        return self._flatten(self._value(node.args[0]), arguments.get("start_dim", 0), arguments.get("end_dim", -1))
 
     def reshape(self, node: fx.Node) -> _Value:
         value = self._value(node.args[0])
