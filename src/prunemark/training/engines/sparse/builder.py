@@ -45,6 +45,7 @@ class Built:
     Attributes:
         parameters: by the network's names.
         normalisations: BatchNorm module name -> number in the program.
+        operations: what each operation of the program does, forward and then backward, in words.
         tensors: name in the graph -> number in the program, for tests.
         multiplications: of one example's forward pass, kept weights of live units only.
         dense_multiplications: the same without masks.
@@ -53,6 +54,7 @@ class Built:
     program: Program
     parameters: dict[str, Stored] = field(default_factory=dict[str, Stored])
     normalisations: dict[str, int] = field(default_factory=dict[str, int])
+    operations: list[str] = field(default_factory=list[str])
     tensors: dict[str, int] = field(default_factory=dict[str, int])
     multiplications: int = 0
     dense_multiplications: int = 0
@@ -95,7 +97,7 @@ class _Builder:
     def build(self) -> Built:
         self._forward()
         self.gradients[self.graph.logits] = self._borrow(self.graph.logits)
-        self.program.cross_entropy(self._tensor(self.graph.logits), self.gradients[self.graph.logits])
+        self._run("cross_entropy", self._tensor(self.graph.logits), self.gradients[self.graph.logits])
         for operation in reversed(self.graph.operations):
             for late, gradient in self.deferred.pop(operation.target, []):
                 self._input_gradient(late, gradient)
@@ -117,6 +119,12 @@ class _Builder:
                     self._pool_backward(operation, gradient)
                     self._give_back(gradient)
         return self.built
+
+    def _run(self, operation: str, *arguments: object) -> None:
+        """Append an operation to the program."""
+        getattr(self.program, operation)(*arguments)
+        shape = "" if operation != "convolve" else " backward" if arguments[0] else " forward"
+        self.built.operations.append(operation + shape)
 
     # -- weights and memory
 
@@ -182,8 +190,8 @@ class _Builder:
     # -- forward
 
     def _forward(self) -> None:
-        self.program.pack(
-            self._tensor(self.graph.input), self._origin(), math.prod(self.graph.shapes[self.graph.input])
+        self._run(
+            "pack", self._tensor(self.graph.input), self._origin(), math.prod(self.graph.shapes[self.graph.input])
         )
         for operation in self.graph.operations:
             match operation:
@@ -192,7 +200,8 @@ class _Builder:
                 case Join():
                     self._join(operation)
                 case Pool():
-                    self.program.pool(
+                    self._run(
+                        "pool",
                         self._tensor(operation.source),
                         self._tensor(operation.target),
                         [*operation.kernel, *operation.stride, *operation.padding],
@@ -217,7 +226,8 @@ class _Builder:
         )
         bias = -1 if operation.bias is None else self._store(operation.bias, None)
         _, height, width = self.graph.shapes[operation.target]
-        self.program.convolve(
+        self._run(
+            "convolve",
             False,
             self._tensor(operation.source),
             self._tensor(operation.target),
@@ -246,8 +256,8 @@ class _Builder:
             # Nothing reads a convolution's output again, so that this happens in place.
             self.built.tensors[operation.target] = self._tensor(operation.source)  # in place
         residual = -1 if operation.residual is None else self._tensor(operation.residual)
-        self.program.join(
-            self._tensor(operation.source), number, residual, self._tensor(operation.target), operation.relu
+        self._run(
+            "join", self._tensor(operation.source), number, residual, self._tensor(operation.target), operation.relu
         )
 
     def _normalisation(self, name: str, channels: NDArray[np.intp]) -> int:
@@ -281,7 +291,8 @@ class _Builder:
     def _weight_gradient(self, operation: Convolution, gradient: int) -> None:
         weight = self.built.parameters[operation.weight].id
         rows = self.rows[operation.target]
-        self.program.weight_gradient(
+        self._run(
+            "weight_gradient",
             self._tensor(operation.source),
             gradient,
             weight,
@@ -305,7 +316,8 @@ class _Builder:
         for grid, back in backward_rows(operation, self.weights[operation.target], source, target, shapes):
             if accumulate and not len(back.order):
                 continue
-            self.program.convolve(
+            self._run(
+                "convolve",
                 True,
                 gradient,
                 into,
@@ -326,25 +338,25 @@ class _Builder:
         residual = operation.residual
         if operation.normalisation is None:
             if operation.relu:
-                self.program.gate(gradient, target)
+                self._run("gate", gradient, target)
             self._hand_on(gradient, [operation.source, *([residual] if residual else [])])
             return
         number = self.built.normalisations[operation.normalisation]
         gate = "none" if not operation.relu else "recomputed" if residual is None else "output"
         if residual is not None and residual in self.gradients:
             if operation.relu:
-                self.program.gate(gradient, target)
+                self._run("gate", gradient, target)
                 gate = "none"
-            self.program.add(gradient, self.gradients[residual], True)
+            self._run("add", gradient, self.gradients[residual], True)
         elif residual is not None:
             # The gated gradient's buffer becomes the residual's.
             into, accumulate = self._into(operation.source)
-            self.program.normalise_gradient(number, gradient, source, target, into, gate, accumulate)
+            self._run("normalise_gradient", number, gradient, source, target, into, gate, accumulate)
             self.gradients[residual] = gradient
             return
         accumulate = operation.source in self.gradients
         into = self.gradients.setdefault(operation.source, gradient)
-        self.program.normalise_gradient(number, gradient, source, target, into, gate, accumulate)
+        self._run("normalise_gradient", number, gradient, source, target, into, gate, accumulate)
         if accumulate:
             self._give_back(gradient)
 
@@ -357,13 +369,14 @@ class _Builder:
                 handed = True
             else:
                 into, accumulate = self._into(name)
-                self.program.add(gradient, into, accumulate)
+                self._run("add", gradient, into, accumulate)
         if not handed:
             self._give_back(gradient)
 
     def _pool_backward(self, operation: Pool, gradient: int) -> None:
         into, accumulate = self._into(operation.source)
-        self.program.pool_gradient(
+        self._run(
+            "pool_gradient",
             self._tensor(operation.source),
             self._tensor(operation.target),
             gradient,

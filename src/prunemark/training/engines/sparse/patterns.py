@@ -31,7 +31,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Rows:
-    """The entries of each row: begin[r] to end[r] of offset, and of the weight's values in `order` (empty: as they are)."""
+    """Entries of each row: begin[r] to end[r] of offset, and of the values in `order` (empty: as they are)."""
 
     begin: Ints
     end: Ints
