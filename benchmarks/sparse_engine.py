@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--kernels", default="")
     parser.add_argument("--sparsity", type=float, action="append")
     parser.add_argument("--method", action="append")
-    parser.add_argument("--profile", action="store_true", help="where the sparse step's time goes, by the clock")
+    parser.add_argument("--profile", action="store_true", help="where the sparse step's time goes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     kernels = arguments.kernels or available_kernels()[-1]

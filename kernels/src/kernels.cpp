@@ -69,14 +69,10 @@ INLINE void halve(Floats* v) {
   if constexpr (SPAN > 1) halve<SPAN / 2>(v);
 }
 
-// The sums over the lanes of WIDTH cells: their vectors are halved until one holds a sum in each lane.
-INLINE void lane_sums(const float* cells, float* sums) {
+// The sums over the lanes of WIDTH vectors: they are halved until one holds a sum in each lane.
+INLINE void lane_sums(const float* vectors, float* sums) {
   Floats v[WIDTH];
-  UNROLL for (int i = 0; i < WIDTH; i++) {
-    const Cell cell = load(cells + i * LANES);
-    v[i] = cell.part[0];
-    UNROLL for (int j = 1; j < PARTS; j++) v[i] += cell.part[j];
-  }
+  UNROLL for (int i = 0; i < WIDTH; i++) v[i] = *(const Floats*)(vectors + i * WIDTH);
   halve<WIDTH / 2>(v);
   __builtin_memcpy(sums, &v[0], sizeof v[0]);
 }
@@ -84,7 +80,7 @@ INLINE void lane_sums(const float* cells, float* sums) {
 template <int RUNS, int COLUMNS, int IN>
 void weight_gradient_tile(const WeightGradient& job, const float* input, const float* gradient, long input_run,
                           long gradient_run, bool first, bool last) {
-  constexpr int CHAINS = RUNS * COLUMNS >= 8 ? 4 : RUNS * COLUMNS >= 2 ? 2 : 1;
+  constexpr int VECTORS = RUNS * COLUMNS * PARTS, CHAINS = VECTORS >= 8 ? 4 : VECTORS >= 2 ? 2 : 1;
   const Pattern& pattern = job.pattern;
   for (int row = 0; row < pattern.rows; row++, gradient += job.gradient_channel) {
     const int begin = pattern.begin[row], end = pattern.end[row];
@@ -92,25 +88,32 @@ void weight_gradient_tile(const WeightGradient& job, const float* input, const f
     Cell g[RUNS][COLUMNS];
     UNROLL for (int r = 0; r < RUNS; r++) UNROLL for (int x = 0; x < COLUMNS; x++)
       g[r][x] = load(gradient + r * gradient_run + x * LANES);
-    // A single tile needs no memory of the tiles before it; its row's cells stay in the first cache.
-    float* scratch = job.scratch + (first && last ? 0L : (long)begin * LANES);
-    for (int k = begin; k < end; k++, scratch += LANES) {
+    // A vector of sums for each weight. A single tile needs no memory of the tiles before it; its row's sums stay in the
+    // first cache.
+    float* sums = job.scratch + (first && last ? 0L : (long)begin * WIDTH);
+    float* const row_sums = sums;
+    for (int k = begin; k < end; k++, sums += WIDTH) {
       const float* cell = input + pattern.offset[k];
-      Cell chain[CHAINS];
-      UNROLL for (int i = 0; i < CHAINS; i++) chain[i] = all(0);
-      if (!first) chain[0] = load(scratch);
+      Floats chain[CHAINS];
+      UNROLL for (int i = 0; i < CHAINS; i++) chain[i] = Floats{};
+      if (!first) chain[0] = *(const Floats*)sums;
       UNROLL for (int r = 0; r < RUNS; r++) UNROLL for (int x = 0; x < COLUMNS; x++) {
-        Cell& sum = chain[(r * COLUMNS + x) % CHAINS];
-        sum = load(cell + r * input_run + x * IN * LANES) * g[r][x] + sum;
+        const Cell v = load(cell + r * input_run + x * IN * LANES);
+        UNROLL for (int i = 0; i < PARTS; i++) {
+          Floats& sum = chain[((r * COLUMNS + x) * PARTS + i) % CHAINS];
+          sum = v.part[i] * g[r][x].part[i] + sum;
+        }
       }
-      UNROLL for (int i = 1; i < CHAINS; i++) chain[0] = chain[0] + chain[i];
-      store(scratch, chain[0]);
+      UNROLL for (int i = 1; i < CHAINS; i++) chain[0] += chain[i];
+      *(Floats*)sums = chain[0];
     }
-    if (last) {
-      const float* cells = scratch - (long)(end - begin) * LANES;
-      int k = begin;
-      for (; k + WIDTH <= end; k += WIDTH, cells += WIDTH * LANES) lane_sums(cells, job.result + k);
-      for (; k < end; k++, cells += LANES) job.result[k] = lane_sum(load(cells));
+    if (!last) continue;
+    int k = begin;
+    for (; k + WIDTH <= end; k += WIDTH) lane_sums(row_sums + (long)(k - begin) * WIDTH, job.result + k);
+    for (; k < end; k++) {
+      float sum = 0;
+      for (int i = 0; i < WIDTH; i++) sum += row_sums[(long)(k - begin) * WIDTH + i];
+      job.result[k] = sum;
     }
   }
 }

@@ -48,7 +48,7 @@ struct WeightGradient {
   const float* input;
   const float* gradient;
   float* result;                   // one number per entry of the pattern
-  float* scratch;                  // one cell per entry of the pattern
+  float* scratch;                  // LANES numbers per entry of the pattern
   int blocks, height, width;
   long input_block, input_row;
   long gradient_block, gradient_row, gradient_channel;

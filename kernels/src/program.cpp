@@ -1,9 +1,9 @@
 #include "program.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <new>
 #include <numeric>
 #include <stdexcept>
@@ -328,9 +328,9 @@ void Program::run(const std::vector<Operation>& operations, size_t first) {
   }
   profile.resize(forward_.size() + backward_.size());
   for (size_t i = 0; i < operations.size(); i++) {
-    const auto began = std::chrono::steady_clock::now();
+    const std::clock_t began = std::clock();
     operations[i]();
-    profile[first + i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    profile[first + i] += double(std::clock() - began) / CLOCKS_PER_SEC;
   }
 }
 

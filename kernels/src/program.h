@@ -99,7 +99,7 @@ class Program {
   std::vector<float> values(int tensor, int examples) const;
   int input_size = 0, classes = 0;
   const char* kernels() const { return kernels_.name; }
-  std::vector<double> profile;  // seconds of each operation, forward then backward, while profiling
+  std::vector<double> profile;  // processor seconds of each operation, forward then backward, while profiling
   bool profiling = false;
 
  private:

@@ -86,9 +86,10 @@ def steady_batch(model, masks, examples, shape):
 
 
 def assert_gradients_agree(model, masks, shape, *, examples=16, kernels="", cancelled=()):
-    """Every gradient within 1e-5 of its norm, or where torch's own float32 is not, within ten times its error: there the gradient is a small difference of large numbers.
+    """Every gradient within 1e-5 of its norm, or where torch's own float32 is not, within ten times its error.
 
-    Those of `cancelled` are 0 in exact arithmetic, and are compared with the largest gradient.
+    Torch is not where a gradient is a small difference of large numbers. Those of `cancelled` are 0 in exact
+    arithmetic, and are compared with the largest gradient.
     """
     apply_(model, masks)
     inputs, targets, loss, expected = steady_batch(model, masks, examples, shape)

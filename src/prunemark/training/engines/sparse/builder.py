@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunemark.training.engines.sparse.graph import Convolution, Graph, Join, Pool, Unsupported
+from prunemark.training.engines.sparse.graph import Convolution, Graph, Join, Pool, UnsupportedError
 from prunemark.training.engines.sparse.kernels import Program
 from prunemark.training.engines.sparse.liveness import live_channels
 from prunemark.training.engines.sparse.patterns import (
@@ -70,7 +70,7 @@ def build(graph: Graph, model: nn.Module, masks: Mapping[str, Tensor], program: 
         program: has no operations yet.
 
     Raises:
-        Unsupported: a mask on something else than a weight of the graph.
+        UnsupportedError: a mask on something else than a weight of the graph.
     """
     return _Builder(graph, model, masks, program).build()
 
@@ -139,7 +139,7 @@ class _Builder:
                 kept[operation.weight] = flat.reshape(shape)
         strangers = [name for name in self.masks if name not in kept and not bool(self.masks[name].all())]
         if strangers:
-            raise Unsupported(f"{strangers[0]} is masked and no weight of a convolution or linear map")
+            raise UnsupportedError(f"{strangers[0]} is masked and no weight of a convolution or linear map")
         return kept
 
     def _pads(self) -> dict[tuple[int, int], int]:

@@ -10,7 +10,7 @@ from prunemark.datasets import Split
 from prunemark.recipes import Recipe
 from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.engines.sparse.builder import Built, Stored, build
-from prunemark.training.engines.sparse.graph import Unsupported
+from prunemark.training.engines.sparse.graph import UnsupportedError
 from prunemark.training.engines.sparse.kernels import new_program
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
@@ -35,7 +35,7 @@ class SparseEngine:
         kernels: an instruction set instead of the best of this processor.
 
     Raises:
-        Unsupported: the network has parts that the kernels lack, or is not in float32 on the CPU.
+        UnsupportedError: the network has parts that the kernels lack, or is not in float32 on the CPU.
         ImportError: the kernels are not installed.
     """
 
@@ -52,7 +52,7 @@ class SparseEngine:
     ) -> None:
         reason = unsupported(model, masks, device)
         if reason:
-            raise Unsupported(reason)
+            raise UnsupportedError(reason)
         graph = trace(model, input_shape)
         # One example that is left over joins the batch before it, see Recipe.steps_per_epoch.
         self._most = _CELL * math.ceil((recipe.batch_size + 1) / _CELL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 Shape = tuple[int, int, int]
 
 
-class Unsupported(ValueError):
+class UnsupportedError(ValueError):
     """The sparse engine lacks a part that the network has."""
 
 

@@ -12,7 +12,7 @@ def live_channels(graph: Graph, kept: Mapping[str, NDArray[np.bool_]]) -> dict[s
     """For each tensor the channels, in order, that some path of kept weights joins to the logits.
 
     A unit without such a path gets no gradient and changes no logit, so that leaving it out is exact. Tensors that are
-    added, normalised or pooled into each other have their channels in common: a channel is live if it is in one of them.
+    added, normalised or pooled into each other share their channels: one that is live in any of them is live in all.
 
     Args:
         graph: the network.

@@ -10,7 +10,16 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from prunemark.training.engines.sparse.graph import Convolution, Graph, Join, Operation, Pool, Shape, Unsupported, fused
+from prunemark.training.engines.sparse.graph import (
+    Convolution,
+    Graph,
+    Join,
+    Operation,
+    Pool,
+    Shape,
+    UnsupportedError,
+    fused,
+)
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,14 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Graph:
         input_shape: of one example: (C, H, W) or (features,).
 
     Raises:
-        Unsupported: it has other parts; the message names the first.
+        UnsupportedError: it has other parts; the message names the first.
     """
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-            raise Unsupported(f"{name or 'the model'} has hooks")
+            raise UnsupportedError(f"{name or 'the model'} has hooks")
     graphs = [_symbolic(model, training=training) for training in (True, False)]
     if _listing(graphs[0]) != _listing(graphs[1]):
-        raise Unsupported("the model computes something else in eval mode")
+        raise UnsupportedError("the model computes something else in eval mode")
     return fused(_Reader(model, input_shape).read(graphs[0]))
 
 
@@ -49,10 +58,10 @@ def _symbolic(model: nn.Module, *, training: bool) -> fx.Graph:
     try:
         model.train(training)
         return fx.Tracer().trace(model)
-    except Unsupported:
+    except UnsupportedError:
         raise
     except Exception as error:  # whatever a user's forward raises when it meets a proxy
-        raise Unsupported(f"torch.fx cannot trace it: {error}") from error
+        raise UnsupportedError(f"torch.fx cannot trace it: {error}") from error
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -75,7 +84,7 @@ class _Reader:
     def read(self, trace: fx.Graph) -> Graph:
         placeholders = [node for node in trace.nodes if node.op == "placeholder"]
         if len(placeholders) != 1:
-            raise Unsupported("its forward takes more than one argument")
+            raise UnsupportedError("its forward takes more than one argument")
         for node in trace.nodes:
             match node.op:
                 case "placeholder":
@@ -87,11 +96,11 @@ class _Reader:
                 case "call_function" | "call_method":
                     self.values[node] = self._function(node)
                 case _:
-                    raise Unsupported(f"{node.target} is used outside a layer")
+                    raise UnsupportedError(f"{node.target} is used outside a layer")
         uses = self.graph.uses()
         for operation in self.graph.operations:
             if not uses[operation.target]:
-                raise Unsupported(f"{operation.target} is computed and not used")
+                raise UnsupportedError(f"{operation.target} is computed and not used")
         return self.graph
 
     def _input(self, node: fx.Node) -> _Value:
@@ -101,7 +110,7 @@ class _Reader:
             self.graph.shapes["input"] = (math.prod(shape), 1, 1)
             return _Value("input", flat=len(shape) == 1)
         if len(shape) != 3:
-            raise Unsupported(f"an input has {len(shape)} dimensions, not 1 or 3")
+            raise UnsupportedError(f"an input has {len(shape)} dimensions, not 1 or 3")
         self.graph.shapes["input"] = (shape[0], shape[1], shape[2])
         return _Value("input", flat=False)
 
@@ -114,9 +123,9 @@ class _Reader:
         logits = node.args[0]
         value = self.values.get(logits) if isinstance(logits, fx.Node) else None
         if not isinstance(value, _Value) or self.graph.shapes[value.name][1:] != (1, 1) or not value.flat:
-            raise Unsupported("its output is not one tensor of logits")
+            raise UnsupportedError("its output is not one tensor of logits")
         if value.name == "input" or not any(isinstance(o, Convolution) for o in self.graph.operations):
-            raise Unsupported("it has no layer with weights")
+            raise UnsupportedError("it has no layer with weights")
         self.graph.logits = value.name
 
     def _module(self, node: fx.Node) -> _Value:
@@ -124,10 +133,10 @@ class _Reader:
         module = self.model.get_submodule(name)
         handler = _MODULES.get(type(module))
         if handler is None:
-            raise Unsupported(f"{name} is a {type(module).__name__}")
+            raise UnsupportedError(f"{name} is a {type(module).__name__}")
         if any(True for _ in module.parameters()):
             if name in self.parametric:
-                raise Unsupported(f"{name} is used more than once")
+                raise UnsupportedError(f"{name} is used more than once")
             self.parametric.add(name)
         if getattr(module, "inplace", False):
             self._in_place(node)
@@ -137,23 +146,23 @@ class _Reader:
         handler = _FUNCTIONS.get(node.target)
         if handler is None:
             name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-            raise Unsupported(f"it calls {name}")
+            raise UnsupportedError(f"it calls {name}")
         return handler(self, node)
 
     def _value(self, argument: Any) -> _Value:
         value = self.values.get(argument) if isinstance(argument, fx.Node) else None
         if not isinstance(value, _Value):
-            raise Unsupported(f"{argument} is used where a tensor of the network is expected")
+            raise UnsupportedError(f"{argument} is used where a tensor of the network is expected")
         return value
 
     def _in_place(self, node: fx.Node) -> None:
         """What an operation in place overwrites must not be read afterwards."""
         if isinstance(node.args[0], fx.Node) and len(node.args[0].users) > 1:
-            raise Unsupported(f"{node.name} overwrites a tensor that is read elsewhere, too")
+            raise UnsupportedError(f"{node.name} overwrites a tensor that is read elsewhere, too")
 
     def _add(self, node: fx.Node, operation: Operation, shape: Shape, *, flat: bool) -> _Value:
         if min(shape) < 1:
-            raise Unsupported(f"{node.name} has an empty output")
+            raise UnsupportedError(f"{node.name} has an empty output")
         self.graph.operations.append(operation)
         self.graph.shapes[node.name] = shape
         return _Value(node.name, flat=flat)
@@ -163,7 +172,7 @@ class _Reader:
     def linear(self, node: fx.Node, value: _Value, name: str, module: nn.Linear) -> _Value:
         channels, height, width = self.graph.shapes[value.name]
         if not value.flat or channels * height * width != module.in_features:
-            raise Unsupported(f"{name} is applied to something else than flat features")
+            raise UnsupportedError(f"{name} is applied to something else than flat features")
         operation = Convolution(
             source=value.name,
             target=node.name,
@@ -183,19 +192,19 @@ class _Reader:
         if module.padding == "same":
             padding = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
             if any(d * (k - 1) % 2 for d, k in zip(dilation, kernel, strict=True)):
-                raise Unsupported(f"{name} pads its two sides differently")
+                raise UnsupportedError(f"{name} pads its two sides differently")
         else:
             padding = (0, 0) if module.padding == "valid" else _pair(module.padding)
         if value.flat or channels != module.in_channels:
-            raise Unsupported(f"{name} is applied to something else than images of {module.in_channels} channels")
+            raise UnsupportedError(f"{name} is applied to something else than images of {module.in_channels} channels")
         if module.padding_mode != "zeros":
-            raise Unsupported(f"{name} pads with {module.padding_mode}")
+            raise UnsupportedError(f"{name} pads with {module.padding_mode}")
         output = [
             (side + 2 * p - d * (k - 1) - 1) // s + 1
             for side, p, d, k, s in zip(sides, padding, dilation, kernel, stride, strict=True)
         ]
         if output != [1, 1] and (stride[0] != stride[1] or stride[0] > 2):
-            raise Unsupported(f"{name} has stride {stride}, not 1 or 2")
+            raise UnsupportedError(f"{name} has stride {stride}, not 1 or 2")
         operation = Convolution(
             source=value.name,
             target=node.name,
@@ -212,11 +221,11 @@ class _Reader:
     def normalisation(self, node: fx.Node, value: _Value, name: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> _Value:
         shape = self.graph.shapes[value.name]
         if shape[0] != module.num_features or value.flat != isinstance(module, nn.BatchNorm1d):
-            raise Unsupported(f"{name} is applied to something else than {module.num_features} channels")
+            raise UnsupportedError(f"{name} is applied to something else than {module.num_features} channels")
         if value.flat and shape[1:] != (1, 1):
-            raise Unsupported(f"{name} normalises pixels")
+            raise UnsupportedError(f"{name} normalises pixels")
         if module.running_mean is None:
-            raise Unsupported(f"{name} keeps no running statistics")
+            raise UnsupportedError(f"{name} keeps no running statistics")
         return self._add(node, Join(source=value.name, target=node.name, normalisation=name), shape, flat=value.flat)
 
     def relu_layer(self, node: fx.Node, value: _Value, name: str, module: nn.ReLU) -> _Value:
@@ -227,7 +236,7 @@ class _Reader:
 
     def dropout(self, node: fx.Node, value: _Value, name: str, module: nn.Dropout) -> _Value:
         if module.p:
-            raise Unsupported(f"{name} is a dropout")
+            raise UnsupportedError(f"{name} is a dropout")
         return value
 
     def flatten_layer(self, node: fx.Node, value: _Value, name: str, module: nn.Flatten) -> _Value:
@@ -235,19 +244,19 @@ class _Reader:
 
     def max_pool(self, node: fx.Node, value: _Value, name: str, module: nn.MaxPool2d) -> _Value:
         if module.return_indices or _pair(module.dilation) != (1, 1):
-            raise Unsupported(f"{name} is dilated or returns indices")
+            raise UnsupportedError(f"{name} is dilated or returns indices")
         window = module.kernel_size, module.stride, module.padding, module.ceil_mode
         return self._pool(node, value, *window, maximum=True)
 
     def average_pool(self, node: fx.Node, value: _Value, name: str, module: nn.AvgPool2d) -> _Value:
         if module.divisor_override is not None:
-            raise Unsupported(f"{name} has a divisor of its own")
+            raise UnsupportedError(f"{name} has a divisor of its own")
         window = module.kernel_size, module.stride, module.padding, module.ceil_mode
         return self._pool(node, value, *window, maximum=False, count_padding=module.count_include_pad)
 
     def global_pool(self, node: fx.Node, value: _Value, name: str, module: nn.AdaptiveAvgPool2d) -> _Value:
         if module.output_size not in (1, (1, 1)):
-            raise Unsupported(f"{name} pools to {module.output_size}, not to 1")
+            raise UnsupportedError(f"{name} pools to {module.output_size}, not to 1")
         return self._mean(node, value, flat=False)
 
     # -- functions
@@ -259,14 +268,14 @@ class _Reader:
 
     def addition(self, node: fx.Node) -> _Value:
         if node.kwargs or len(node.args) != 2:
-            raise Unsupported(f"{node.name} adds with a factor")
+            raise UnsupportedError(f"{node.name} adds with a factor")
         first, second = self._value(node.args[0]), self._value(node.args[1])
         if node.target in (operator.iadd, "add_"):
             self._in_place(node)
         if self.graph.shapes[first.name] != self.graph.shapes[second.name] or first.flat != second.flat:
-            raise Unsupported(f"{node.name} adds tensors of different shapes")
+            raise UnsupportedError(f"{node.name} adds tensors of different shapes")
         if first.name == second.name or "input" in (first.name, second.name):
-            raise Unsupported(f"{node.name} adds a tensor to itself, or the input")
+            raise UnsupportedError(f"{node.name} adds a tensor to itself, or the input")
         operation = Join(source=first.name, residual=second.name, target=node.name)
         return self._add(node, operation, self.graph.shapes[first.name], flat=first.flat)
 
@@ -281,7 +290,7 @@ class _Reader:
         features = math.prod(self.graph.shapes[value.name])
         if len(rest) == 1 and rest[0] in (-1, features) and (isinstance(batch, fx.Node) or batch == -1 != rest[0]):
             return _Value(value.name, flat=True)
-        raise Unsupported(f"{node.name} reshapes to something else than (examples, features)")
+        raise UnsupportedError(f"{node.name} reshapes to something else than (examples, features)")
 
     def mean(self, node: fx.Node) -> _Value:
         arguments = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
@@ -290,20 +299,20 @@ class _Reader:
         value = self._value(node.args[0])
         axes = sorted(d % 4 for d in dim) if isinstance(dim, tuple | list) else None
         if axes != [2, 3] or value.flat or arguments:
-            raise Unsupported(f"{node.name} averages over something else than rows and columns")
+            raise UnsupportedError(f"{node.name} averages over something else than rows and columns")
         return self._mean(node, value, flat=not keep)
 
     def global_average(self, node: fx.Node) -> _Value:
         size = node.args[1] if len(node.args) > 1 else node.kwargs.get("output_size")
         if size not in (1, (1, 1), [1, 1]):
-            raise Unsupported(f"{node.name} pools to {size}, not to 1")
+            raise UnsupportedError(f"{node.name} pools to {size}, not to 1")
         return self._mean(node, self._value(node.args[0]), flat=False)
 
     def average_pool_function(self, node: fx.Node) -> _Value:
         names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
         a = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
         if a.get("divisor_override") is not None:
-            raise Unsupported(f"{node.name} has a divisor of its own")
+            raise UnsupportedError(f"{node.name} has a divisor of its own")
         window = a["kernel_size"], a.get("stride"), a.get("padding", 0), a.get("ceil_mode", False)
         count_padding = bool(a.get("count_include_pad", True))
         return self._pool(node, self._value(node.args[0]), *window, maximum=False, count_padding=count_padding)
@@ -312,7 +321,7 @@ class _Reader:
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
         a = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
         if _pair(a.get("dilation", 1)) != (1, 1) or a.get("return_indices"):
-            raise Unsupported(f"{node.name} is dilated or returns indices")
+            raise UnsupportedError(f"{node.name} is dilated or returns indices")
         window = a["kernel_size"], a.get("stride"), a.get("padding", 0), a.get("ceil_mode", False)
         return self._pool(node, self._value(node.args[0]), *window, maximum=True)
 
@@ -323,18 +332,18 @@ class _Reader:
 
     def _relu(self, node: fx.Node, value: _Value) -> _Value:
         if value.name == "input":
-            raise Unsupported(f"{node.name} is applied to the input")
+            raise UnsupportedError(f"{node.name} is applied to the input")
         operation = Join(source=value.name, target=node.name, relu=True)
         return self._add(node, operation, self.graph.shapes[value.name], flat=value.flat)
 
     def _flatten(self, value: _Value, start: Any, end: Any) -> _Value:
         if start != 1 or end not in (-1, 3 if not value.flat else 1):
-            raise Unsupported("it flattens something else than all of an example")
+            raise UnsupportedError("it flattens something else than all of an example")
         return _Value(value.name, flat=True)
 
     def _mean(self, node: fx.Node, value: _Value, *, flat: bool) -> _Value:
         if value.flat:
-            raise Unsupported(f"{node.name} pools flat features")
+            raise UnsupportedError(f"{node.name} pools flat features")
         channels, height, width = self.graph.shapes[value.name]
         if (height, width) == (1, 1):
             return _Value(value.name, flat=flat)
@@ -361,7 +370,7 @@ class _Reader:
         count_padding: bool = True,
     ) -> _Value:
         if value.flat or value.name == "input":
-            raise Unsupported(f"{node.name} pools flat features or the input")
+            raise UnsupportedError(f"{node.name} pools flat features or the input")
         channels, *sides = self.graph.shapes[value.name]
         kernel, padding = _pair(kernel), _pair(padding)
         stride = _pair(stride) if stride else kernel
