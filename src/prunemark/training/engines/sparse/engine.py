@@ -16,6 +16,7 @@ from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
 
 _CELL = 16
+_CHECKED = 2  # examples
 
 
 class SparseEngine:
@@ -23,10 +24,10 @@ class SparseEngine:
 
     It computes what the dense engine computes, in float32 and another order of additions. Units that no path of kept
     weights joins to the logits are left out, which changes no logit and no gradient; their weights and BatchNorm
-    parameters decay as in the dense network, but the running statistics of their BatchNorm stay as they were at the start.
+    parameters decay as in the dense network, but their BatchNorm's running statistics stay as they were at the start.
 
     Args:
-        model: float32, on the CPU; it keeps its values until `checkpoint`.
+        model: float32, on the CPU. Its pruned weights become 0; all else keeps its value until `checkpoint`.
         recipe: batch size, momentum and weight decay.
         masks: parameter name -> boolean tensor of its shape, True = kept.
         start: whose momentum is gone on with; the model has its values already.
@@ -35,7 +36,8 @@ class SparseEngine:
         kernels: an instruction set instead of the best of this processor.
 
     Raises:
-        UnsupportedError: the network has parts that the kernels lack, or is not in float32 on the CPU.
+        UnsupportedError: the network has parts that the kernels lack, is not in float32 on the CPU, or computes other
+            logits than the operations that it was traced to.
         ImportError: the kernels are not installed.
     """
 
@@ -54,13 +56,32 @@ class SparseEngine:
         if reason:
             raise UnsupportedError(reason)
         graph = trace(model, input_shape)
+        with torch.no_grad():
+            for name, mask in masks.items():
+                model.get_parameter(name).masked_fill_(~mask, 0)
         # One example that is left over joins the batch before it, see Recipe.steps_per_epoch.
         self._most = _CELL * math.ceil((recipe.batch_size + 1) / _CELL)
         self._model, self._recipe, self._graph = model, recipe, graph
         self._built = build(graph, model, masks, new_program(self._most, kernels))
-        self._masks = masks
+        self._check_logits(input_shape)
         if start is not None and start.step and recipe.momentum:
             self._restore_momentum(start.momentum)
+
+    def _check_logits(self, input_shape: tuple[int, ...]) -> None:
+        """Compare some logits with the model's: a trace that missed something must not train another network."""
+        inputs = torch.randn(_CHECKED, *input_shape, generator=torch.Generator().manual_seed(0))
+        modes = {module: module.training for module in self._model.modules()}
+        self._model.eval()
+        with torch.no_grad():
+            expected = self._model(inputs)
+        for module, mode in modes.items():
+            module.training = mode
+        program = self._built.program
+        program.evaluate(self._images(inputs), torch.zeros(_CHECKED, dtype=torch.int64))
+        got = torch.tensor(program.values(self._built.tensors[self._graph.logits], _CHECKED)).view(expected.shape)
+        size = expected.abs().max().item()
+        if math.isfinite(size) and (got - expected).abs().max().item() > 1e-3 * size:
+            raise UnsupportedError("its logits are not those of the operations that it was traced to")
 
     @property
     def built(self) -> Built:

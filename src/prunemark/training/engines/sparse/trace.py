@@ -45,7 +45,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Graph:
         UnsupportedError: it has other parts; the message names the first.
     """
     for name, module in model.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        if any(getattr(module, f"_{kind}_hooks") for kind in ("forward", "forward_pre", "backward", "backward_pre")):
             raise UnsupportedError(f"{name or 'the model'} has hooks")
     graphs = [_symbolic(model, training=training) for training in (True, False)]
     if _listing(graphs[0]) != _listing(graphs[1]):
@@ -142,6 +142,9 @@ class _Reader:
             self._in_place(node)
         return handler(self, node, self._value(node.args[0]), name, module)
 
+    def _bias(self, name: str) -> str | None:
+        return f"{name}.bias" if "bias" in dict(self.model.get_submodule(name).named_parameters()) else None
+
     def _function(self, node: fx.Node) -> _Value | _Opaque:
         handler = _FUNCTIONS.get(node.target)
         if handler is None:
@@ -177,7 +180,7 @@ class _Reader:
             source=value.name,
             target=node.name,
             weight=f"{name}.weight",
-            bias=f"{name}.bias" if module.bias is not None else None,
+            bias=self._bias(name),
             kernel=(height, width),
             stride=1,
             padding=(0, 0),
@@ -209,7 +212,7 @@ class _Reader:
             source=value.name,
             target=node.name,
             weight=f"{name}.weight",
-            bias=f"{name}.bias" if module.bias is not None else None,
+            bias=self._bias(name),
             kernel=kernel,
             stride=1 if output == [1, 1] else stride[0],
             padding=(padding[0], padding[1]),
@@ -293,7 +296,7 @@ class _Reader:
         raise UnsupportedError(f"{node.name} reshapes to something else than (examples, features)")
 
     def mean(self, node: fx.Node) -> _Value:
-        arguments = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
+        arguments: dict[str, Any] = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
         dim = arguments.pop("dim", None)
         keep = bool(arguments.pop("keepdim", False))
         value = self._value(node.args[0])
@@ -303,14 +306,14 @@ class _Reader:
         return self._mean(node, value, flat=not keep)
 
     def global_average(self, node: fx.Node) -> _Value:
-        size = node.args[1] if len(node.args) > 1 else node.kwargs.get("output_size")
+        size: Any = (*node.args, node.kwargs.get("output_size"))[1]
         if size not in (1, (1, 1), [1, 1]):
             raise UnsupportedError(f"{node.name} pools to {size}, not to 1")
         return self._mean(node, self._value(node.args[0]), flat=False)
 
     def average_pool_function(self, node: fx.Node) -> _Value:
         names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-        a = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
+        a: dict[str, Any] = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
         if a.get("divisor_override") is not None:
             raise UnsupportedError(f"{node.name} has a divisor of its own")
         window = a["kernel_size"], a.get("stride"), a.get("padding", 0), a.get("ceil_mode", False)
@@ -319,7 +322,7 @@ class _Reader:
 
     def max_pool_function(self, node: fx.Node) -> _Value:
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-        a = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
+        a: dict[str, Any] = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
         if _pair(a.get("dilation", 1)) != (1, 1) or a.get("return_indices"):
             raise UnsupportedError(f"{node.name} is dilated or returns indices")
         window = a["kernel_size"], a.get("stride"), a.get("padding", 0), a.get("ceil_mode", False)
