@@ -1,6 +1,6 @@
 # `make quickstart` and `make test` work on a fresh clone: each makes .venv and installs the pinned requirements.
 .DELETE_ON_ERROR:
-.PHONY: quickstart test soak check lint docs clean
+.PHONY: quickstart test soak integrations check lint docs clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export OMP_NUM_THREADS = 1
@@ -37,6 +37,16 @@ test: .venv/dev
 soak: .venv/dev
 	.venv/bin/pytest -m soak
 
+# Their own environment, because what transformers, Lightning and the others pull in is no need of prunemark's.
+.venv-integrations/done: requirements/run.txt requirements/integrations.txt pyproject.toml
+	test -x .venv-integrations/bin/python || $(PYTHON) -m venv .venv-integrations
+	.venv-integrations/bin/pip install --quiet --disable-pip-version-check -r requirements/integrations.txt
+	.venv-integrations/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+integrations: .venv-integrations/done
+	.venv-integrations/bin/pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations tests/integrations
+
 lint: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -49,4 +59,4 @@ docs: .venv/dev
 check: lint test docs
 
 clean:
-	rm -rf .venv quickstart-out
+	rm -rf .venv .venv-integrations quickstart-out

@@ -17,8 +17,8 @@ import torch
 from torch.nn import functional
 
 import prunemark as pm
-from prunemark.prunable import prunable
-from prunemark.selection import select
+from prunemark.models.prunable import prunable
+from prunemark.pruning.selection import select
 
 
 def seconds(work: Callable[[], object], *, repeats: int) -> float:

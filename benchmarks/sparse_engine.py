@@ -61,11 +61,11 @@ def measure(work: Work, method: str, sparsity: float, rounds: int, kernels: str,
     targets = torch.randint(10, (count,), generator=source)
     data = Split(inputs=inputs, targets=targets)
     recipe = Recipe(epochs=1000, batch_size=work.batch, lr=0.01)
-    sparse = SparseEngine(model, recipe, masks, None, "cpu", input_shape=work.shape, kernels=kernels)
+    sparse = SparseEngine(model, recipe, masks, None, torch.device("cpu"), kernels=kernels)
     dense_model = pm.network(work.network, input_shape=work.shape, classes=10, seed=0)
 
     def dense_steps(until: int) -> float:
-        return seconds(lambda: train(dense_model, data, recipe, seed=0, masks=masks, until=until))
+        return seconds(lambda: train(dense_model, data, recipe, seed=0, masks=masks, until=until, engine="dense"))
 
     def sparse_steps() -> float:
         orders = [torch.randperm(count, generator=source)[: work.batch] for _ in range(work.steps)]
@@ -77,7 +77,7 @@ def measure(work: Work, method: str, sparsity: float, rounds: int, kernels: str,
     for _ in range(rounds):
         dense = dense_steps(work.steps + 1) - dense_steps(1)
         pairs.append((dense * 1e3 / work.steps, sparse_steps() * 1e3 / work.steps))
-    built = sparse.built
+    built = sparse.built_for(work.shape)
     dense, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(d / s for d, s in pairs)
     share = built.multiplications / built.dense_multiplications

@@ -13,7 +13,7 @@ from torch.nn.utils import prune as torch_prune
 import prunemark as pm
 from prunemark.masks import Masks
 from prunemark.methods import Problem
-from prunemark.prunable import prunable
+from prunemark.models.prunable import prunable
 
 FEATURES, CLASSES, EXAMPLES = 6, 3, 8
 

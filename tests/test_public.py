@@ -1,5 +1,6 @@
 """The public surface: a change here is a change for users, and goes into CHANGELOG.md."""
 
+import inspect
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 import prunemark as pm
 from prunemark.methods import METHODS
-from prunemark.study.store import COLUMNS
+from prunemark.terms import columns
 
 
 def test_names_of_the_package():
@@ -38,11 +39,26 @@ def test_a_methods_entry_agrees_with_its_class(name):
 
 
 def test_columns_of_the_results():
-    assert COLUMNS == (
+    assert columns.TRIAL == (
         "study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density",
-        "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key", "code_version",
-        "torch_version", "device",
+        "effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status",
+        "job_key", "code_version", "torch_version", "device", "engine",
     )  # fmt: skip
+
+
+def test_columns_of_the_curves():
+    assert columns.CURVE == (
+        "study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate",
+        "epoch", "step", "train_loss", "test_loss", "test_accuracy", "job_key",
+    )  # fmt: skip
+
+
+def test_train_takes_what_the_documentation_says():
+    parameters = inspect.signature(pm.train).parameters
+    assert list(parameters) == [
+        "model", "data", "recipe", "masks", "seed", "engine", "device", "curve", "on_epoch",
+    ]  # fmt: skip
+    assert (parameters["recipe"].default, parameters["engine"].default) == (None, "auto")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +66,7 @@ def test_columns_of_the_results():
     [
         "prunemark", "prunemark.cli", "prunemark.methods", "prunemark.networks", "prunemark.datasets",
         "prunemark.recipes", "prunemark.study.spec", "prunemark.study.plan", "prunemark.study.store",
-        "prunemark.stats", "prunemark.report",
+        "prunemark.stats", "prunemark.reports",
     ],
 )  # fmt: skip
 def test_starts_without_torch(module):

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from prunemark.datasets import DATASETS
 from prunemark.networks import NETWORKS
 from prunemark.recipes import AUGMENTATIONS, DEFAULT, RECIPES, REPLICATES, Recipe, recipe_for
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 PAPER = [
     ("lenet-300-100", "mnist", 40, 128, 0.1, 0, (), 0, 0, (), 5),
     ("resnet-20", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4, ("crop", "flip"), 5),
     ("vgg-16", "cifar-10", 160, 128, 0.1, 0.9, (80, 120), 0, 1e-4, ("crop", "flip"), 5),
-    ("resnet-18", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4, ("crop", "flip"), 3),
+    ("resnet-18", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4, ("paper-resized-crop", "flip"), 3),
     ("resnet-18-modified", "tinyimagenet", 200, 256, 0.2, 0.9, (100, 150), 5, 1e-4, ("crop", "flip"), 3),
-    ("resnet-50", "imagenet", 90, 1024, 0.4, 0.9, (30, 60, 80), 5, 1e-4, ("resized-crop", "flip"), 3),
+    ("resnet-50", "imagenet", 90, 1024, 0.4, 0.9, (30, 60, 80), 5, 1e-4, ("paper-resized-crop", "flip"), 3),
 ]
 
 

@@ -17,9 +17,12 @@ from typing import Any
 
 from rich.console import Console
 
-from prunemark.cli.studies import judge
-from prunemark.registry import is_file_reference
-from prunemark.study.store import Store, export
+from prunemark.own_code import is_own_code
+from prunemark.reports.tables import terminal_summary
+from prunemark.study.exports import export
+from prunemark.study.judging import judge_study
+from prunemark.study.reporting import write
+from prunemark.study.store import Store
 
 WIDTH = 110
 
@@ -40,10 +43,12 @@ def main() -> None:
         export(options.folder, to=Path(f"{stem}.csv"), study=name)
         printed = io.StringIO()
         with tempfile.TemporaryDirectory() as scratch:
-            judge(Console(file=printed, width=WIDTH), options.folder, name, Path(scratch) / "report.html")
+            judged = judge_study(options.folder, study=name)
+            write(judged, Path(scratch) / "report.html")
+            Console(file=printed, width=WIDTH).print(terminal_summary(judged, judged.results))
             for figure in sorted((Path(scratch) / "report-figures").glob("*.svg")):
                 shutil.copy(figure, f"{stem}-{figure.name}")
-        lines = [line.rstrip() for line in printed.getvalue().splitlines() if not line.startswith("report: ")]
+        lines = [line.rstrip() for line in printed.getvalue().splitlines()]
         Path(f"{stem}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         print(name)
 
@@ -54,7 +59,7 @@ def _portable(spec: Any) -> Any:
         return {key: _portable(value) for key, value in spec.items()}
     if isinstance(spec, list):
         return [_portable(value) for value in spec]
-    return Path(spec).name if isinstance(spec, str) and is_file_reference(spec) else spec
+    return Path(spec).name if isinstance(spec, str) and is_own_code(spec) else spec
 
 
 if __name__ == "__main__":

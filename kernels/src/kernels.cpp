@@ -484,8 +484,8 @@ void pool_gradient(const View& input, const View& output, const View& output_gra
 
 // ---- loss and optimiser
 
-Loss cross_entropy(const View& logits, const View* gradient, const int64_t* targets, int examples) {
-  Loss loss{0, 0};
+double cross_entropy(const View& logits, const View* gradient, const int64_t* targets, int examples, bool* correct) {
+  double loss = 0;
   for (int b = 0; b < logits.blocks; b++) {
     const int lanes = smaller(LANES, examples - b * LANES);
     Cell largest = all(-INFINITY), sum = all(0);
@@ -497,10 +497,11 @@ Loss cross_entropy(const View& logits, const View* gradient, const int64_t* targ
     for (int lane = 0; lane < lanes; lane++) {
       const int target = (int)targets[b * LANES + lane];
       const float logit = logits.at(b, 0, target)[lane];
-      loss.sum += std::log((double)total[lane]) + ((double)top[lane] - logit);
+      loss += std::log((double)total[lane]) + ((double)top[lane] - logit);
+      if (!correct) continue;
       int best = 0;
       while (best + 1 < logits.channels && logits.at(b, 0, best)[lane] != top[lane]) best++;
-      loss.correct += best == target;
+      correct[b * LANES + lane] = best == target;
     }
     if (!gradient) continue;
     const Bits valid = first_lanes(lanes);

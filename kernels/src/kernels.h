@@ -63,11 +63,6 @@ struct Window {
   bool count_padding;  // average pooling divides by all positions of the padded image, not of the image
 };
 
-struct Loss {
-  double sum;       // cross-entropy, summed over the examples
-  int64_t correct;  // examples whose largest logit is their class
-};
-
 struct Kernels {
   const char* name;
   void (*convolve)(const Convolution&);
@@ -92,8 +87,9 @@ struct Kernels {
   // input_gradient += output_gradient, where it came from.
   void (*pool_gradient)(const View& input, const View& output, const View& output_gradient, const View& input_gradient,
                         const Window&, bool maximum);
-  // Cross-entropy; gradient (may be null) = (softmax - one hot) / examples.
-  Loss (*cross_entropy)(const View& logits, const View* gradient, const int64_t* targets, int examples);
+  // Cross-entropy, summed; gradient = (softmax - one hot) / examples; correct[n] = whether the largest logit is the
+  // target's, the first of equal ones. Both may be null.
+  double (*cross_entropy)(const View& logits, const View* gradient, const int64_t* targets, int examples, bool* correct);
   // g += decay * w; v = momentum * v + g; w -= lr * v. Without momentum v is null.
   void (*update)(float* weight, float* velocity, const float* gradient, long count, float lr, float momentum, float decay);
 };

@@ -23,6 +23,7 @@ namespace {
 using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Longs = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<bool, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Inputs = nb::ndarray<const float, nb::ndim<4>, nb::device::cpu>;
 
 std::vector<int32_t> copied(const Ints& ints) { return {ints.data(), ints.data() + ints.size()}; }
@@ -131,13 +132,13 @@ NB_MODULE(prunemark_kernels, m) {
            },
            "inputs"_a, "targets"_a)
       .def("evaluate",
-           [](Program& p, const Inputs& inputs, const Longs& targets) {
+           [](Program& p, const Inputs& inputs, const Longs& targets, Flags correct) {
              const Images batch = images(p, inputs, targets, nullptr);
+             if (correct.size() != targets.size()) throw std::invalid_argument("each image has one answer");
              nb::gil_scoped_release release;
-             const prunemark::Loss loss = p.evaluate(batch, targets.data(), int(targets.size()));
-             return std::pair<double, int64_t>(loss.sum, loss.correct);
+             return p.evaluate(batch, targets.data(), int(targets.size()), correct.data());
            },
-           "inputs"_a, "targets"_a)
+           "inputs"_a, "targets"_a, "correct"_a)
       .def("read_parameter",
            [](const Program& p, int id, Floats value, Floats velocity, Floats gradient) {
              copy_into(p.parameters.at(id).value, value);

@@ -317,7 +317,7 @@ void Program::cross_entropy(int logits, int gradient) {
   classes = tensors_.at(logits).channels;
   forward_.push_back([=, this] {
     const View g = view(gradient);
-    loss_ = kernels_.cross_entropy(view(logits), training_ ? &g : nullptr, targets_, examples_);
+    loss_ = kernels_.cross_entropy(view(logits), training_ ? &g : nullptr, targets_, examples_, correct_);
   });
 }
 
@@ -344,7 +344,7 @@ double Program::forward(const Images& images, const int64_t* targets, int exampl
   lanes_ = examples - (blocks_ - 1) * LANES;
   training_ = training;
   run(forward_, 0);
-  return loss_.sum / examples;
+  return loss_ / examples;
 }
 
 double Program::gradients(const Images& images, const int64_t* targets, int examples) {
@@ -363,9 +363,11 @@ double Program::step(const Images& images, const int64_t* targets, int examples,
   return loss;
 }
 
-Loss Program::evaluate(const Images& images, const int64_t* targets, int examples) {
-  forward(images, targets, examples, false);
-  return loss_;
+double Program::evaluate(const Images& images, const int64_t* targets, int examples, bool* correct) {
+  correct_ = correct;
+  const double loss = forward(images, targets, examples, false);
+  correct_ = nullptr;
+  return loss;
 }
 
 std::vector<float> Program::values(int tensor, int examples) const {

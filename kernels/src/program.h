@@ -76,8 +76,8 @@ class Program {
   double step(const Images& images, const int64_t* targets, int examples, double lr, double momentum, double decay);
   // As step, but leaves gradients in the parameters instead of updating them.
   double gradients(const Images& images, const int64_t* targets, int examples);
-  // Sum of losses and number of right answers, with the running statistics.
-  Loss evaluate(const Images& images, const int64_t* targets, int examples);
+  // The mean loss, and which answers are right, with the running statistics.
+  double evaluate(const Images& images, const int64_t* targets, int examples, bool* correct);
 
   struct Parameter {
     std::vector<float> value, gradient, velocity;
@@ -131,7 +131,8 @@ class Program {
   const int64_t* targets_ = nullptr;
   int examples_ = 0, blocks_ = 0, lanes_ = 0;
   bool training_ = false;
-  Loss loss_{};
+  double loss_ = 0;
+  bool* correct_ = nullptr;
 };
 
 }  // namespace prunemark

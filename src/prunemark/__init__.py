@@ -15,51 +15,74 @@ if TYPE_CHECKING:
     from prunemark.connectivity import Topology, topology
     from prunemark.datasets import Dataset, dataset
     from prunemark.masks import Masks
+    from prunemark.models.holding import HeldWarning, release
+    from prunemark.models.left_out import LeftOutWarning
     from prunemark.networks import network
     from prunemark.pruning import prune, score
-    from prunemark.selection import select
+    from prunemark.pruning.selection import select
+    from prunemark.pruning.unscored import UnscoredWarning
+    from prunemark.recipes import Recipe
+    from prunemark.study.exports import results
+    from prunemark.study.judging import judge
+    from prunemark.study.reporting import report
     from prunemark.study.run import run
     from prunemark.study.spec import Study
-    from prunemark.study.store import results
+    from prunemark.training.on_dataset import train
 
 
 _HOMES = {
     "Certificate": "ablations",
     "CertificateError": "ablations",
     "Dataset": "datasets",
+    "HeldWarning": "models.holding",
+    "LeftOutWarning": "models.left_out",
     "Masks": "masks",
+    "Recipe": "recipes",
     "Study": "study.spec",
     "Topology": "connectivity",
+    "UnscoredWarning": "pruning.unscored",
     "dataset": "datasets",
+    "judge": "study.judging",
     "network": "networks",
     "prune": "pruning",
     "reinitialize": "ablations",
-    "results": "study.store",
+    "release": "models.holding",
+    "report": "study.reporting",
+    "results": "study.exports",
     "run": "study.run",
     "score": "pruning",
-    "select": "selection",
+    "select": "pruning.selection",
     "shuffle": "ablations",
     "topology": "connectivity",
+    "train": "training.on_dataset",
 }
 
 __all__ = [
     "Certificate",
     "CertificateError",
     "Dataset",
+    "HeldWarning",
+    "LeftOutWarning",
     "Masks",
+    "Recipe",
     "Study",
     "Topology",
+    "UnscoredWarning",
     "dataset",
+    "judge",
     "methods",
     "network",
     "prune",
     "reinitialize",
+    "release",
+    "report",
     "results",
     "run",
     "score",
     "select",
     "shuffle",
     "topology",
+    "train",
 ]
 
 

@@ -3,28 +3,29 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import prune as torch_prune
 
-from prunemark.atomic import write_atomically
-from prunemark.holding import Hold
-from prunemark.prunable import (
+from prunemark.artifacts import Format, Place, Written, plain_copies, read_artifact, write_artifact
+from prunemark.models.holding import Hold, holds_on
+from prunemark.models.left_out import LeftOut, named, share_words
+from prunemark.models.prunable import (
     masked_parameters,
     parameters_by_name,
+    parameters_of,
     plain_name,
     prunable,
+    torch_prune_masks,
     unwrap,
     weights_in_use,
 )
+from prunemark.models.zeroing import kept_bits, zero_pruned_
 
-_FORMAT = "prunemark.masks/1"
+_FORMAT = Format("masks", "prunemark.masks/1")
 
 
 class MaskError(ValueError):
@@ -110,6 +111,33 @@ class Masks(Mapping[str, Tensor]):
         """pruned / total, in [0, 1]."""
         return 1 - self.density
 
+    @property
+    def unscored(self) -> int:
+        """Number of kept weights about which the method said nothing, so that position decided.
+
+        From `provenance["unscored"]`, layer -> count, which `prune` writes; see `prunemark.pruning.unscored`. Of masks
+        that were shuffled, what it was before.
+        """
+        return sum(self.provenance.get("unscored", {}).values())
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of all parameters of the network, from `provenance["parameters"]`; None where it is not known."""
+        count = self.provenance.get("parameters")
+        return count if isinstance(count, int) else None
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...] | None:
+        """What of the network has two or more axes but is neither prunable nor a normalisation's nor an embedding's.
+
+        From `provenance["left_out"]`, name -> shape, which `prune` writes; None where it is not known, as of masks that
+        were made by hand.
+        """
+        shapes = self.provenance.get("left_out")
+        if not isinstance(shapes, Mapping):
+            return None
+        return tuple(LeftOut(name=name, shape=tuple(shape)) for name, shape in shapes.items())
+
     def layers(self) -> list[LayerCount]:
         """Exact counts of every layer, in the order of the network."""
         return [
@@ -133,6 +161,12 @@ class Masks(Mapping[str, Tensor]):
         lines.append(
             f"{'total':<{name_width}}  {'':>{shape_width}}  {self.kept:>12,}  {self.total:>12,}  {self.density:>8.2%}"
         )
+        if self.parameters:
+            lines.append(share_words(self.total, self.parameters))
+        if self.left_out:
+            lines.append(f"left out: {named(self.left_out)}")
+        if self.unscored:
+            lines.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
         return "\n".join(lines)
 
     def apply_(self, model: nn.Module) -> None:
@@ -144,13 +178,16 @@ class Masks(Mapping[str, Tensor]):
         with torch.no_grad():
             for name, weight in masked_parameters(model, self).items():
                 if self._counts[name] < weight.numel():
-                    _zero_pruned_(weight, self[name].to(weight.device))
+                    zero_pruned_(weight, kept_bits(self[name].to(weight.device)))
 
     def verify(self, model: nn.Module) -> None:
         """Check that every pruned weight of the model is exactly 0, be it by `torch.nn.utils.prune`.
 
+        Kept weights may be 0 too, as zero-initialised layers are, but not because other masks are in force.
+
         Raises:
-            MaskError: one is not; names the layer, the index and the value.
+            MaskError: a pruned weight is not 0 (names the layer, the index and the value), or the model is sparser
+                than these masks: another hold, or `torch.nn.utils.prune`, prunes what they keep.
             ValueError: the model lacks a masked parameter, or its shape differs.
         """
         for name, weight in weights_in_use(model, self).items():
@@ -161,8 +198,21 @@ class Masks(Mapping[str, Tensor]):
                     f"{name}{list(index)} is pruned but holds {weight[index].item():g} "
                     f"({int(wrong.sum()):,} such weights in this layer)"
                 )
+        own, parameters = parameters_of(model, self), parameters_by_name(model)
+        for hold, shared in holds_on({name: parameters[own[name]] for name in self}):
+            if count := hold.zeros_among(shared, self):
+                raise MaskError(
+                    f"the model is sparser than these masks: a hold of other masks keeps {count:,} of their "
+                    f"{self.kept:,} kept weights at 0; hold these masks, or end the other hold (pm.release(model))"
+                )
+        pruned = torch_prune_masks(model, self)
+        if count := sum(int((self[name].to(kept.device) & (kept == 0)).sum()) for name, kept in pruned.items()):
+            raise MaskError(
+                f"the model is sparser than these masks: torch.nn.utils.prune prunes {count:,} of their "
+                f"{self.kept:,} kept weights"
+            )
 
-    def hold(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> Hold:
+    def hold(self, model: nn.Module, *optimizers: torch.optim.Optimizer, allow_unstepped: bool = False) -> Hold:
         """Zero the pruned weights now and keep them at exactly 0 through every step of these optimizers.
 
         Gradients of pruned weights are zeroed as they accumulate, so that they count neither in
@@ -171,13 +221,24 @@ class Masks(Mapping[str, Tensor]):
         change. A copy of the model (`deepcopy`, pickle, an average of weights) starts out masked but is not held:
         hold it with its own optimizer.
 
+        The hold lasts as long as the model, whether the handle is kept or not, and replaces an earlier one on the
+        weights that both cover; `HeldWarning` says how many kept weights the earlier one has left at 0. To compare
+        masks on one model, call `handle.remove()` or `pm.release(model)` before `load_state_dict(start)`: a model
+        that is held comes out of it masked.
+
+        Args:
+            model: any module; a hold that fails leaves it and the optimizers as they were.
+            optimizers: all that step masked weights; wrappers with an `.optimizer` inside, as accelerate's, are too.
+            allow_unstepped: accept masked weights that require gradients and that none of the optimizers steps.
+
         Returns:
             A handle; `handle.remove()` lets go, as does leaving it used as a context manager.
 
         Raises:
-            ValueError: no optimizer is given, none of them steps a masked weight, or the masks are of another model.
+            ValueError: no optimizer is given, they do not step all masked weights that require gradients, or the
+                masks are of another model.
         """
-        return Hold(self, model, optimizers)
+        return Hold(self, model, optimizers, allow_unstepped=allow_unstepped)
 
     def to_torch_prune(self, model: nn.Module) -> None:
         """Put the masks into the model with `torch.nn.utils.prune`, in place (`weight_orig`, `weight_mask`).
@@ -233,8 +294,11 @@ class Masks(Mapping[str, Tensor]):
         names = (name if name in masks else name.removesuffix("_orig") for name in parameters_by_name(inner))
         return cls({name: masks[name] for name in names if name in masks})
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: Place) -> Written:
         """Write the masks and their provenance as a safetensors file, whole or not at all.
+
+        Returns:
+            The file's digest and size.
 
         Raises:
             ValueError: the provenance is not JSON-able; its first entry that is not is named.
@@ -245,57 +309,24 @@ class Masks(Mapping[str, Tensor]):
                 json.dumps({key: value})
             except (TypeError, ValueError) as error:
                 raise ValueError(f"provenance[{key!r}] cannot be saved: {error}") from error
-        tensors = {
-            name: mask.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, mask in self._masks.items()
-        }
-        metadata = {
-            "format": _FORMAT,
-            # The file sorts tensors by name, but the order of the layers is part of what masks say.
-            "layers": json.dumps(list(self._masks)),
-            "provenance": json.dumps(self.provenance),
-        }
-        write_atomically(path, save(tensors, metadata))
+        # The file sorts tensors by name, but the order of the layers is part of what masks say.
+        texts = {"layers": json.dumps(list(self._masks)), "provenance": json.dumps(self.provenance)}
+        return write_artifact(path, _FORMAT, plain_copies(self._masks), texts)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: Place) -> Self:
         """Read masks that `save` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is truncated, or not one of masks.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no masks file {path}" + (" (a folder)" if Path(path).is_dir() else ""))
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise ValueError(f"{path} is a safetensors file, but not one of prunemark masks ({_FORMAT})")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not iterable
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-        try:
-            layers: Any = json.loads(metadata["layers"])
-            provenance: Any = json.loads(metadata["provenance"])
-            if sorted(layers) != sorted(tensors):
+        artifact = read_artifact(path, _FORMAT)
+        with artifact.explained():
+            layers, provenance = artifact.json("layers"), artifact.json("provenance")
+            if sorted(layers) != sorted(artifact.tensors):
                 raise ValueError("its list of layers does not fit the masks in it")
-            return cls({name: tensors[name] for name in layers}, provenance=provenance)
-        except KeyError as error:
-            raise ValueError(f"{path} is a damaged masks file: it has no {error.args[0]!r}") from error
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is a damaged masks file: {error}") from error
-
-
-_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-
-
-def _zero_pruned_(weight: Tensor, mask: Tensor) -> None:
-    # Multiplied as integers, infinities become 0 too, in a tenth of the time that `masked_fill_` takes.
-    if weight.dtype in _BITS:
-        weight.view(_BITS[weight.dtype]).mul_(mask)
-    else:
-        weight.masked_fill_(~mask, 0)
+            return cls({name: artifact.tensors[name] for name in layers}, provenance=provenance)
 
 
 def _is_computed(name: str, module: nn.Module, weight: Tensor) -> bool:

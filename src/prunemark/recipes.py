@@ -12,12 +12,13 @@ from itertools import pairwise
 from typing import Any, Self, cast
 
 from prunemark.registry import unknown
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 
 AUGMENTATIONS: dict[str, str] = {
     "crop": "a window of the image's size, placed at random on the image with a black border of 4 pixels",
     "flip": "left and right exchanged, for every other image on average",
-    "resized-crop": "a part of random size and shape, scaled to the image's size",
+    "resized-crop": "a part of 8 to 100 % of the area, 3:4 to 4:3 in shape, scaled to the image's size",
+    "paper-resized-crop": "the same of 10 to 100 % of the area, 4:5 to 5:4 in shape",
 }
 
 
@@ -190,8 +191,8 @@ def _is_list(value: object, is_item: Callable[[object], bool]) -> bool:
     return isinstance(value, list | tuple) and all(map(is_item, cast("Iterable[object]", value)))
 
 
-# Frankle et al. 2021 (arXiv 2009.08576), appendix A, as recorded in the project's specification. The rewinding
-# steps and the five warm-up epochs of ResNet-18 are [V]: recollected, not confirmed from a primary text.
+# Frankle et al. 2021 (arXiv 2009.08576), appendix A, as recorded in the project's specification; augmentations and
+# five warm-up epochs as in the study's code. The rewinding steps are [V]: recollected, not confirmed from its text.
 _LENET = Recipe(epochs=40, momentum=0.0, weight_decay=0.0)
 _CIFAR = Recipe(epochs=160, drops=(80, 120), augment=("crop", "flip"), rewind_to=Step(1000, "it"))
 _TINY_IMAGENET = Recipe(
@@ -200,7 +201,7 @@ _TINY_IMAGENET = Recipe(
     lr=0.2,
     drops=(100, 150),
     warmup_epochs=5,
-    augment=("crop", "flip"),
+    augment=("paper-resized-crop", "flip"),
     rewind_to=Step(1000, "it"),
 )
 _IMAGENET = Recipe(
@@ -209,7 +210,7 @@ _IMAGENET = Recipe(
     lr=0.4,
     drops=(30, 60, 80),
     warmup_epochs=5,
-    augment=("resized-crop", "flip"),
+    augment=("paper-resized-crop", "flip"),
     rewind_to=Step(6, "ep"),
 )
 # Not from the paper: the CIFAR recipe for images of 8x8 pixels, in two hundredths of the steps. What weight decay
@@ -240,7 +241,8 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("resnet-20", "cifar-100"): _CIFAR,
     ("vgg-16", "cifar-100"): dataclasses.replace(_CIFAR, rewind_to=Step(2000, "it")),
     ("resnet-18", "tinyimagenet"): _TINY_IMAGENET,
-    ("resnet-18-modified", "tinyimagenet"): _TINY_IMAGENET,
+    # Its own augmentation, in the study's code a data set of its own ("tinyimagenet2").
+    ("resnet-18-modified", "tinyimagenet"): dataclasses.replace(_TINY_IMAGENET, augment=("crop", "flip")),
     ("resnet-50", "imagenet"): _IMAGENET,
     ("vit-tiny", "cifar-10"): _VIT,
     ("vit-tiny", "cifar-100"): _VIT,

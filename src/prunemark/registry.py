@@ -1,13 +1,9 @@
 """Tables of named things that are imported only when they are used, and the error for an unknown name."""
 
-import hashlib
 import importlib
-import importlib.util
-import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, TypeVar
 
 
@@ -57,52 +53,3 @@ def find(table: Mapping[str, E_co], kind: str, name: str) -> E_co:
     if name not in table:
         raise ValueError(unknown(kind, name, table))
     return table[name]
-
-
-def is_file_reference(name: str) -> bool:
-    """Whether a name is "FILE.py:attribute", a user's own code, rather than an entry of a table."""
-    path, colon, attribute = name.rpartition(":")
-    return bool(colon) and path.endswith(".py") and attribute.isidentifier()
-
-
-def load_file(reference: str, base: Path | None = None) -> Any:
-    """Import the attribute of a "FILE.py:attribute" reference, relative to `base` (default: here).
-
-    Raises:
-        ValueError: the file or the attribute does not exist, or the file fails to import.
-    """
-    path_text, _, attribute = reference.rpartition(":")
-    path = (base or Path.cwd()) / path_text
-    if not path.is_file():
-        raise ValueError(f'"{reference}": there is no file {path}')
-    # Named by content: two files of one name, or one file edited in a session, are different modules.
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f'"{reference}": importing {path} failed: {type(error).__name__}: {error}') from error
-    if not hasattr(module, attribute):
-        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ValueError(f'"{reference}": {unknown("attribute", attribute, public)}')
-    value = getattr(module, attribute)
-    if not callable(value):
-        raise ValueError(f'"{reference}" cannot be called: it is of type {type(value).__name__}')
-    return value
-
-
-def failure(reference: str, error: Exception) -> str:
-    """In one line, what a user's own "FILE.py:attribute" failed with, and in which line of the file.
-
-    A ValueError that did not pass through the file, such as ours about what it returned, speaks for itself.
-    """
-    file = Path(reference.rpartition(":")[0]).name
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file]
-    message = " ".join(str(error).split())
-    if not lines and isinstance(error, ValueError):
-        return message
-    where = f" in line {lines[-1]}" if lines else ""
-    return f"{reference} failed{where}: {type(error).__name__}: {message}"

@@ -79,6 +79,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in (ENVIRONMENT_VARIABLE, "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     folder = tmp_path / "cache" / "prunemark"
-    monkeypatch.setattr("pooch.os_cache", lambda project: folder.parent / project)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: str(folder.parent / project))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     return folder

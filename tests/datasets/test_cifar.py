@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from prunemark.datasets import cifar
+from prunemark.datasets import DATASETS, cifar, dataset
 from prunemark.datasets.cifar import CIFAR_10_LAYOUT, CIFAR_100_LAYOUT, Layout
 from prunemark.datasets.in_memory import Dataset
 from prunemark.datasets.sources import CIFAR_10, CIFAR_100
@@ -151,3 +152,34 @@ def test_a_downloaded_archive_gives_the_same_data(tmp_path: Path, server: FileSe
     assert here.fingerprint == there.fingerprint
     assert torch.equal(here.train.inputs[:], there.train.inputs[:])
     assert server.requests == {"cifar-10-binary.tar.gz": 2}
+
+
+def test_the_papers_normalisation_is_that_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = cifar_10_members()
+    content = tar_gz(made)
+    source = archive_source("cifar-10", "cifar-10-binary.tar.gz", content)
+    write(tmp_path / "cifar-10", {"cifar-10-binary.tar.gz": content})
+    monkeypatch.setattr(cifar, "CIFAR_10", source)
+    entry = dataclasses.replace(DATASETS["cifar-10"], classes=3, train_examples=15, test_examples=4)
+    monkeypatch.setitem(DATASETS, "cifar-10", entry)
+    own, paper = (dataset("cifar-10", data_dir=tmp_path, normalise=normalise) for normalise in ("own", "paper"))
+    # transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) of pixels in 0 to 1.
+    pixels = np.frombuffer(made["cifar-10-batches-bin/test_batch.bin"], dtype=np.uint8).reshape(-1, 3073)[:, 1:]
+    constants = [np.array(values)[:, None, None] for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+    expected = (pixels.reshape(-1, 3, 32, 32) / 255 - constants[0]) / constants[1]
+    np.testing.assert_allclose(paper.test.inputs[:].numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert own.fingerprint != paper.fingerprint
+    assert (own.fingerprint, own.class_names) == (load(tmp_path / "again", made).fingerprint, paper.class_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "normalise", "message"),
+    [
+        ("cifar-10", "imagenet", 'unknown normalise "imagenet"; known: own, paper'),
+        ("digits", "paper", '^"paper" is for data that the paper normalises .*: cifar-10, tinyimagenet$'),
+        ("hub:someone/something", "paper", "is normalised by its own mean and standard deviation"),
+    ],
+)
+def test_a_normalisation_that_is_not_known_is_refused(name: str, normalise: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataset(name, normalise=normalise)

@@ -1,3 +1,4 @@
+import random
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,10 @@ from torch import Tensor
 from prunemark.datasets import Dataset, dataset, imagenet
 from prunemark.datasets.decoding import pixels_with_pillow, pixels_with_torchvision
 from prunemark.datasets.image_files import ImageFiles
+from prunemark.randomness import generator
+from prunemark.recipes import Recipe
+from prunemark.training.augmentation import ResizedCrop
+from prunemark.training.batches import Batches
 from tests.datasets.archives import IMAGENET, WNIDS, encoded, imagenet_members, picture, unpack
 
 MEAN, STD = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
@@ -57,10 +62,58 @@ def test_the_shorter_side_is_scaled(tmp_path: Path, height: int, width: int) -> 
     assert np.abs(bytes_of(inputs[0]) - expected[top : top + 224, left : left + 224]).max() <= 1
 
 
-def test_training_images_show_the_whole_of_the_shorter_side(tmp_path: Path) -> None:
-    image = picture(5, 300, 224)
+def test_training_images_that_are_scored_are_cut_as_test_images_are(tmp_path: Path) -> None:
+    image = picture(5, 300, 256)
     inputs = load(tmp_path, imagenet_members() | {"train/n01/n01_0.JPEG": encoded(image, "PNG")}).train.inputs
-    np.testing.assert_array_equal(bytes_of(inputs[0]), image[38:262])
+    np.testing.assert_array_equal(bytes_of(inputs[0]), image[38:262, 16:240])
+
+
+def batches(data: Dataset, *augment: str, seed: int = 0) -> Batches:
+    recipe = Recipe(epochs=2, batch_size=4, augment=augment)
+    return Batches(data.train, recipe, seed=seed, device=torch.device("cpu"), memory_format=torch.contiguous_format)
+
+
+def epoch_of(data: Dataset, epoch: int, *augment: str, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """An epoch's images, and the numbers of the examples that they are."""
+    running = batches(data, *augment, seed=seed)
+    running.begin(epoch)
+    images = torch.cat([running[position][0] for position in range(running.per_epoch)])
+    return images, torch.randperm(6, generator=generator(seed, "order", epoch))
+
+
+def test_in_training_a_random_part_of_the_whole_image_is_shown(tmp_path: Path) -> None:
+    sizes = [(500, 375), (375, 500), (120, 100), (260, 700), (300, 300), (224, 224)]
+    originals = [picture(30 + number, *size) for number, size in enumerate(sizes)]
+    names = [f"train/n0{1 + number // 2}/n0{1 + number // 2}_{number % 2}.JPEG" for number in range(6)]
+    members = {name: encoded(image, "PNG") for name, image in zip(names, originals, strict=True)}
+    data = load(tmp_path, imagenet_members() | members)
+    images, order = epoch_of(data, 1, "paper-resized-crop")
+    seeds = torch.randint(2**63 - 1, (6, 1), generator=generator(0, "augment", 1))
+    crop = ResizedCrop(area=(0.1, 1.0), aspect=(0.8, 1.25))
+    for shown, number in zip(images, order.tolist(), strict=True):
+        top, left, tall, wide = crop.draw_one(*sizes[number], random.Random(int(seeds[number])))
+        part = Image.fromarray(originals[number][top : top + tall, left : left + wide])
+        expected = np.array(part.resize((224, 224), Image.Resampling.BILINEAR))
+        assert np.abs(bytes_of(shown) - expected).max() <= 1
+
+
+def test_parts_differ_between_epochs_and_seeds_and_do_not_depend_on_decoding_ahead(tmp_path: Path) -> None:
+    data = load(tmp_path, imagenet_members())
+    augment = ("paper-resized-crop", "flip")
+    first, order = epoch_of(data, 0, *augment)
+    assert torch.equal(epoch_of(data, 0, *augment)[0], first)
+    again, other_order = epoch_of(data, 1, *augment)
+    assert not any(torch.equal(again[other_order == number][0], first[order == number][0]) for number in range(6))
+    running = batches(data, *augment)
+    running.begin(0)
+    assert torch.equal(running[1][0], first[4:]), "the second batch by itself, which nothing decoded ahead"
+
+
+def test_a_resized_crop_of_whole_images_comes_before_what_moves_their_pixels(tmp_path: Path) -> None:
+    data = load(tmp_path, imagenet_members())
+    with pytest.raises(ValueError, match='"resized-crop" cuts whole images, so it cannot come after "crop"'):
+        batches(data, "flip", "crop", "resized-crop")
+    assert batches(data, "flip", "resized-crop").per_epoch == 2
 
 
 def test_the_next_batch_is_decoded_ahead_and_once(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_reading_the_table_imports_no_torch_and_no_numpy() -> None:
         "import sys\n"
         "from prunemark.datasets import DATASETS, dataset\n"
         "assert len(DATASETS) >= 7\n"
-        "print(sorted({'torch', 'numpy', 'pooch'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -43,7 +43,7 @@ def test_fetching_imports_no_torch() -> None:
         "import sys\n"
         "from prunemark.datasets.fetching import fetch, verify\n"
         "assert verify('digits') == fetch('digits') == []\n"
-        "print(sorted({'torch', 'numpy', 'pooch'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

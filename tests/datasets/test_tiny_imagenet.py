@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from prunemark.datasets import tiny_imagenet
+from prunemark.datasets import DATASETS, tiny_imagenet
 from prunemark.datasets.decoding import pixels_with_pillow
 from prunemark.datasets.in_memory import Dataset
 from prunemark.datasets.lazy import PixelInputs
@@ -175,3 +175,17 @@ def test_without_pillow_the_error_says_what_to_install(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ValueError, match=r'needs Pillow: pip install "prunemark\[vision\]"'):
         load_zip(tmp_path, members)
+
+
+def test_the_papers_normalisation_is_that_of_its_code(tmp_path: Path) -> None:
+    content = zipped(tiny_imagenet_members())
+    write(tmp_path / "tinyimagenet", {ZIP: content})
+    constants = DATASETS["tinyimagenet"].paper_normalisation
+    source = tiny_imagenet_source(content)
+    own, paper = (tiny_imagenet.load(source, data_dir=tmp_path, normalisation=given) for given in (None, constants))
+    assert isinstance(own.test.inputs, PixelInputs)
+    # transforms.Normalize([-0.021, -0.0354, -0.0376], [1.21, 1.20, 1.25]) of pixels in 0 to 1.
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in ([-0.021, -0.0354, -0.0376], [1.21, 1.20, 1.25]))
+    expected = (own.test.inputs.pixels.permute(0, 3, 1, 2) / 255 - mean) / std
+    torch.testing.assert_close(paper.test.inputs[:], expected)
+    assert not torch.allclose(own.test.inputs[:], expected, atol=0.1)

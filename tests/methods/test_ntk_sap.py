@@ -7,8 +7,8 @@ from torch.func import functional_call, jacrev
 
 import prunemark as pm
 from prunemark.masks import Masks
-from prunemark.methods.problem import Problem
-from prunemark.prunable import prunable
+from prunemark.methods.base import Problem
+from prunemark.models.prunable import prunable
 from prunemark.randomness import generator
 
 

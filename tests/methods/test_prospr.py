@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 import prunemark as pm
-from prunemark.prunable import prunable
+from prunemark.models.prunable import prunable
 
 
 @pytest.fixture

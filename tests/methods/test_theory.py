@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 import prunemark as pm
-from prunemark.prunable import prunable
+from prunemark.models.prunable import prunable
 
 
 def loss_as_function(model, batch, temperature=1.0):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS
-from prunemark.prunable import prunable
 
 
 def on_meta(name, input_shape, classes, **options):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS, network
-from prunemark.prunable import prunable
 from prunemark.randomness import generator
 from prunemark.registry import Entry
 
@@ -83,7 +83,7 @@ def test_initialize_draws_the_whole_network_anew_like_network_does(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_accepted_option_is_a_parameter_of_the_target(name):
     entry = NETWORKS[name]
-    options = {"init": "orthogonal", "batchnorm": "ones", "width": 0.07, "patch": 4}
+    options = {"init": "orthogonal", "batchnorm": "ones", "biases": "zeros", "width": 0.07, "patch": 4}
     accepted = {option: options[option] for option in entry.accepts}
     assert isinstance(entry, Entry)
     assert narrow(name, **accepted).training

@@ -1,5 +1,8 @@
 """A user's own network, by "FILE.py:build"."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 
@@ -46,3 +49,77 @@ def test_what_is_no_module_is_refused(build):
         pm.network(f"{build}:number", input_shape=(6,), classes=3)
     with pytest.raises(ValueError, match="there is no file"):
         pm.network("no.py:build", input_shape=(6,), classes=3)
+
+
+def written(tmp_path, text):
+    (tmp_path / "other.py").write_text(text)
+    return f"{tmp_path}/other.py:build"
+
+
+def made(reference, seed=0):
+    return pm.network(reference, input_shape=(6,), classes=3, seed=seed)
+
+
+def test_the_generators_of_python_and_numpy_are_seeded_and_left_alone_too(tmp_path):
+    reference = written(
+        tmp_path,
+        "import random\nimport numpy as np\nimport torch\nfrom torch import nn\n"
+        "def build(*, input_shape, classes):\n"
+        "    model = nn.Linear(*input_shape, classes)\n"
+        "    model.order = random.sample(range(64), 64)\n"
+        "    model.weight.data.copy_(torch.from_numpy(np.random.rand(3, 6)))\n"
+        "    return model\n",
+    )
+    states = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    first, again, other = (made(reference, seed) for seed in (0, 0, 1))
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
+    assert first.order == again.order != other.order
+    assert torch.equal(first.weight, again.weight)
+    assert not torch.equal(first.weight, other.weight)
+
+
+@pytest.mark.parametrize(
+    ("before", "returned", "problem"),
+    [
+        ("model = nn.Linear(6, 3)", "model", "returns the same module each time"),
+        ("model = nn.Linear(6, 3)", "copy.deepcopy(model)", "returns the same weights for every seed"),
+        (
+            "draw = torch.Generator()",
+            "nn.Linear(6, 3).requires_grad_(False).apply(lambda m: m.weight.normal_(generator=draw))",
+            "returns other weights each time it is called with the same seed",
+        ),
+    ],
+)
+def test_a_network_that_does_not_draw_its_weights_from_the_seed_is_refused(tmp_path, before, returned, problem):
+    reference = written(
+        tmp_path,
+        f"import copy\nimport torch\nfrom torch import nn\n{before}\n"
+        f"def build(*, input_shape, classes): return {returned}\n",
+    )
+    with pytest.raises(ValueError, match=rf"^other\.py:build {problem}"):
+        made(reference)
+
+
+def test_weights_that_are_meant_to_be_fixed_say_so(tmp_path):
+    reference = written(
+        tmp_path,
+        "import copy\nfrom torch import nn\nmodel = nn.Linear(6, 3)\n"
+        "def build(*, input_shape, classes): return copy.deepcopy(model)\n"
+        "build.fixed_weights = True\n",
+    )
+    one, other = made(reference), made(reference, seed=1)
+    assert one is not other
+    assert torch.equal(one.weight, other.weight)
+
+
+def test_weights_drawn_at_import_are_the_same_in_every_process(tmp_path):
+    text = (
+        "import copy\nfrom torch import nn\nmodel = nn.Linear(6, 3)\n"
+        "def build(*, input_shape, classes): return copy.deepcopy(model)\n"
+        "build.fixed_weights = True\n# "
+    )
+    torch.manual_seed(7)
+    one = made(written(tmp_path, f"{text}one"))
+    torch.manual_seed(8)
+    # Another comment is another content, so it is imported anew.
+    assert torch.equal(one.weight, made(written(tmp_path, f"{text}other")).weight)

@@ -5,8 +5,8 @@ import torch
 
 import prunemark as pm
 from prunemark.datasets import Split
+from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS, network
-from prunemark.prunable import prunable
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training import train

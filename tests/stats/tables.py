@@ -37,8 +37,9 @@ def rows(
     prune_at: str = "0ep",
     study: str = "demo",
     status: str = "done",
+    job: str = "",
 ) -> list[dict[str, Any]]:
-    """One row a replicate of one cell; accuracies in percent."""
+    """One row a replicate of one cell; accuracies in percent, and trainings of its own unless `job` names others."""
     fixed = {
         "study": study,
         "network": "resnet-8",
@@ -52,12 +53,15 @@ def rows(
         "test_loss": 0.1,
         "train_seconds": 1.0,
         "status": status,
-        "job_key": "0" * 64,
+        "job_key": "",
         "code_version": "0.1.0",
         "torch_version": "2.13.0",
         "device": "cpu",
     }
-    return [{**fixed, "replicate": i, "test_accuracy": a / 100} for i, a in enumerate(accuracies)]
+    return [
+        {**fixed, "replicate": i, "test_accuracy": a / 100, "job_key": f"{job or fixed}, {i}"}
+        for i, a in enumerate(accuracies)
+    ]
 
 
 def dense(accuracies: Sequence[float], **options: Any) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from prunemark.stats.cells import DENSE, Cell, benchmark_cell, experiments, rewound_to
-from prunemark.steps import Step
+from prunemark.terms.steps import Step
 from tests.stats.tables import dense, rows, table, trained
 
 
@@ -86,8 +86,8 @@ def test_no_rows_no_experiments() -> None:
 
 
 def test_missing_columns_are_all_named() -> None:
-    results = table(rows("snip", [90.0])).drop(columns=["status", "replicate"])
-    with pytest.raises(ValueError, match=r"^results: missing columns: status, replicate$"):
+    results = table(rows("snip", [90.0])).drop(columns=["method", "replicate"])
+    with pytest.raises(ValueError, match=r"^results: missing columns: method, replicate$"):
         experiments(results)
 
 
@@ -95,7 +95,7 @@ def test_missing_columns_are_all_named() -> None:
     ("column", "value", "message"),
     [
         ("status", "running", "status 'running' is none of done, diverged, failed"),
-        ("ablation", "shuffled", "ablation 'shuffled' is none of unmodified, shuffle, reinit, invert"),
+        ("ablation", "shuffled", "ablation 'shuffled' is none of unmodified, shuffle, reinit, invert, shuffle"),
         ("sparsity", 1.0, r"sparsity 1\.0 is outside \[0, 1\)"),
         ("sparsity", math.nan, r"sparsity nan is outside \[0, 1\)"),
         ("replicate", 0.5, r"replicate 0\.5 is not a whole number"),
@@ -129,3 +129,48 @@ def test_all_problems_are_reported_at_once() -> None:
     results = table(rows("snip", [90.0, 91.0], status="lost"), rows("grasp", [1.0], sparsity=-0.1))
     with pytest.raises(ValueError, match=r"row 0: status 'lost' .*\(and 1 more such rows\); row 2: sparsity -0\.1"):
         experiments(results)
+
+
+class TestTablesOfAnotherOrigin:
+    def test_four_columns_are_enough(self) -> None:
+        plain = pd.DataFrame(
+            {
+                "method": ["dense", "snip", "snip"],
+                "sparsity": [0.0, 0.9, 0.9],
+                "replicate": [0, 0, 1],
+                "test_accuracy": [0.98, 0.9, math.nan],
+            }
+        )
+        (experiment,) = experiments(plain)
+        snip = Cell(method="snip", sparsity=0.9, prune_at="0ep")
+        assert (experiment.study, experiment.network, experiment.dataset) == ("", "", "")
+        assert list(experiment.accuracies) == [DENSE, snip]
+        assert snip.initial
+        # No accuracy and no status: a run that failed.
+        assert math.isnan(experiment.accuracies[snip][1])
+        assert experiment.trainings == {}
+
+    def test_a_benchmark_is_pruned_at_the_end(self) -> None:
+        results = table(trained([90.0])).drop(columns="prune_at")
+        assert list(experiments(results)[0].accuracies) == [benchmark_cell("magnitude-after-training", 0.9)]
+
+
+class TestTrainings:
+    def test_rows_say_which_training_they_are(self) -> None:
+        results = table(rows("snip", [90.0], job="a"), rows("grasp", [90.0], job="a"))
+        snip, grasp = experiments(results)[0].trainings.values()
+        assert snip == grasp == {0: "a, 0"}
+
+    @pytest.mark.parametrize("keys", [["x", "x"], ["x", "y"]])
+    def test_keys_that_stand_for_several_trainings_are_ignored(self, keys: list[str]) -> None:
+        results = table(rows("snip", [90.0, 91.0])).assign(job_key=keys)
+        assert bool(experiments(results)[0].trainings) is (keys == ["x", "y"])
+        two = table(rows("snip", [90.0]), rows("grasp", [91.0])).assign(job_key=keys)
+        assert bool(experiments(two)[0].trainings) is (keys == ["x", "y"])
+
+
+def test_rows_whose_mask_was_chosen_by_position() -> None:
+    results = table(rows("snip", [90.0, 91.0]), rows("grasp", [90.0]))
+    assert experiments(results)[0].unscored == frozenset()
+    marked = experiments(results.assign(unscored=[False, True, math.nan]))[0]
+    assert marked.unscored == {Cell(method="snip", sparsity=0.9, prune_at="0ep")}

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from prunemark.stats.paired import compare
+from prunemark.stats.effects import Standard, measure
 from prunemark.stats.power import equivalence_power, replicates_needed
+from prunemark.stats.predicates import size
 
 
 @pytest.mark.parametrize(("cv", "n", "published"), [(0.2, 20, 0.8346802), (0.3, 40, 0.8158453)])
@@ -18,8 +19,8 @@ def test_published_power_of_bioequivalence_studies(cv: float, n: int, published:
 @pytest.mark.parametrize(("difference", "sd", "n"), [(0.0, 0.3, 3), (0.2, 0.3, 6), (-0.2, 0.3, 6)])
 def test_power_is_how_often_studies_find_equivalence(difference: float, sd: float, n: int) -> None:
     draws = np.random.default_rng(7).normal(difference, sd, size=(3000, n))
-    zeros = dict.fromkeys(range(n), 0.0)
-    found = sum(compare(dict(enumerate(x)), zeros, margin=0.5).outcome == "equivalent" for x in draws) / 3000
+    effects = [measure(dict(enumerate(x)), Standard(margin=0.5)) for x in draws.tolist()]
+    found = sum(size(one.low, one.high, margin=0.5) == "within the margin" for one in effects) / 3000
     power = equivalence_power(standard_error=sd / math.sqrt(n), df=n - 1, margin=0.5, difference=difference)
     assert found == pytest.approx(power, abs=4 * math.sqrt(power * (1 - power) / 3000))
 

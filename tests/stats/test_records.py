@@ -4,8 +4,9 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from prunemark.stats import Claim, Verdict, claims, verdicts
+from prunemark.stats import Ranges, judge
 from prunemark.stats.records import Record
+from prunemark.stats.rows import CellRow, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,10 @@ def test_frame_keeps_types_where_values_are_missing() -> None:
 
 
 def test_columns_and_types_do_not_depend_on_the_rows(study: pd.DataFrame) -> None:
-    found = verdicts(study)
-    for kind, records in ((Verdict, found), (Claim, claims(found))):
+    (subject,) = judge(study).subjects
+    rows = [finding.row() for finding in subject.findings]
+    cells = [cell.cell_row() for cell in subject.cells]
+    for kind, records in ((Row, rows), (CellRow, cells), (Ranges, [subject.ranges])):
         full, empty = kind.frame(records), kind.frame([])
         assert len(full) == len(records) > 0
         assert list(full.columns) == list(empty.columns) == [field.name for field in fields(kind)]

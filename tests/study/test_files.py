@@ -2,8 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from prunemark.study import files
-from prunemark.study.files import studies
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
 from tests.study.conftest import FILE
@@ -24,22 +22,16 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         Study.load(tmp_path / "x.toml")
 
 
-def test_shipped_studies_load_by_name() -> None:
-    assert "quickstart" in studies()
-    for name, description in studies().items():
-        study = Study.load(name)
-        assert study.name == name.replace("/", "-")
-        assert study.description == description
+def test_unknown_names_say_what_was_probably_meant() -> None:
     with pytest.raises(StudyError, match=r'unknown study "quikstart".*did you mean "quickstart"'):
         Study.load("quikstart")
+    with pytest.raises(StudyError, match=r'unknown study "paper/e1-resnet20".*did you mean "paper/e1-resnet-20"'):
+        Study.load("paper/e1-resnet20")
 
 
-def test_problems_of_a_shipped_study_would_name_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "bad.toml").write_text('description = ""\n' + FILE.replace("snip", "snipp"))
-    monkeypatch.setattr(files.resources, "files", lambda _package: tmp_path)  # pyright: ignore[reportUnknownLambdaType]
-    with pytest.raises(StudyError, match=r'^studies/bad.toml: methods\[0\]: unknown method "snipp"'):
-        Study.load("bad")
+def test_an_experiment_alone_is_no_study() -> None:
+    with pytest.raises(StudyError, match=r'^"e4" is an experiment; name its setting too, as in "laptop/e4-digits"'):
+        Study.load("e4")
 
 
 def test_file_references_start_at_the_study_file(tmp_path: Path) -> None:
@@ -94,9 +86,10 @@ def test_a_study_extends_another_and_replaces_the_fields_that_it_gives(tmp_path:
     )
 
 
-def test_a_file_of_yours_extends_a_shipped_study(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.toml", 'extends = "quickstart"\nname = "x"\nreplicates = 7\n')
-    base = Study.load("quickstart")
+@pytest.mark.parametrize("name", ["quickstart", "laptop/digits", "paper/e4-vgg-16", "laptop/later-digits"])
+def test_a_file_of_yours_extends_a_shipped_study(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "x.toml", f'extends = "{name}"\nname = "x"\nreplicates = 7\n')
+    base = Study.load(name)
     assert Study.load(path) == base.model_copy(update={"name": "x", "description": "", "replicates": 7})
 
 
@@ -106,7 +99,7 @@ def test_a_file_of_yours_extends_a_shipped_study(tmp_path: Path) -> None:
         ('extends = "quikstart"', r'x.toml: extends: unknown study "quikstart".*did you mean "quickstart"'),
         ('extends = "none.toml"', r"x.toml: extends: .*none.toml: the study cannot be read: No such file"),
         ("extends = 3", r"x.toml: extends: must be the name or the file of a study, not 3"),
-        ('extends = "x.toml"', r"x.toml: extends: .*x.toml: extends: goes round in a circle: .*x.toml -> .*x.toml"),
+        ('extends = "x.toml"', r"x.toml: extends: .*x.toml: extends: circular reference: .*x.toml -> .*x.toml"),
         ('extends = "quickstart"', r"x.toml: name: is missing"),
         ('extends = "quickstart"\nname = "x"\nsparsities = [2.0]', r"x.toml: sparsities\[0\]: sparsity is the pruned"),
     ],

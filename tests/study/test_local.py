@@ -3,10 +3,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from prunemark.study.executors import ExecutorError
+from prunemark.study.executors import ExecutorError, apart
 from prunemark.study.executors.local import LocalExecutor, usable_cores
 from prunemark.study.job import Context, Job
+from prunemark.study.jobs import execute
 from prunemark.study.plan import plan
 from prunemark.study.spec import Study
 
@@ -31,7 +33,7 @@ def talks(problem):
     assert (threads, one) == (1, ["1", "1"]), (threads, one)
     assert torch.tensor(1e-42) / 2 == 0, "denormals are flushed"
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    assert os.getpgid(0) == os.getpid()
+    assert os.getpgid(0) == os.getppid(), "in the group of its worker, not in that of the driver"
     return dict(problem.weights)
 """
 
@@ -88,3 +90,25 @@ def test_workers_that_cannot_start_say_why(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_default_number_of_workers_is_that_of_usable_cores() -> None:
     assert usable_cores() == len(os.sched_getaffinity(0))
+
+
+def test_without_a_fork_a_job_of_the_users_code_has_a_fresh_process(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "can_fork", lambda _: False)
+    (tmp_path / "mine.py").write_text(
+        "import os, torch\n"
+        "def own(problem):\n"
+        "    torch.set_default_dtype(torch.float64)\n"
+        f"    assert os.getpid() != {os.getpid()} and os.getppid() == {os.getpid()}\n"
+        "    return dict(problem.weights)\n"
+        "def quits(problem): os._exit(3)\n"
+    )
+    jobs = plan(tiny(methods=[f"{tmp_path}/mine.py:{name}" for name in ("own", "quits")], benchmarks=[])).jobs
+    context = Context(artifacts=str(tmp_path))
+    assert execute(jobs[0], context).status == "done"
+    done, failed = (apart.execute_apart(job, context) for job in jobs if job.kind == "score")
+    assert done.status == "done", done.error
+    assert torch.get_default_dtype() == torch.float32
+    assert failed.status == "failed"
+    assert failed.error.endswith("mine.py, ended with exit code 3 before the job was done")

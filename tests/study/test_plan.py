@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunemark.study.benchmarks import BENCHMARKS, rounds_to
 from prunemark.study.key import canonical, content_key
 from prunemark.study.plan import Plan, plan
-from prunemark.study.spec import ABLATIONS, Study
+from prunemark.study.spec import Study
+from prunemark.terms.ablations import ABLATIONS
+from prunemark.terms.benchmarks import BENCHMARKS
+from prunemark.terms.sparsity import rounds_to
 from tests.study.conftest import TINY
 
 Tiny = Callable[..., Study]

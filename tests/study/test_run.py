@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from prunemark.study.executors import Finished
+from prunemark.study.exports import results
 from prunemark.study.job import Job
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import plan
@@ -17,7 +18,7 @@ from prunemark.study.problems import StudyError
 from prunemark.study.progress import Advanced, Event, Planned, duration
 from prunemark.study.run import run
 from prunemark.study.spec import Study
-from prunemark.study.store import Store, results
+from prunemark.study.store import Store
 from tests.study.inline import InlineExecutor
 
 Tiny = Callable[..., Study]
@@ -132,7 +133,7 @@ def test_a_dry_run_without_the_data_downloads_nothing_and_says_so(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a dry run reads no data that are not here")
 
-    monkeypatch.setattr("prunemark.study.run.dataset", never)
+    monkeypatch.setattr("prunemark.study.preflight.dataset", never)
     events: list[Event] = []
     study = tiny(dataset="cifar-10", recipe={"epochs": 1, "batch_size": 4})
     summary = run(study, out=tmp_path / "out", dry_run=True, data_dir=tmp_path, progress=events.append)

@@ -1,14 +1,14 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from prunemark.quotas import QuotaName
-from prunemark.study import spec
+from prunemark.pruning.quotas import _RULES
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
+from prunemark.terms.quotas import QUOTAS
 from tests.study.conftest import TINY
 
 
@@ -30,6 +30,7 @@ def test_defaults_of_what_a_study_may_leave_out() -> None:
     assert study.prune_at == ("0ep",)
     assert (study.benchmarks, study.ablations) == ((), ())
     assert (study.seed, study.margin, study.examples_per_class) == (0, 0.5, 10)
+    assert (study.scoring_batch, study.normalise) == (250, "own")
     assert study.rewind_step == str(study.full_recipe.rewind_to) == "1ep"
 
 
@@ -80,6 +81,9 @@ def test_a_study_does_not_change() -> None:
         ({"prune_at": ["0ep", "0it"]}, 'Study: prune_at[1]: "0it" is the same step as "0ep"'),
         ({"rewind_to": "12it"}, "Study: rewind_to: 12it is step 12, after the end of training (step 11)"),
         ({"recipe": {"epochs": 1, "rewind_to": "12it"}}, "Study: rewind_to: 12it is step 12"),
+        ({"normalise": "paper"}, 'Study: normalise: "paper" is for data that the paper normalises otherwise than we'),
+        ({"normalise": "ours"}, 'Study: normalise: unknown normalisation "ours"; known: own, paper'),
+        ({"scoring_batch": 0}, "Study: scoring_batch: "),
         ({"examples_per_class": 200}, "Study: examples_per_class: 1,297 training examples of 10 classes give 129"),
         ({"network_options": {"widht": 2}}, 'Study: network_options: lenet-300-100: unknown option "widht"'),
         ({"margin": 0}, "Study: margin: must be greater than 0, not 0"),
@@ -114,7 +118,7 @@ def test_quickstart_asks_the_whole_question() -> None:
     study = Study.load("quickstart")
     assert [method.name for method in study.methods] == ["random", "magnitude", "snip", "grasp", "synflow"]
     assert study.benchmarks == ("magnitude-after-training", "lottery-rewinding")
-    assert set(study.ablations) == set(spec.ABLATIONS)
+    assert study.ablations == ("shuffle", "reinit", "invert")
     assert len(study.sparsities) >= 3
     assert study.replicates >= 3
 
@@ -132,7 +136,7 @@ def test_labels_tell_variants_apart() -> None:
 
 
 def test_the_names_of_quota_rules_are_those_of_quotas() -> None:
-    assert get_args(QuotaName) == spec.QUOTAS
+    assert tuple(_RULES) == QUOTAS
 
 
 def test_planning_and_reading_start_without_torch() -> None:

@@ -11,19 +11,21 @@ import pandas as pd
 import pytest
 
 from prunemark.masks import Masks
+from prunemark.study.exports import export, results
 from prunemark.study.job import Outcome
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
 from prunemark.study.run import run
 from prunemark.study.spec import Study
-from prunemark.study.store import COLUMNS, LAYER_COLUMNS, Store, export, results
+from prunemark.study.store import Store
+from prunemark.terms import columns
 
 Tiny = Callable[..., Study]
 
 BRIEF = [
     *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density"),
-    *("replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
-    *("code_version", "torch_version", "device"),
+    *("effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
+    *("code_version", "torch_version", "device", "engine"),
 ]
 
 
@@ -37,16 +39,18 @@ def filled(folder: Path, study: Study) -> Plan:
     with Store.writing(folder) as store:
         store.begin(job_plan)
         for i, job in enumerate(job_plan.jobs):
-            store.record(job, outcome(test_accuracy=i / 100, test_loss=1.5, train_seconds=2.0, density=0.25))
+            numbers = {"test_accuracy": i / 100, "test_loss": 1.5, "train_seconds": 2.0, "density": 0.25}
+            store.record(job, outcome(**numbers, engine="dense"))
     return job_plan
 
 
 def test_results_have_exactly_these_columns_and_types(tiny: Tiny, tmp_path: Path) -> None:
     job_plan = filled(tmp_path, tiny())
     table = results(tmp_path)
-    assert list(table.columns) == BRIEF == list(COLUMNS)
+    assert list(table.columns) == BRIEF == list(columns.TRIAL)
     numbers = {name for name in BRIEF if table[name].dtype == "float64"}
-    assert numbers == {"sparsity", "density", "test_accuracy", "test_loss", "train_seconds"}
+    counts = {"sparsity", "density", "effective_density", "unscored"}
+    assert numbers == counts | {"test_accuracy", "test_loss", "train_seconds"}
     assert table["replicate"].dtype == "int64"
     assert list(table["job_key"]) == [trial.job_key for trial in job_plan.trials], "in the order of the plan"
     dense = table.iloc[0]
@@ -66,7 +70,11 @@ def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: st
         layers = store.layers("tiny")
         artifacts = store.artifacts
     expected = ["study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"]
-    assert list(layers.columns) == [*expected, "layer", "kept", "total", "units_by_kept_inputs"] == list(LAYER_COLUMNS)
+    assert (
+        list(layers.columns)
+        == [*expected, "layer", "kept", "total", "units_by_kept_inputs", "effective", "dead_units", "units"]
+        == list(columns.LAYER)
+    )
     # Neither the dense network nor sparsity 0 has a mask; benchmarks and SNIP have three ablations, random one.
     assert len(layers) == 3 * (3 + 3 + 1)
     assert set(layers["sparsity"]) == {0.9}
@@ -85,6 +93,82 @@ def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: st
         snip.loc[("shuffle", "fc1.weight")]["units_by_kept_inputs"]
         != snip.loc[("unmodified", "fc1.weight")]["units_by_kept_inputs"]
     )
+
+
+CURVE = {"step": [3], "epoch": [1], "train_loss": [0.5], "test_loss": [0.75], "test_accuracy": [0.25]}
+
+
+def test_curves_have_a_row_per_epoch_and_old_trainings_none(tiny: Tiny, tmp_path: Path) -> None:
+    job_plan = filled(tmp_path, tiny())
+    empty = results(tmp_path, what="curves")
+    assert list(empty.columns) == list(columns.CURVE)
+    assert len(empty) == 0
+    last = job_plan.jobs[-1]
+    with Store.writing(tmp_path) as store:
+        # What earlier versions stored of every training.
+        store.record(job_plan.jobs[-2], outcome(test_accuracy=0.5, history=[]))
+        store.record(last, outcome(test_accuracy=0.5, curve=CURVE))
+    table = results(tmp_path, what="curves", study="tiny")
+    numbers = empty.select_dtypes("number")
+    assert table[numbers.columns].dtypes.equals(numbers.dtypes)
+    assert len(numbers.columns) == 7
+    trials = [trial for trial in job_plan.trials if trial.job_key == last.key]
+    assert len(table) == len(trials) == 1
+    row = table.iloc[0]
+    assert (row["method"], row["ablation"], row["job_key"]) == (trials[0].method, trials[0].ablation, last.key)
+    assert [row[name] for name in CURVE] == [3, 1, 0.5, 0.75, 0.25]
+    path = export(tmp_path, what="curves")
+    assert path == tmp_path / "curves.csv"
+    assert list(pd.read_csv(path).columns) == list(columns.CURVE)
+    with pytest.raises(ValueError, match='unknown table "curve"; known: curves, trials'):
+        results(tmp_path, what="curve")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match='unknown study "tini"'):
+        results(tmp_path, what="curves", study="tini")
+
+
+def test_an_engine_that_was_not_recorded_is_missing(tiny: Tiny, tmp_path: Path) -> None:
+    job_plan = filled(tmp_path, tiny())
+    with Store.writing(tmp_path) as store:
+        store.record(job_plan.jobs[-1], outcome(test_accuracy=0.5))
+    engines = results(tmp_path).set_index("job_key")["engine"]
+    assert pd.isna(engines[job_plan.jobs[-1].key])
+    assert set(engines.dropna()) == {"dense"}
+
+
+def test_the_curve_of_dense_training_is_that_of_its_whole_chain(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    recipe = {"epochs": 3}
+    whole = tiny(methods=[], benchmarks=[], ablations=[], recipe=recipe)
+    cut = tiny(name="cut", methods=["snip"], benchmarks=[], ablations=[], recipe=recipe, prune_at=["1ep", "27it"])
+    for study, folder in ((whole, "whole"), (cut, "cut")):
+        run(study, out=tmp_path / folder, executor=inline)
+    tables = [results(tmp_path / folder, what="curves") for folder in ("whole", "cut")]
+    one, other = (table[table["method"] == "dense"].reset_index() for table in tables)
+    assert list(one["epoch"]) == list(other["epoch"]) == [1, 2, 3]
+    for name in ("step", "test_loss", "test_accuracy"):
+        assert list(one[name]) == list(other[name])
+    # The last stretch began within the third epoch, and does not know the mean over all of it.
+    assert list(one["train_loss"][:2]) == list(other["train_loss"][:2])
+    assert one["train_loss"].notna().all()
+    assert pd.isna(other["train_loss"][2])
+    final = results(tmp_path / "whole").iloc[0]
+    assert (final["test_accuracy"], final["test_loss"]) == (one["test_accuracy"][2], one["test_loss"][2])
+    assert final["engine"] == "dense"
+    assert (tables[1]["method"] == "snip").sum() == 2 * 3
+
+
+def test_a_study_without_curves_has_the_same_jobs_and_numbers(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    fields = {"methods": ["snip"], "benchmarks": [], "ablations": ["shuffle"], "recipe": {"epochs": 2}}
+    with_curves, without = tiny(**fields), tiny(**fields, curves=False)
+    assert [job.key for job in plan(with_curves).jobs] == [job.key for job in plan(without).jobs]
+    run(with_curves, out=tmp_path / "with", executor=inline)
+    run(without, out=tmp_path / "without", executor=inline)
+    tables = [results(tmp_path / folder).drop(columns="train_seconds") for folder in ("with", "without")]
+    pd.testing.assert_frame_equal(*tables)
+    assert len(results(tmp_path / "with", what="curves")) == 3 * 2
+    assert len(results(tmp_path / "without", what="curves")) == 0
+    # What is finished is not run again for its curve alone.
+    again = run(with_curves, out=tmp_path / "without", executor=inline)
+    assert again.done == 0
 
 
 def test_results_of_an_unfinished_study_have_the_same_columns(tiny: Tiny, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Augmentations against their definitions, their distributions, and in training."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -87,27 +88,45 @@ def test_half_of_the_images_are_mirrored():
     assert_uniform(Flip().draw(100_000, 32, 32, generator(2)), 2)
 
 
-def test_parts_lie_within_the_image_and_have_the_area_and_shape_they_should():
-    top, left, tall, wide = ResizedCrop().draw(20_000, 224, 224, generator(2)).unbind(1)
+def one_at_a_time(crop, count, height, width):
+    rng = random.Random(2)
+    return torch.tensor([crop.draw_one(height, width, rng) for _ in range(count)])
+
+
+def all_at_once(crop, count, height, width):
+    return crop.draw(count, height, width, generator(2))
+
+
+DRAWS = pytest.mark.parametrize("draw", [all_at_once, one_at_a_time])
+
+
+@DRAWS
+@pytest.mark.parametrize(("area", "aspect"), [((0.08, 1), (3 / 4, 4 / 3)), ((0.1, 1), (0.8, 1.25))])
+def test_parts_lie_within_the_image_and_have_the_area_and_shape_they_should(draw, area, aspect):
+    smallest, (narrowest, widest) = area[0], aspect
+    crop = ResizedCrop(area=area, aspect=aspect)
+    top, left, tall, wide = draw(crop, 20_000, 224, 224).unbind(1)
     for start, length in ((top, tall), (left, wide)):
         assert start.min() >= 0
         assert length.min() >= 1
         assert (start + length).max() <= 224
     # Whole pixels: with sides of 55 pixels and more a side is off by 1 % at most.
     aspect, area = wide / tall, tall * wide / 224**2
-    assert 3 / 4 * 0.98 < aspect.min() < 3 / 4 * 1.02
-    assert 4 / 3 * 0.98 < aspect.max() < 4 / 3 * 1.02
-    assert 0.078 < area.min() < 0.085
+    assert narrowest * 0.98 < aspect.min() < narrowest * 1.02
+    assert widest * 0.98 < aspect.max() < widest * 1.02
+    assert smallest * 0.97 < area.min() < smallest * 1.07
     assert 0.98 < area.max() <= 1
     # Below three quarters of the image every shape fits, so nothing is drawn again: uniform there.
     small = area[area < 0.72]
-    assert stats.kstest((small / 0.72).numpy(), stats.uniform(0.08 / 0.72, 1 - 0.08 / 0.72).cdf).pvalue > 1e-4
-    shape = aspect[area < 0.72].log() / math.log(4 / 3)
+    least = smallest / 0.72
+    assert stats.kstest((small / 0.72).numpy(), stats.uniform(least, 1 - least).cdf).pvalue > 1e-4
+    shape = aspect[area < 0.72].log() / math.log(widest)
     assert stats.kstest(shape.numpy(), stats.uniform(-1, 2).cdf).pvalue > 1e-4
 
 
-def test_a_place_is_uniform_given_the_size():
-    top, left, tall, wide = ResizedCrop().draw(200_000, 8, 8, generator(2)).unbind(1)
+@DRAWS
+def test_a_place_is_uniform_given_the_size(draw):
+    top, left, tall, wide = draw(ResizedCrop(), 100_000, 8, 8).unbind(1)
     fours = (tall == 4) & (wide == 4)
     assert_uniform(top[fours] * 5 + left[fours], 25)
 
@@ -118,6 +137,12 @@ def test_a_place_is_uniform_given_the_size():
 def test_where_no_part_fits_it_is_the_largest_one_in_the_middle(height, width, part):
     draws = ResizedCrop(tries=0).draw(5, height, width, generator(0))
     assert draws.tolist() == [list(part)] * 5
+    assert ResizedCrop(tries=0).draw_one(height, width, random.Random(0)) == part
+
+
+def test_the_papers_resized_crop_is_that_of_its_code():
+    (crop,) = Augmenter(("paper-resized-crop",), images()).augmentations
+    assert (crop.area, crop.aspect) == ((0.1, 1.0), (0.8, 1.25))
 
 
 def test_what_is_done_to_an_example_depends_on_seed_and_epoch_not_on_its_batch():

@@ -79,7 +79,7 @@ def test_a_truncated_file_is_named(checkpoint, tmp_path, kept):
 def test_a_foreign_safetensors_file_is_named(tmp_path):
     path = tmp_path / "c.safetensors"
     save_file({"model/w": torch.ones(2)}, path)
-    with pytest.raises(ValueError, match="not a prunemark checkpoint"):
+    with pytest.raises(ValueError, match="is no checkpoint file: its format is none"):
         Checkpoint.load(path)
 
 

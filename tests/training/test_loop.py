@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunemark.datasets import Split
+from prunemark.models.prunable import prunable
 from prunemark.networks import network
-from prunemark.prunable import prunable
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training import Checkpoint, evaluate, train

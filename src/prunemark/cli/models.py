@@ -1,7 +1,6 @@
 """`prune` and `inspect`: masks on the command line."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +47,7 @@ def prune(
 ) -> None:
     """Prune a network at initialisation and write its masks."""
     import prunemark as pm
+    from prunemark.own_code import explained
 
     if (dataset is None) == (input_shape is None):
         raise ValueError("give either --dataset, or --input-shape (and --classes): the network must know what comes in")
@@ -58,7 +58,7 @@ def prune(
     _require_data(method, dataset)
     model = _model(network, shape, data.classes if data else classes, seed)
     budget: Any = pm.Masks.load(quotas) if quotas and Path(quotas).is_file() else quotas
-    with _explained(network), _explained(method):
+    with explained(network), explained(method):
         masks = pm.prune(
             model,
             method,
@@ -100,7 +100,7 @@ def inspect(
 ) -> None:
     """Print where masks come from, their exact counts, and what they do to the network."""
     import prunemark as pm
-    from prunemark.prunable import prunable
+    from prunemark.models.prunable import prunable
 
     loaded = pm.Masks.load(masks)
     about = loaded.provenance
@@ -134,10 +134,10 @@ def _made_for(about: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
 
     A file of the user's is run only when it is named on the command line: masks come from anywhere.
     """
-    from prunemark.registry import is_file_reference
+    from prunemark.own_code import is_own_code
 
     name, shape = about.get("network"), about.get("input_shape")
-    if not isinstance(name, str) or is_file_reference(name):
+    if not isinstance(name, str) or is_own_code(name):
         name = ""
     sides: list[Any] = shape if isinstance(shape, list) else []  # pyright: ignore[reportUnknownVariableType]
     return name, tuple(sides) if all(type(side) is int and 1 <= side <= _LARGEST for side in sides) else ()
@@ -159,25 +159,12 @@ def _classes(masks: Any) -> int:
 
 def _model(name: str, shape: tuple[int, ...], classes: int, seed: int) -> "nn.Module":
     import prunemark as pm
-    from prunemark.registry import is_file_reference
+    from prunemark.own_code import explained, is_own_code
 
-    if not is_file_reference(name) and len(shape) != 3:
+    if not is_own_code(name) and len(shape) != 3:
         raise ValueError(f"{name} takes images (C, H, W), not {shape}")
-    with _explained(name):
+    with explained(name):
         return pm.network(name, input_shape=shape, classes=classes, seed=seed)
-
-
-@contextmanager
-def _explained(name: str) -> Generator[None]:
-    """Turn what a user's own function raises into one sentence that says where."""
-    from prunemark.registry import failure, is_file_reference
-
-    try:
-        yield
-    except Exception as error:
-        if not is_file_reference(name):
-            raise
-        raise ValueError(failure(name, error)) from error
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -201,10 +188,11 @@ def _require_names(network: str, method: str, quotas: str | None) -> None:
     """Find out about wrong names before data are read or fetched."""
     from prunemark.methods import METHODS
     from prunemark.networks import NETWORKS
-    from prunemark.registry import find, is_file_reference
+    from prunemark.own_code import is_own_code
+    from prunemark.registry import find
 
     for table, kind, name in ((NETWORKS, "network", network), (METHODS, "method", method)):
-        if not is_file_reference(name):
+        if not is_own_code(name):
             find(table, kind, name)
     if quotas and quotas.endswith(".safetensors") and not Path(quotas).is_file():
         raise ValueError(f"--quotas {quotas}: there is no such file")

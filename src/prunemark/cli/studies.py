@@ -1,7 +1,7 @@
 """`run`, `report`, `export` and `check`: studies on the command line."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +11,15 @@ from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunemark.stats import Verdict
+    from prunemark.stats import Judged
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+CheckTimeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -33,6 +37,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
     ] = False,
+    check_timeout: CheckTimeout = None,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
@@ -52,6 +57,7 @@ def run(
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
+            check_timeout_s=check_timeout,
         )
     if dry_run:
         return
@@ -59,7 +65,7 @@ def run(
     _tell(console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judge(console, folder, checked.name, folder / "report.html")
+    show(console, folder, checked.name, folder / "report.html")
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 
@@ -72,19 +78,24 @@ def report(
     ] = None,
 ) -> None:
     """Judge the results in a folder, print the verdicts and write the report; also while a study runs."""
-    judge(make_console(), folder, study, out or folder / "report.html")
+    show(make_console(), folder, study, out or folder / "report.html")
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
+    what: Annotated[
+        str, typer.Option(help="trials (one row per trial) or curves (one row per trial and epoch).")
+    ] = "trials",
     format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT or DIR/curves.FORMAT.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
-    """Write the results in a folder as a table: one row a trial."""
-    from prunemark.study.store import export as export_results
+    """Write the results in a folder as a table."""
+    from prunemark.study.exports import export as export_results
 
-    print(export_results(folder, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
+    print(export_results(folder, what=what, format=format, to=out, study=study))  # pyright: ignore[reportArgumentType]
 
 
 def check(
@@ -97,15 +108,16 @@ def check(
     workers: Workers = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    check_timeout: CheckTimeout = None,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
-    from prunemark.registry import is_file_reference
-    from prunemark.report.check import check_words
+    from prunemark.own_code import is_own_code
+    from prunemark.reports.check import check_words
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
-    if not is_file_reference(method):
+    if not is_own_code(method):
         raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
     label = method.rpartition(":")[2]
     with data_folder(data_dir):
@@ -114,12 +126,20 @@ def check(
         checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
     folder = out or Path(f"prunemark-check-{label}")
     with ProgressBar() as progress:
-        summary = run_study(checked, out=folder, workers=workers, device=device, data_dir=data_dir, progress=progress)
+        summary = run_study(
+            checked,
+            out=folder,
+            workers=workers,
+            device=device,
+            data_dir=data_dir,
+            progress=progress,
+            check_timeout_s=check_timeout,
+        )
     console = make_console()
     _tell(console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judged = judge(console, folder, checked.name, folder / "report.html")
+    judged = show(console, folder, checked.name, folder / "report.html")
     console.print()
     for sentence in check_words(judged, label):
         console.print(f"- {sentence}", markup=False)
@@ -145,7 +165,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "list[Verdict]":
+def show(console: "Console", folder: Path, study: str | None, page: Path) -> "Judged":
     """Print what the results of a study say, and write its report.
 
     Args:
@@ -155,62 +175,18 @@ def judge(console: "Console", folder: Path, study: str | None, page: Path) -> "l
         page: the report's path.
 
     Returns:
-        The verdicts.
+        What the results say.
 
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results, or the report cannot be written.
     """
-    from prunemark.registry import unknown
-    from prunemark.report import ranges_table, results_table, verdict_table, write_report
-    from prunemark.stats import claims, verdicts
-    from prunemark.study.store import Store
+    from prunemark.reports.tables import terminal_summary
+    from prunemark.study.judging import judge_study
+    from prunemark.study.reporting import write
 
-    with Store.reading(folder) as store:
-        specs = store.studies()
-        if study is not None and study not in specs:
-            raise ValueError(unknown("study", study, specs))
-        if not specs:
-            raise ValueError(f"{folder} holds no study yet")
-        name = study or list(specs)[-1]
-        table, layers = store.results(name), store.layers(name)
-    if table.empty:
-        raise ValueError(f"no trial of {name} in {folder} has finished yet")
-    judged = verdicts(table, margin=specs[name]["margin"])
-    summary = claims(judged)
-    path = write_report(
-        table,
-        judged,
-        summary,
-        study_name=name,
-        facts=_facts(specs[name], table),
-        out=page,
-        layers=layers,
-        methods={method["label"]: method["name"] for method in specs[name]["methods"]},
-    )
-    console.print(results_table(table))
-    console.print(ranges_table(table, margin=specs[name]["margin"]))
-    console.print(verdict_table(judged, summary))
+    judged = judge_study(folder, study=study)
+    path = write(judged, page)
+    console.print(terminal_summary(judged, judged.results))
     console.print(f"report: {path}", soft_wrap=True)
     return judged
-
-
-def _facts(spec: dict[str, Any], table: Any) -> dict[str, str]:
-    """What a reader needs to know to trust or repeat the numbers."""
-    import platform
-
-    seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
-    return {
-        "Network": spec["network"],
-        "Data set": spec["dataset"],
-        "Replicates": str(spec["replicates"]),
-        "Margin": f"{spec['margin']:g} percentage points",
-        "Recipe overrides": ", ".join(f"{key} = {value}" for key, value in spec["recipe"].items()) or "none",
-        "Training time": f"{seconds / 3600:.2f} core hours",
-        "Device": ", ".join(sorted(set(table["device"].dropna()))),
-        "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "Versions": "; ".join(
-            f"prunemark {code}, torch {torch}"
-            for code, torch in table[["code_version", "torch_version"]].drop_duplicates().itertuples(index=False)
-        ),
-    }

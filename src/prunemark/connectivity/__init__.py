@@ -12,8 +12,8 @@ from prunemark.connectivity.probe import probe
 from prunemark.connectivity.summary import Topology as Topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
-from prunemark.methods.problem import Batch, Forward, Inputs, call
-from prunemark.prunable import device_of, parameters_of, unwrap
+from prunemark.models.calling import Batch, Forward, Inputs, call
+from prunemark.models.prunable import device_of, parameters_of, unwrap
 
 __all__ = ["LayerTopology", "Topology", "topology"]
 
@@ -34,7 +34,8 @@ def topology(
     counts if at some position it leads from a value that depends on the input to one that the output depends on, so
     padding, strides and borders are taken as they are for this input shape. A bias is on no path: a unit with
     a bias but no path from the input is a constant, and the weights behind it do not count. All elements of the output
-    are its ends.
+    are its ends. A parameter without a mask can be any number, whatever it is now; frozen ones (requires_grad=False)
+    and buffers keep their own values.
 
     Paths are followed through every operand of a function, also by keyword, and through what is written in place, also
     into a view; what cannot be followed is refused by an error that names it, never left out.
@@ -42,8 +43,9 @@ def topology(
     Element-wise functions pass paths on, even where they may be 0 for the weights at hand (ReLU). Normalisation passes
     each unit on to itself; the statistics that units share are no path. A product (gates, attention) passes a path
     through either factor where the other can differ from 0, be it by a bias. Maxima, means and softmax depend on all
-    they range over. So what is not effective carries nothing from the input to the output, while in gates and
-    attention something effective may still carry nothing (a query that meets keys which are all the same constant).
+    they range over, but for what a constant mask moves 10,000 or more below the largest. So what is not effective
+    carries nothing from the input to the output, while in gates and attention something effective may still carry
+    nothing (a query that meets keys which are all the same constant).
 
     Args:
         model: any module; wrappers of `torch.compile` and data parallelism are looked through. Not changed.

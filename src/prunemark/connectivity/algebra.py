@@ -1,6 +1,6 @@
 """The operations on Signals that everything else is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from prunemark.connectivity.flops import note
 from prunemark.connectivity.memory import as_view, share
-from prunemark.connectivity.signals import Ledger, Origin, Signal, Use, inward, outward, signal
+from prunemark.connectivity.signals import FAR, Ledger, Origin, Signal, inward, outward, signal
 
 # Sums of zeros and ones are whole numbers: anything below this is rounding, as of fast convolutions.
 INTEGER = 0.5
@@ -48,20 +49,14 @@ def product(
     with torch.set_grad_enabled(not terms):
         alive = outward(multiply(inward(left.alive, INTEGER), inward(right.alive, INTEGER)), INTEGER)
     if multiply_adds is not None:
-        count = multiply_adds(alive)
-        if origin is None:
-            ledger.other_multiply_adds += count
-        else:
-            weight = left if left.origin is origin else right
-            use = Use(first=origin.first, rows=origin.rows, multiply_adds_per_weight=count // weight.numel())
-            ledger.uses.setdefault(origin.name, []).append(use)
+        note(ledger, multiply, left, right, multiply_adds(alive))
     return signal(outward(_sum(terms), INTEGER, meter) if terms else None, alive)
 
 
 def _measure(ledger: Ledger, origin: Origin | None, unit_axis: int | None, used: Tensor) -> Tensor:
     if not ledger.one_step:
         return used
-    if origin is not None and origin.upright and unit_axis is not None:
+    if origin is not None and unit_axis is not None:
         ledger.record(origin, unit_axis, used)
     # One step back, what lies beyond this weight does not matter: it is read, so what it keeps is in use.
     return torch.ones_like(used)
@@ -74,8 +69,8 @@ def _sum(planes: list[Tensor]) -> Tensor:
     return total
 
 
-def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: bool) -> Signal:
-    """inputs @ weight.T, units along the last axis; with a bias everything that leaves is alive."""
+def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: Signal | None) -> Signal:
+    """inputs @ weight.T + bias, units along the last axis."""
     made = product(
         ledger,
         functional.linear,
@@ -84,7 +79,7 @@ def linear(ledger: Ledger, inputs: Signal, weight: Signal, *, bias: bool) -> Sig
         multiply_adds=lambda out: out.numel() * weight.shape[-1],
         unit_axis=-1,
     )
-    return revive(made) if bias else made
+    return made if bias is None else add(made, bias)
 
 
 def matmul(ledger: Ledger, left: Signal, right: Signal) -> Signal:
@@ -95,9 +90,22 @@ def matmul(ledger: Ledger, left: Signal, right: Signal) -> Signal:
 def times(ledger: Ledger, left: Signal, right: Signal) -> Signal:
     """left * right, element by element."""
     made = product(ledger, torch.mul, left, right, multiply_adds=None)
-    # A weight that is scaled by constants is still that weight.
-    made.origin = _same_weight(made, left, right)
+    # A weight that is scaled by constants is still that weight, but where these are 0.
+    for weight, factor in ((left, right), (right, left)):
+        origin = _same_weight(made, weight)
+        if origin is not None and factor.origin is None:
+            made.origin = replace(origin, exact=False) if factor.is_tracked else _where(origin, factor.alive > 0)
     return made
+
+
+def _where(origin: Origin, kept: Tensor) -> Origin:
+    if kept.all():
+        return origin
+    return replace(origin, numbers=lambda: _negative(origin.numbers(), ~kept), whole=False)
+
+
+def _negative(numbers: Tensor, where: Tensor) -> Tensor:
+    return numbers.where(~where, -numbers.abs())
 
 
 def add(*terms: Signal) -> Signal:
@@ -111,7 +119,10 @@ def add(*terms: Signal) -> Signal:
         alive = (alive > 0).float()
         # A shift by a constant needs no node of its own.
         made = signal(reaching[0] if len(reaching) == 1 else outward(_sum(reaching)), alive)
-    made.origin = _same_weight(made, *terms)
+    origin = _same_weight(made, *terms)
+    if origin is not None and any(term.is_tracked or term.alive.any() for term in terms if term.origin is None):
+        origin = replace(origin, exact=False)
+    made.origin = origin
     return made
 
 
@@ -120,16 +131,38 @@ def _same_weight(made: Signal, *sources: Signal) -> Origin | None:
     return origins[0] if made.reach is None and len(origins) == 1 else None
 
 
-def same(source: Signal) -> Signal:
-    """A function of each element that leaves 0 at 0."""
-    return signal(source.reach, source.alive, origin=source.origin)
+def same(source: Signal, *, shift: Tensor | None = None) -> Signal:
+    """A function of each element that leaves 0 at 0; `shift` says what it makes of the source's."""
+    return signal(source.reach, source.alive, origin=source.origin, shift=shift)
+
+
+def shift_of(*terms: Signal) -> Tensor | None:
+    """The shift of a sum of Signals."""
+    shifts = [term.shift for term in terms if term.shift is not None]
+    shape = torch.broadcast_shapes(*(term.shape for term in terms))
+    return _sum(shifts).expand(shape) if shifts else None
+
+
+def allowed(source: Signal, dim: Any = None) -> Tensor | None:
+    """Where an element is not shifted far below the largest along `dim`; None where none is."""
+    if source.shift is None or not source.dim():
+        return None
+    axes = tuple(range(source.dim())) if dim is None else dim
+    below = source.shift - source.shift.amax(axes, keepdim=True) <= -FAR
+    return ~(below | (source.shift == -torch.inf))
+
+
+def only(ledger: Ledger, source: Signal, where: Tensor | None) -> Signal:
+    """The source where it is allowed, 0 elsewhere."""
+    return source if where is None else times(ledger, source, signal(None, where.float().expand(source.shape)))
 
 
 def revive(source: Signal) -> Signal:
     """A function of each element that is not 0 at 0, such as a sigmoid or the addition of a bias."""
     # A weight that is never 0 still has a path through it.
     alive = outward(inward(source.alive) + 1) if source.alive.requires_grad else torch.ones_like(source.alive)
-    return signal(source.reach, alive, origin=source.origin)
+    origin = None if source.origin is None else replace(source.origin, exact=False)
+    return signal(source.reach, alive, origin=origin)
 
 
 def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: float = 0.0) -> Signal:
@@ -142,29 +175,100 @@ def gather(source: Signal, combine: Callable[[Tensor], Tensor], *, threshold: fl
     return signal(sums[0] if len(sums) > 1 else None, sums[-1])
 
 
+def centre(source: Signal, spread: Callable[[Tensor], Tensor]) -> Signal:
+    """Elements less the mean of their group: not 0 where any of the group is not; alone in its group, an element is 0.
+
+    The statistics that a group shares are no path.
+
+    Args:
+        source: what is normalised.
+        spread: of a plane, for each element the sum over its group.
+    """
+    with torch.no_grad():
+        alone = spread(torch.ones_like(source.alive)) == 1
+    if alone.any():
+        source = signal(None if source.reach is None else source.reach * ~alone, source.alive * ~alone)
+    return signal(source.reach, outward(spread(inward(source.alive))))
+
+
 def total(source: Signal, dim: Any, *, keepdim: bool) -> Signal:
     """The sum over `dim`: an axis, several, or None for all; also the maximum, the norm and the like."""
     axes = tuple(range(source.dim())) if dim is None else dim
     return gather(source, lambda plane: plane.sum(axes, keepdim=keepdim))
 
 
-def softmax(source: Signal, dim: int) -> Signal:
-    """Each element depends on all of its axis, and none is ever 0; alone on its axis it is the constant 1."""
+def softmax(
+    ledger: Ledger, source: Signal, dim: int, *, where: Tensor | None = None, logarithm: bool = False
+) -> Signal:
+    """Each element depends on all of its axis that is allowed; alone on its axis it is the constant 1.
+
+    Nothing is 0 but what is not allowed: what `where` leaves out, or what is shifted far below the rest.
+    """
     if source.shape[dim] == 1:
-        return signal(torch.zeros_like(source.alive), torch.ones_like(source.alive))
-    return revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
+        constant = torch.ones_like(source.alive, requires_grad=False)
+        return signal(None if source.reach is None else torch.zeros_like(constant), constant)
+    by_shift = allowed(source, dim)
+    if by_shift is not None:
+        where = by_shift if where is None else where & by_shift
+    source = only(ledger, source, where)
+    made = revive(gather(source, lambda plane: plane.sum(dim, keepdim=True).expand_as(plane)))
+    return made if logarithm else only(ledger, made, where)
+
+
+def join(parts: Sequence[Signal], combine: Callable[[list[Tensor]], Tensor]) -> Signal:
+    """Several tensors in one, side by side or stacked."""
+    alive = combine([part.alive for part in parts])
+    shift = None
+    if any(part.shift is not None for part in parts):
+        shift = combine([torch.zeros_like(p.alive.detach()) if p.shift is None else p.shift for p in parts])
+    reach = None
+    if any(part.reach is not None for part in parts):
+        reach = combine([torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts])
+    return signal(reach, alive, origin=_joined(parts, combine) if reach is None else None, shift=shift)
+
+
+def _joined(parts: Sequence[Signal], combine: Callable[[list[Tensor]], Tensor]) -> Origin | None:
+    origins = [part.origin for part in parts]
+    named = [origin for origin in origins if origin is not None]
+    if not named or any(part.is_tracked and part.origin is None for part in parts):
+        return None
+    shapes = [part.alive.detach() for part in parts]
+
+    def numbers() -> Tensor:
+        pieces = zip(origins, shapes, strict=True)
+        return combine([s.new_zeros(s.shape, dtype=torch.float64) if o is None else o.numbers() for o, s in pieces])
+
+    return Origin(name=named[0].name, numbers=numbers, exact=all(origin.exact for origin in named))
+
+
+def _moved(origin: Origin | None, move: Callable[[Tensor], Tensor]) -> Origin | None:
+    return None if origin is None else replace(origin, numbers=lambda: move(origin.numbers()), whole=False)
+
+
+def multiplied(ledger: Ledger, source: Signal) -> Signal:
+    """The product over the last axis: a path leads through each factor where all the others are alive."""
+    while (size := source.shape[-1]) > 1:
+        half = size // 2
+        left = arrange(source, lambda plane, half=half: plane[..., :half])
+        right = arrange(source, lambda plane, half=half: plane[..., half : 2 * half])
+        pairs = times(ledger, left, right)
+        odd = arrange(source, lambda plane, half=half: plane[..., 2 * half :])
+        source = join([pairs, odd], lambda planes: torch.cat(planes, -1)) if size % 2 else pairs
+    return arrange(source, lambda plane: plane.squeeze(-1))
 
 
 def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
     """What only moves, repeats or leaves out elements; a Signal, or a tuple of them where `move` gives several."""
     alive = move(source.alive)
-    reach = None if source.reach is None else move(source.reach)
+    reach, shift = (None if plane is None else move(plane) for plane in (source.reach, source.shift))
     if isinstance(alive, Tensor):
-        origin = source.origin if alive.numel() == source.numel() else None
-        made = signal(reach, alive, origin=replace(origin, upright=False) if origin is not None else None)
+        made = signal(reach, alive, origin=_moved(source.origin, move), shift=shift)
         return as_view(made, source, move) if share(alive, source.alive) else made
-    reaches = [None] * len(alive) if reach is None else reach
-    pieces = tuple(signal(r, a) for r, a in zip(reaches, alive, strict=True))
+    reaches, shifts = ([None] * len(alive) if planes is None else planes for planes in (reach, shift))
+    pieces = tuple(
+        signal(r, a, origin=_moved(source.origin, lambda plane, at=at: move(plane)[at]), shift=s)
+        for at, (r, a, s) in enumerate(zip(reaches, alive, shifts, strict=True))
+    )
     for at, piece in enumerate(pieces):
         if share(piece.alive, source.alive):
             as_view(piece, source, lambda plane, at=at: move(plane)[at])

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunemark.connectivity.algebra import add, arrange, gather, linear, matmul, softmax, times
-from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, as_signal, signal
+from prunemark.connectivity.algebra import add, arrange, gather, linear, matmul, shift_of, softmax
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal
 
 
 def attend(
@@ -23,26 +23,18 @@ def attend(
     biases: Sequence[Signal] = (),
 ) -> tuple[Signal, Signal]:
     """softmax(query @ key.T + biases) @ value and the attention weights; `allowed` is 0 where a key is masked out."""
-    scores = add(matmul(ledger, query, arrange(key, lambda plane: plane.transpose(-2, -1))), *biases)
-    if allowed is not None:
-        permission = signal(None, allowed.float().expand(scores.shape))
-        weights = times(ledger, softmax(times(ledger, scores, permission), -1), permission)
-    else:
-        weights = softmax(scores, -1)
+    scores = matmul(ledger, query, arrange(key, lambda plane: plane.transpose(-2, -1)))
+    if biases:
+        shift = shift_of(scores, *biases)
+        scores = add(scores, *biases)
+        scores.shift = shift
+    weights = softmax(ledger, scores, -1, where=allowed)
     return matmul(ledger, weights, value), weights
 
 
-def permitted(
-    mask: Tensor | None, scores_shape: tuple[int, ...], device: torch.device, *, causal: bool
-) -> Tensor | None:
-    """Which scores count: a boolean mask is True where they do, a float mask adds -inf where they do not."""
-    allowed = None
-    if mask is not None:
-        allowed = mask if mask.dtype == torch.bool else mask > -torch.inf
-    if causal:
-        triangle = torch.ones(scores_shape[-2:], dtype=torch.bool, device=device).tril()
-        allowed = triangle if allowed is None else allowed & triangle
-    return allowed
+def triangle(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Which scores of this shape count if no query sees a later key."""
+    return torch.ones(shape[-2:], dtype=torch.bool, device=device).tril()
 
 
 def scaled_dot_product(
@@ -63,8 +55,13 @@ def scaled_dot_product(
         groups = query.shape[-3] // key.shape[-3]
         key, value = (arrange(s, lambda plane: plane.repeat_interleave(groups, -3)) for s in (key, value))
     shape = (*query.shape[:-1], key.shape[-2])
-    fixed, biases = (None, [attn_mask]) if isinstance(attn_mask, Signal) else (attn_mask, [])
-    allowed = permitted(fixed, shape, query.device, causal=is_causal)
+    allowed = triangle(shape, query.device) if is_causal else None
+    biases: list[Signal] = []
+    if attn_mask is not None:
+        if isinstance(attn_mask, Signal) or attn_mask.dtype != torch.bool:
+            biases.append(as_signal(attn_mask, query.device))
+        else:
+            allowed = attn_mask if allowed is None else allowed & attn_mask
     return attend(ledger, query, key, value, allowed, biases)[0]
 
 
@@ -110,6 +107,9 @@ def multi_head(
         projections = [as_signal(weight, device) for weight in (q_proj_weight, k_proj_weight, v_proj_weight)]
     else:
         projections = thirds(as_signal(in_proj_weight, device), embed_dim_to_check)
+    shifts: Sequence[Signal | None] = (None, None, None)
+    if in_proj_bias is not None:
+        shifts = thirds(as_signal(in_proj_bias, device), embed_dim_to_check)
     batched = query.dim() == 3
     states = (as_signal(x, device) for x in (query, key, value))
     # (length, batch, embedding) -> (batch, heads, length, embedding / heads)
@@ -119,17 +119,18 @@ def multi_head(
                 ledger,
                 state if batched else arrange(state, lambda plane: plane.unsqueeze(1)),
                 weight,
-                bias=in_proj_bias is not None,
+                bias=shift,
             ),
             num_heads,
         )
-        for state, weight in zip(states, projections, strict=True)
+        for state, weight, shift in zip(states, projections, shifts, strict=True)
     )
     shape = (q.shape[0], num_heads, q.shape[2], k.shape[2])
     allowed, biases = _masks(attn_mask, key_padding_mask, shape, device, causal=is_causal and attn_mask is None)
     attended, weights = attend(ledger, q, k, v, allowed, biases)
     joined = arrange(attended, lambda plane: plane.permute(2, 0, 1, 3).flatten(2))
-    outputs = linear(ledger, joined, as_signal(out_proj_weight, device), bias=out_proj_bias is not None)
+    out_bias = None if out_proj_bias is None else as_signal(out_proj_bias, device)
+    outputs = linear(ledger, joined, as_signal(out_proj_weight, device), bias=out_bias)
     if average_attn_weights:
         weights = gather(weights, lambda plane: plane.mean(1))
     if not batched:
@@ -146,7 +147,7 @@ def _masks(
     *,
     causal: bool,
 ) -> tuple[Tensor | None, list[Signal]]:
-    """Of the masks of `multi_head`: which of the scores count by constant ones, and those that are computed."""
+    """Of the masks of `multi_head`: which of the scores count by boolean ones, and what is added to the scores."""
 
     def per_head(mask: Tensor) -> Tensor:
         return mask.view(shape) if mask.dim() == 3 else mask
@@ -154,36 +155,22 @@ def _masks(
     def per_key(mask: Tensor) -> Tensor:
         return mask.view(-1, 1, 1, shape[3])
 
-    allowed = permitted(None, shape, device, causal=causal)
-    computed: list[Signal] = []
+    allowed = triangle(shape, device) if causal else None
+    added: list[Signal] = []
     for mask, placed in ((attn_mask, per_head), (key_padding_mask, per_key)):
-        if isinstance(mask, Signal):
-            computed.append(arrange(mask, placed))
+        if isinstance(mask, Signal) or (mask is not None and mask.dtype != torch.bool):
+            added.append(arrange(as_signal(mask, device), placed))
         elif mask is not None:
             # multi_head_attention_forward's boolean masks are True where a key does not count.
-            counts = placed(~mask if mask.dtype == torch.bool else mask > -torch.inf)
+            counts = placed(~mask)
             allowed = counts if allowed is None else allowed & counts
-    return allowed, computed
+    return allowed, added
 
 
 def _split_heads(state: Signal, heads: int) -> Signal:
     return arrange(state, lambda plane: plane.unflatten(-1, (heads, -1)).permute(1, 2, 0, 3))
 
 
-def thirds(packed: Signal, rows: int) -> list[Signal]:
+def thirds(packed: Signal, rows: int) -> tuple[Signal, ...]:
     """The query, key and value projections packed into one weight."""
-    return rows_of(packed, [rows] * (packed.shape[0] // rows))
-
-
-def rows_of(weight: Signal, sizes: list[int]) -> list[Signal]:
-    """A weight cut along its first axis; the pieces know which rows of the weight they are."""
-    pieces: list[Signal] = []
-    first = 0
-    for rows in sizes:
-        start = first
-        piece = arrange(weight, lambda plane, start=start, rows=rows: plane[start : start + rows])
-        if weight.origin is not None and weight.origin.upright:
-            piece.origin = Origin(name=weight.origin.name, first=weight.origin.first + start, rows=rows)
-        pieces.append(piece)
-        first += rows
-    return pieces
+    return arrange(packed, lambda plane: plane.split(rows))

@@ -58,10 +58,10 @@ class Call:
         """
         places = [*((f"argument {at + 1}", value) for at, value in enumerate(self.args)), *self.kwargs.items()]
         for place, value in places:
-            if any(id(found) not in self.seen and found.is_tracked for found in signals_in(value)):
+            if any(id(found) not in self.seen for found in signals_in(value)):
                 raise CannotFollowError(
                     f"topology cannot follow torch's {self.name} where {place} is computed from the input or from "
-                    "masked weights"
+                    "parameters, whose values training changes"
                 )
 
     def with_planes(self, plane: Callable[[Signal], Tensor]) -> Any:
@@ -70,6 +70,30 @@ class Call:
 
 
 Rule = Callable[[Call], Any]
+
+
+def of_constants(call: Call) -> Any:
+    """Any function of parameters alone: where it is not 0 for random numbers, its result is alive.
+
+    Raises:
+        CannotFollowError: it gives whole numbers, such as the order of parameters.
+    """
+    call.account_for(call.args, call.kwargs)
+    source = torch.Generator(call.device).manual_seed(0)
+
+    def drawn(found: Signal) -> Tensor:
+        return (0.5 + torch.rand(found.shape, generator=source, device=call.device)) * found.alive.detach()
+
+    def as_constant(made: Any) -> Any:
+        if isinstance(made, Tensor):
+            if not made.is_floating_point() and not made.is_complex():
+                raise CannotFollowError(
+                    f"topology cannot follow torch's {call.name} of parameters, whose values training changes"
+                )
+            return as_signal(made.detach(), call.device)
+        return tuple(as_constant(item) for item in made) if isinstance(made, tuple | list) else made
+
+    return as_constant(call.with_planes(drawn))
 
 
 def tensors_in(value: Any) -> list[Tensor]:

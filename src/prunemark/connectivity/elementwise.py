@@ -7,12 +7,31 @@ from torch import Tensor
 
 from prunemark.connectivity import algebra
 from prunemark.connectivity.calls import Call
-from prunemark.connectivity.signals import Signal, as_signal
+from prunemark.connectivity.signals import FAR, Signal, as_signal
 
 
 def same(call: Call) -> Signal:
     """0 stays 0."""
     return algebra.same(call.signal(0))
+
+
+def copy(call: Call) -> Signal:
+    """The same again."""
+    source = call.signal(0)
+    return algebra.same(source, shift=source.shift)
+
+
+def negate(call: Call) -> Signal:
+    """-input."""
+    source = call.signal(0)
+    return algebra.same(source, shift=None if source.shift is None else -source.shift)
+
+
+def vanish(call: Call) -> Signal:
+    """A function that is 0 far below 0."""
+    source = call.signal(0)
+    made = algebra.same(source) if call.name in ("relu", "relu6") else algebra.revive(source)
+    return algebra.only(call.ledger, made, None if source.shift is None else source.shift > -FAR)
 
 
 def revive(call: Call) -> Signal:
@@ -42,23 +61,45 @@ def prelu(call: Call) -> Signal:
 
 
 def add(call: Call) -> Signal:
-    """Sums and differences, maxima and the like of two."""
+    """Maxima and the like of two, which are 0 where both are."""
     return algebra.add(call.signal(0), call.signal(1, "other"))
 
 
+def add_or_subtract(call: Call) -> Signal:
+    """input + other, input - other, or other - input."""
+    left, right = call.signal(0), call.signal(1, "other")
+    made = algebra.add(left, right)
+    if call.get(2, "alpha", 1) == 1:
+        signs = {"sub": (1, -1), "subtract": (1, -1), "rsub": (-1, 1)}.get(call.name, (1, 1))
+        terms = zip((left, right), signs, strict=True)
+        made.shift = algebra.shift_of(
+            *(algebra.same(term, shift=None if term.shift is None else sign * term.shift) for term, sign in terms)
+        )
+    return made
+
+
 def compare(call: Call) -> Signal:
-    """What says of two elements how they stand to each other."""
+    """A function of two elements that is not 0 where both are, such as a comparison."""
     return algebra.revive(add(call))
 
 
 def multiply(call: Call) -> Signal:
     """input * other."""
-    return algebra.times(call.ledger, call.signal(0), call.signal(1, "other"))
+    left, right = call.signal(0), call.signal(1, "other")
+    made = algebra.times(call.ledger, left, right)
+    for one, other in ((left, call.get(1, "other")), (right, call.get(0, "input"))):
+        if one.shift is not None and not isinstance(other, Signal):
+            made.shift = (one.shift * other).expand(made.shape)
+    return made
 
 
 def divide(call: Call) -> Signal:
     """input / other."""
-    return algebra.times(call.ledger, call.signal(0), algebra.revive(call.signal(1, "other")))
+    source, other = call.signal(0), call.get(1, "other")
+    made = algebra.times(call.ledger, source, algebra.revive(call.signal(1, "other")))
+    if source.shift is not None and not isinstance(other, Signal):
+        made.shift = (source.shift / other).expand(made.shape)
+    return made
 
 
 def divide_swapped(call: Call) -> Signal:
@@ -105,4 +146,9 @@ def where(call: Call) -> Signal:
 def _choice(call: Call, condition: Any, chosen: Signal, otherwise: Signal) -> Signal:
     yes = call.follow(condition)
     no = algebra.revive(yes) if isinstance(condition, Signal) else as_signal(condition == 0, call.device)
-    return algebra.add(algebra.times(call.ledger, chosen, yes), algebra.times(call.ledger, otherwise, no))
+    made = algebra.add(algebra.times(call.ledger, chosen, yes), algebra.times(call.ledger, otherwise, no))
+    shifts = [chosen.shift, otherwise.shift]
+    if not isinstance(condition, Signal) and any(shift is not None for shift in shifts):
+        zero = torch.zeros((), dtype=torch.float32, device=call.device)
+        made.shift = torch.where(condition != 0, *(zero if s is None else s for s in shifts)).expand(made.shape)
+    return made

@@ -1,15 +1,13 @@
 """What is found for one layer: `LayerTopology`."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from prunemark.connectivity.probe import Findings
-from prunemark.connectivity.signals import Use
-from prunemark.prunable import module_of
+from prunemark.models.prunable import module_of
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -35,6 +33,8 @@ class LayerTopology:
         heads, heads_off_path: attention heads of an `nn.MultiheadAttention`, and those with no path through their
             values; None elsewhere.
         flops_dense, flops_sparse, flops_effective: with all, kept, effective weights. Products with padding count.
+            A product with a weight that is computed from several (W + B @ A) counts for the first of them, by what is
+            not 0 in it.
     """
 
     name: str
@@ -122,13 +122,13 @@ def layer_topology(model: nn.Module, name: str, mask: Tensor, findings: Findings
     }
     if findings is None:
         unknown = ("effective", "unit_is_read", "unit_on_path", "heads", "heads_off_path")
-        flops = ("flops_dense", "flops_sparse", "flops_effective")
-        return LayerTopology(**layer, **dict.fromkeys((*unknown, *flops)))
+        counts = ("flops_dense", "flops_sparse", "flops_effective")
+        return LayerTopology(**layer, **dict.fromkeys((*unknown, *counts)))
     effective = findings.effective[name]
     on_path = _by_unit(module, effective).any(1)
     # Of an embedding, units are columns, and nothing notes who reads them.
     read = None if isinstance(module, nn.Embedding) else findings.read.get(name)
-    uses = findings.uses.get(name, [])
+    flops = findings.flops[name]
     heads = _head_rows(module, name, on_path)
     return LayerTopology(
         **layer,
@@ -137,9 +137,9 @@ def layer_topology(model: nn.Module, name: str, mask: Tensor, findings: Findings
         unit_on_path=tuple(on_path.tolist()),
         heads=None if heads is None else len(heads),
         heads_off_path=None if heads is None else int((~heads.any(1)).sum()),
-        flops_dense=_flops(uses, mask.new_ones(mask.shape)),
-        flops_sparse=_flops(uses, mask),
-        flops_effective=_flops(uses, effective),
+        flops_dense=flops.dense,
+        flops_sparse=flops.sparse,
+        flops_effective=flops.effective,
     )
 
 
@@ -160,7 +160,3 @@ def _head_rows(module: nn.Module, name: str, on_path: Tensor) -> Tensor | None:
     if not isinstance(module, nn.MultiheadAttention) or not name.endswith(("in_proj_weight", "v_proj_weight")):
         return None
     return on_path[-module.embed_dim :].reshape(module.num_heads, -1)
-
-
-def _flops(uses: Sequence[Use], weights: Tensor) -> int:
-    return sum(use.multiply_adds_per_weight * int(weights[use.first : use.first + use.rows].sum()) for use in uses)

@@ -29,8 +29,8 @@ def write(target: Signal, made: Signal) -> None:
 
     What perhaps shares it is marked as stale: `refuse_stale` refuses it.
     """
-    unchanged = made.reach is target.reach and made.alive is target.alive
-    target.reach, target.alive, target.origin = made.reach, made.alive, made.origin
+    unchanged = made.reach is target.reach and made.alive is target.alive and made.shift is target.shift
+    target.reach, target.alive, target.origin, target.shift = made.reach, made.alive, made.origin, made.shift
     if unchanged:
         return
     base = target
@@ -93,6 +93,12 @@ def _overwrite(member: Signal, at: Tensor, target: Signal, where: Tensor, size: 
         everywhere = own.new_zeros(size).index_put((where.flatten(),), inward(new).flatten())
         return outward(torch.where(written[at], everywhere[at], inward(own)))
 
+    if member.shift is not None or target.shift is not None:
+        everywhere = torch.zeros(size, dtype=torch.float32, device=at.device)
+        if target.shift is not None:
+            everywhere[where.flatten()] = target.shift.flatten()
+        own = torch.zeros_like(everywhere[at]) if member.shift is None else member.shift
+        member.shift = torch.where(written[at], everywhere[at], own)
     alive = merged(member.alive, target.alive)
     if member.reach is not None or target.reach is not None:
         member.reach, member.alive = merged(member.reach, target.reach), alive.detach()

@@ -90,7 +90,19 @@ def total(call: Call) -> Any:
         return elementwise.add(call)
     # In var(dim, unbiased, keepdim) another flag stands before it.
     keepdim = call.get(at + (2 if call.name in ("var", "std") else 1), "keepdim", False)
-    made = algebra.total(call.signal(0), None if isinstance(dim, bool) else dim, keepdim=bool(keepdim))
+    source, dims = call.signal(0), None if isinstance(dim, bool) else dim
+    if call.name in ("max", "amax", "logsumexp"):
+        source = algebra.only(call.ledger, source, algebra.allowed(source, dims))
+    made = algebra.total(source, dims, keepdim=bool(keepdim))
     if call.name in ("max", "min", "median", "nanmedian", "mode") and dim is not None:
         return getattr(torch.return_types, call.name)((made, _indices(made)))
     return algebra.revive(made) if call.name == "logsumexp" else made
+
+
+def multiplied(call: Call) -> Signal:
+    """The product over an axis, or over all."""
+    source, dim = call.signal(0), call.get(1, "dim", call.kwargs.get("axis"))
+    if dim is None:
+        return algebra.multiplied(call.ledger, algebra.arrange(source, torch.flatten))
+    made = algebra.multiplied(call.ledger, algebra.arrange(source, lambda plane: plane.movedim(dim, -1)))
+    return algebra.arrange(made, lambda plane: plane.unsqueeze(dim)) if call.get(2, "keepdim", False) else made

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prunemark.connectivity.calls import Call, signals_in, tensors_in
+from prunemark.connectivity.calls import Call, of_constants, signals_in, tensors_in
+from prunemark.connectivity.flops import Flops, totals
 from prunemark.connectivity.memory import refuse_stale, share, write
 from prunemark.connectivity.rules import RULES
-from prunemark.connectivity.signals import CannotFollowError, Ledger, Origin, Signal, Use, signal
-from prunemark.copies import independent_copy
-from prunemark.isolation import isolated
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, signal
 from prunemark.masks import Masks
-from prunemark.methods.problem import Forward, Inputs
-from prunemark.prunable import device_of, parameters_by_name
+from prunemark.models.calling import Forward, Inputs
+from prunemark.models.copies import independent_copy
+from prunemark.models.isolation import isolated
+from prunemark.models.prunable import device_of, parameters_by_name
 
 
 def _words(text: str) -> frozenset[str]:
@@ -42,7 +43,7 @@ class Findings:
         effective: per weight, which elements are kept and lie on a path from input to output.
         read: per weight, which of its units something reads through a kept weight, or as an output; weights used in
             a way that hides their units are missing.
-        uses: per weight, the products it takes part in.
+        flops: per weight, the multiply-adds of its products.
         other_multiply_adds: of products without a masked weight.
         inputs, inputs_used: elements of one example, and those with a path to the output.
         outputs, outputs_reached: elements of the output for one example, and those with a path from the input.
@@ -50,7 +51,7 @@ class Findings:
 
     effective: Mapping[str, Tensor]
     read: Mapping[str, Tensor]
-    uses: Mapping[str, list[Use]]
+    flops: Mapping[str, Flops]
     other_multiply_adds: int
     inputs: int
     inputs_used: int
@@ -59,7 +60,7 @@ class Findings:
 
 
 class _Probe(TorchFunctionMode):
-    """While active, torch's functions act on Signals by `RULES`; masked parameters are Signals to them."""
+    """While active, torch's functions act on Signals by `RULES`; parameters, unless frozen, are Signals to them."""
 
     def __init__(self, ledger: Ledger, weights: Mapping[int, Signal]) -> None:
         super().__init__()
@@ -80,6 +81,8 @@ class _Probe(TorchFunctionMode):
         if not signals_in(given):
             return func(*args, **kwargs)
         rule = RULES.get(name)
+        if rule is None and not any(found.is_tracked for found in signals_in(given)):
+            rule = of_constants
         if rule is None:
             raise CannotFollowError(
                 f"topology has no rule for torch's {name}, which this model's forward uses; without input_shape= and "
@@ -165,16 +168,13 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
     with isolated(0, "topology", device=device):
         ledger = Ledger()
         by_name = parameters_by_name(private)
-        leaves = {name: mask.to(device, torch.float32).requires_grad_() for name, mask in masks.items()}
-        weights = {
-            id(by_name[parameters[name]]): signal(None, leaf, origin=Origin(name=name, first=0, rows=len(leaf)))
-            for name, leaf in leaves.items()
-        }
-        with torch.no_grad():
-            for parameter in private.parameters():
-                # Its value now says nothing about its value after training: zero at initialisation is alive.
-                if id(parameter) not in weights:
-                    parameter.fill_(1)
+        weights = {id(by_name[parameters[name]]): ledger.weight(name, mask.to(device)) for name, mask in masks.items()}
+        for parameter in private.parameters():
+            # Its value now says nothing about its value after training: zero at initialisation is alive. What training
+            # leaves as it is (indices, fixed masks) counts by its own value.
+            if id(parameter) not in weights and parameter.requires_grad:
+                alive = torch.ones(parameter.shape, dtype=torch.float32, device=parameter.device)
+                weights[id(parameter)] = signal(None, alive)
         given = _as_inputs(ledger, inputs, device)
         try:
             with _Probe(ledger, weights) as mode:
@@ -187,7 +187,7 @@ def probe(model: nn.Module, masks: Masks, parameters: Mapping[str, str], inputs:
             ) from error
         reached, elements = _outputs(mode, outputs)
         try:
-            return _findings(ledger, masks, leaves, reached, elements)
+            return _findings(ledger, masks, reached, elements)
         except RuntimeError as error:
             raise CannotFollowError(
                 f"topology cannot go back through {type(private).__name__}, which takes part in the backward pass "
@@ -222,7 +222,8 @@ def _outputs(mode: _Probe, value: Any) -> tuple[list[Tensor], int]:
     if isinstance(value, Tensor):
         mode.check(value)
         reach = value.reach if isinstance(value, Signal) else None
-        return ([] if reach is None else [reach]), value.numel()
+        # A softmax over one element leaves a plane of zeros that no path leads to.
+        return ([reach] if reach is not None and reach.requires_grad else []), value.numel()
     if isinstance(value, Mapping):
         value = tuple(value.values())
     elif is_dataclass(value):
@@ -237,24 +238,26 @@ def _outputs(mode: _Probe, value: Any) -> tuple[list[Tensor], int]:
     return planes, elements
 
 
-def _findings(
-    ledger: Ledger, masks: Masks, leaves: Mapping[str, Tensor], reached: list[Tensor], elements: int
-) -> Findings:
+def _findings(ledger: Ledger, masks: Masks, reached: list[Tensor], elements: int) -> Findings:
     ones = [torch.ones_like(plane) for plane in reached]
-    sources = [*ledger.inputs, *leaves.values()]
+    computed = [plane for product in ledger.computed for plane in product.planes]
+    sources = [*ledger.inputs, *ledger.weights.values(), *computed]
     if reached:
         grads = torch.autograd.grad(reached, sources, ones, retain_graph=True, materialize_grads=True)
         ledger.one_step = True
         torch.autograd.grad(reached, ledger.inputs, ones, allow_unused=True)
     else:
         grads = [torch.zeros_like(source) for source in sources]
-    on_inputs, on_weights = grads[: len(ledger.inputs)], grads[len(ledger.inputs) :]
+    counts = [len(ledger.inputs), len(ledger.weights), len(computed)]
+    on_inputs, on_weights, on_computed = (grads[sum(counts[:at]) : sum(counts[: at + 1])] for at in range(3))
+    effective = {
+        name: (grad > 0).to(masks[name].device) & masks[name]
+        for name, grad in zip(ledger.weights, on_weights, strict=True)
+    }
     return Findings(
-        effective={
-            name: (grad > 0).to(masks[name].device) & masks[name] for name, grad in zip(leaves, on_weights, strict=True)
-        },
-        read=ledger.used,
-        uses=ledger.uses,
+        effective=effective,
+        read={name: used for name, used in ledger.used.items() if ledger.seen[name].all()},
+        flops=totals(ledger, masks, effective, on_computed),
         other_multiply_adds=ledger.other_multiply_adds,
         inputs=sum(plane.numel() for plane in ledger.inputs),
         inputs_used=sum(int((grad > 0).sum()) for grad in on_inputs),

@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunemark.connectivity.algebra import add, arrange, linear, revive, times
-from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal, signal
+from prunemark.connectivity.algebra import add, arrange, join, linear, revive, times
+from prunemark.connectivity.signals import CannotFollowError, Ledger, Signal, as_signal
 
 State = tuple[Signal, ...]
 
 
-def step(ledger: Ledger, kind: str, inputs: Signal, state: State, weights: Sequence[Signal], *, bias: bool) -> State:
+def step(
+    ledger: Ledger, kind: str, inputs: Signal, state: State, weights: Sequence[Signal], biases: Sequence[Signal]
+) -> State:
     """One step of a cell: the new hidden state, and the new cell state of an LSTM.
 
     Args:
@@ -21,10 +23,11 @@ def step(ledger: Ledger, kind: str, inputs: Signal, state: State, weights: Seque
         inputs: (batch, features).
         state: (hidden,) or, of an LSTM, (hidden, cell).
         weights: from the input, from the hidden state and, where the LSTM has one, its projection.
-        bias: whether gates have one.
+        biases: of what comes from the input and from the hidden state; none where the cell has none.
     """
-    from_inputs = linear(ledger, inputs, weights[0], bias=bias)
-    from_hidden = linear(ledger, state[0], weights[1], bias=bias)
+    of_inputs, of_hidden = biases or (None, None)
+    from_inputs = linear(ledger, inputs, weights[0], bias=of_inputs)
+    from_hidden = linear(ledger, state[0], weights[1], bias=of_hidden)
     if kind == "rnn":
         return (add(from_inputs, from_hidden),)
     if kind == "gru":
@@ -35,18 +38,19 @@ def step(ledger: Ledger, kind: str, inputs: Signal, state: State, weights: Seque
     i, f, g, o = _gates(add(from_inputs, from_hidden), 4)
     cell = add(times(ledger, revive(f), state[1]), times(ledger, revive(i), g))
     hidden = times(ledger, revive(o), cell)
-    return linear(ledger, hidden, weights[2], bias=False) if len(weights) > 2 else hidden, cell
+    return linear(ledger, hidden, weights[2], bias=None) if len(weights) > 2 else hidden, cell
 
 
 def _gates(stacked: Signal, count: int) -> tuple[Signal, ...]:
     return arrange(stacked, lambda plane: plane.chunk(count, -1))
 
 
-def cell(ledger: Ledger, kind: str, inputs: Signal, hidden: Any, weights: Sequence[Any], *, bias: bool) -> Any:
+def cell(ledger: Ledger, kind: str, inputs: Signal, hidden: Any, weights: Sequence[Any], biases: Sequence[Any]) -> Any:
     """`nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`."""
     device = inputs.device
     state = tuple(as_signal(h, device) for h in (hidden if kind == "lstm" else (hidden,)))
-    after = step(ledger, kind, inputs, state, [as_signal(w, device) for w in weights], bias=bias)
+    given, shifts = ([as_signal(parameter, device) for parameter in group] for group in (weights, biases))
+    after = step(ledger, kind, inputs, state, given, shifts)
     return after if kind == "lstm" else after[0]
 
 
@@ -68,7 +72,7 @@ def layers(
     Raises:
         ValueError: the input is a packed sequence.
     """
-    del dropout, train
+    del has_biases, dropout, train
     if not isinstance(inputs, Signal) or isinstance(flat_weights, Tensor | bool):
         raise CannotFollowError("topology cannot follow a recurrent layer on packed sequences; give it padded ones")
     device, directions = inputs.device, 2 if bidirectional else 1
@@ -81,23 +85,15 @@ def layers(
         for direction in range(directions):
             at = layer * directions + direction
             given = flat_weights[at * per_cell : (at + 1) * per_cell]
-            weights = [as_signal(w, device) for w in given if w.dim() == 2]
+            weights, biases = ([as_signal(p, device) for p in given if p.dim() == axes] for axes in (2, 1))
             state: State = tuple(arrange(h, lambda plane, at=at: plane[at]) for h in first)
             outputs: list[Signal] = []
             for x in steps[::-1] if direction else steps:
-                state = step(ledger, kind, x, state, weights, bias=has_biases)
+                state = step(ledger, kind, x, state, weights, biases)
                 outputs.append(state[0])
             last.append(state)
             ways.append(outputs[::-1] if direction else outputs)
-        steps = [_joined(list(both), torch.cat, -1) for both in zip(*ways, strict=True)]
-    outputs_over_time = _joined(list(steps), torch.stack, 1 if batch_first else 0)
-    ends = [_joined([state[part] for state in last], torch.stack, 0) for part in range(len(first))]
+        steps = [join(both, lambda planes: torch.cat(planes, -1)) for both in zip(*ways, strict=True)]
+    outputs_over_time = join(steps, lambda planes: torch.stack(planes, 1 if batch_first else 0))
+    ends = [join([state[part] for state in last], torch.stack) for part in range(len(first))]
     return outputs_over_time, *ends
-
-
-def _joined(parts: list[Signal], join: Any, axis: int) -> Signal:
-    alive = join([part.alive for part in parts], axis)
-    if all(part.reach is None for part in parts):
-        return signal(None, alive)
-    reaches = [torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts]
-    return signal(join(reaches, axis), alive)

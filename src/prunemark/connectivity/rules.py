@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from prunemark.connectivity import algebra, attention, elementwise, memory, pooling, recurrent
 from prunemark.connectivity.calls import Call, Rule
-from prunemark.connectivity.signals import CannotFollowError, Signal, as_signal, signal
+from prunemark.connectivity.signals import FAR, CannotFollowError, Signal, as_signal, signal
 
 
 def _alias(call: Call) -> Signal:
     source = call.signal(0)
-    return memory.as_view(algebra.same(source), source, lambda plane: plane)
+    return memory.as_view(algebra.same(source, shift=source.shift), source, lambda plane: plane)
 
 
 def _perhaps_alias(call: Call) -> Any:
@@ -24,7 +24,8 @@ def _perhaps_alias(call: Call) -> Any:
     if not isinstance(call.get(0, "input"), Signal):
         return _constant(call)
     source = call.signal(0)
-    return memory.as_view(algebra.same(source), source, None)
+    shift = source.shift if call.name not in ("int", "long", "bool") else None
+    return memory.as_view(algebra.same(source, shift=shift), source, None)
 
 
 def _constant(call: Call) -> Any:
@@ -77,16 +78,16 @@ def _summed_size(equation: str, factors: Sequence[Tensor]) -> int:
 
 
 def _linear(call: Call) -> Signal:
-    made = algebra.linear(call.ledger, call.signal(0), call.signal(1, "weight"), bias=False)
+    made = algebra.linear(call.ledger, call.signal(0), call.signal(1, "weight"), bias=None)
     return _with_bias(call, made, call.get(2, "bias"), trailing=0)
 
 
 def _with_bias(call: Call, made: Signal, bias: Any, *, trailing: int) -> Signal:
-    """With a bias, the axes of which stand before `trailing` others, everything is alive."""
+    """With a bias, the axes of which stand before `trailing` others."""
     if bias is None:
         return made
     shift = algebra.arrange(call.follow(bias), lambda plane: plane.reshape(*plane.shape, *[1] * trailing))
-    return algebra.revive(made if shift.reach is None else algebra.add(made, shift))
+    return algebra.add(made, shift)
 
 
 def _convolution(call: Call) -> Signal:
@@ -106,26 +107,56 @@ def _convolution(call: Call) -> Signal:
         inputs,
         weight,
         multiply_adds=multiply_adds,
-        unit_axis=1 - weight.dim(),
+        # Of a transposed convolution, units lie on the second axis of the weight, of each group.
+        unit_axis=None if transposed and not (weight.origin and weight.origin.whole) else 1 - weight.dim(),
     )
     return _with_bias(call, made, call.get(2, "bias"), trailing=weight.dim() - 2)
 
 
 def _normalise(call: Call) -> Signal:
     at = 2 if call.name in ("layer_norm", "group_norm", "rms_norm") else 3
-    made = algebra.same(call.signal(0))
+    made = _centred(call, call.signal(0))
     trailing = 0 if call.name in ("layer_norm", "rms_norm") else made.dim() - 2
     scale = call.get(at, "weight")
-    if isinstance(scale, Signal):
+    if scale is not None:
         shaped = algebra.arrange(call.follow(scale), lambda plane: plane.reshape(*plane.shape, *[1] * trailing))
         made = algebra.times(call.ledger, made, shaped)
     bias = None if call.name == "rms_norm" else call.get(at + 1, "bias")
     return _with_bias(call, made, bias, trailing=trailing)
 
 
+def _centred(call: Call, source: Signal) -> Signal:
+    """The source less its means, which are not 0 where a unit is."""
+    if call.name == "rms_norm":
+        return algebra.same(source)
+    means = call.get(1, "running_mean") if call.name in ("batch_norm", "instance_norm") else None
+    flags = {"batch_norm": (5, "training", False), "instance_norm": (5, "use_input_stats", True)}
+    if call.name in flags and not call.get(*flags[call.name]) and means is not None:
+        kept = as_signal(means, call.device)
+        return algebra.add(source, algebra.arrange(kept, lambda plane: plane.view(-1, *[1] * (source.dim() - 2))))
+    if call.name == "layer_norm":
+        axes = tuple(range(-len(call.get(1, "normalized_shape")), 0))
+        return algebra.centre(source, lambda plane: plane.sum(axes, keepdim=True).expand_as(plane))
+    if call.name == "group_norm":
+        groups = call.get(1, "num_groups")
+
+        def spread(plane: Tensor) -> Tensor:
+            grouped = plane.reshape(len(plane), groups, -1)
+            return grouped.sum(-1, keepdim=True).expand_as(grouped).reshape(plane.shape)
+
+        return algebra.centre(source, spread)
+    axes = (0, *range(2, source.dim())) if call.name == "batch_norm" else tuple(range(2, source.dim()))
+    return algebra.centre(source, lambda plane: plane.sum(axes, keepdim=True).expand_as(plane))
+
+
 def _softmax(call: Call) -> Signal:
-    dim = call.get(1, "dim")
-    return algebra.softmax(call.signal(0), -1 if dim is None else dim)
+    source, dim = call.signal(0), call.get(1, "dim")
+    if dim is None:
+        # The axis that torch takes where none is named.
+        dim = 0 if source.dim() in (0, 1, 3) else 1
+    if call.name == "softmin" and source.shift is not None:
+        source = algebra.same(source, shift=-source.shift)
+    return algebra.softmax(call.ledger, source, dim, logarithm=call.name == "log_softmax")
 
 
 def _gated(call: Call) -> Signal:
@@ -142,10 +173,7 @@ def _arrange(call: Call) -> Any:
     call.check()
     name = "input" if not call.args else None
     kwargs = {key: value for key, value in call.kwargs.items() if key != name}
-    made = algebra.arrange(source, lambda plane: call.function(plane, *call.args[1:], **kwargs))
-    if isinstance(made, tuple) and source.origin is not None and call.get(2, "dim", 0) == 0:
-        return tuple(attention.rows_of(source, [piece.shape[0] for piece in made])) if call.name != "unbind" else made
-    return made
+    return algebra.arrange(source, lambda plane: call.function(plane, *call.args[1:], **kwargs))
 
 
 def _like_other(call: Call) -> Any:
@@ -160,11 +188,7 @@ def _like_other(call: Call) -> Any:
 def _join(call: Call) -> Signal:
     axes = {key: value for key, value in call.kwargs.items() if key in ("dim", "axis")}
     parts = [call.follow(part) for part in call.get(0, "tensors")]
-    alive = call.function([part.alive for part in parts], *call.args[1:], **axes)
-    if all(part.reach is None for part in parts):
-        return signal(None, alive)
-    reaches = [torch.zeros_like(part.alive) if part.reach is None else part.reach for part in parts]
-    return signal(call.function(reaches, *call.args[1:], **axes), alive)
+    return algebra.join(parts, lambda planes: call.function(planes, *call.args[1:], **axes))
 
 
 def _copy(call: Call) -> Signal:
@@ -179,7 +203,11 @@ def _pad(call: Call) -> Signal:
     if mode != "constant":
         return algebra.arrange(source, lambda plane: functional.pad(plane, pads, mode))
     reach = None if source.reach is None else functional.pad(source.reach, pads)
-    return signal(reach, functional.pad(source.alive, pads, value=float(value != 0)))
+    shift = None
+    if source.shift is not None or abs(value) >= FAR:
+        shift = torch.zeros_like(source.alive.detach()) if source.shift is None else source.shift
+        shift = functional.pad(shift, pads, value=value)
+    return signal(reach, functional.pad(source.alive, pads, value=float(value != 0)), shift=shift)
 
 
 def _assign(call: Call) -> None:
@@ -198,7 +226,11 @@ def _assign(call: Call) -> None:
     if target.reach is not None or source.reach is not None:
         reach = torch.zeros_like(alive) if target.reach is None else target.reach.clone()
         reach[index] = 0 if source.reach is None else source.reach
-    memory.write(target, signal(reach, alive))
+    shift = None
+    if target.shift is not None or source.shift is not None:
+        shift = torch.zeros_like(alive.detach()) if target.shift is None else target.shift.clone()
+        shift[index] = 0 if source.shift is None else source.shift
+    memory.write(target, signal(reach, alive, shift=shift))
 
 
 def _embedding(call: Call) -> Signal:
@@ -223,8 +255,8 @@ def _recurrent(call: Call) -> Any:
         _account_for_parameters(call, parameters[0])
         return made
     _account_for_parameters(call, parameters)
-    bias = len(parameters) > 2 and parameters[2] is not None
-    return recurrent.cell(call.ledger, kind, as_signal(inputs, call.device), hidden, parameters[:2], bias=bias)
+    biases = [bias for bias in parameters[2:] if bias is not None]
+    return recurrent.cell(call.ledger, kind, as_signal(inputs, call.device), hidden, parameters[:2], biases)
 
 
 def _account_for_parameters(call: Call, parameters: Iterable[Any]) -> None:
@@ -256,7 +288,7 @@ def _no_nested_tensors(call: Call) -> bool:
 def _refuse_value(call: Call) -> Any:
     raise CannotFollowError(
         "topology runs the model without values, and this model's forward needs one "
-        f"({call.name}): it takes decisions by the values of its input"
+        f"({call.name}): it takes decisions by the values of its input or parameters"
     )
 
 
@@ -268,11 +300,14 @@ RULES: dict[str, Rule] = {
     # Element by element, 0 stays 0.
     **_for_all(
         elementwise.same,
-        "relu relu6 leaky_relu rrelu elu celu selu gelu silu mish hardswish tanh tanhshrink softshrink "
-        "hardshrink softsign abs absolute neg negative square sqrt sign sgn sin sinh asin asinh "
+        "leaky_relu rrelu elu celu selu gelu silu mish hardswish tanh tanhshrink softshrink "
+        "hardshrink softsign abs absolute square sqrt sign sgn sin sinh asin asinh "
         "tan atan atanh arctan erf expm1 log1p nan_to_num round floor ceil trunc fix "
-        "normalize local_response_norm clone requires_grad",
+        "normalize local_response_norm",
     ),
+    **_for_all(elementwise.copy, "clone requires_grad"),
+    **_for_all(elementwise.negate, "neg negative"),
+    **_for_all(elementwise.vanish, "relu relu6 exp exp2 sigmoid special_expit expit softplus"),
     **_for_all(elementwise.bounded, "clamp clip clamp_min clamp_max hardtanh threshold"),
     "prelu": elementwise.prelu,
     **_for_all(_alias, "detach .data positive pos"),
@@ -284,10 +319,10 @@ RULES: dict[str, Rule] = {
     # Element by element, 0 becomes something else; comparisons too.
     **_for_all(
         elementwise.revive,
-        "sigmoid hardsigmoid logsigmoid softplus exp exp2 log log2 log10 cos cosh acos acosh reciprocal rsqrt erfc "
-        "erfinv logit isnan isinf isfinite logical_not invert bitwise_not special_expit expit",
+        "hardsigmoid logsigmoid log log2 log10 cos cosh acos acosh reciprocal rsqrt erfc "
+        "erfinv logit isnan isinf isfinite logical_not invert bitwise_not",
     ),
-    **_for_all(elementwise.compare, "eq ne lt le gt ge"),
+    **_for_all(elementwise.compare, "eq ne lt le gt ge logaddexp logaddexp2"),
     **_for_all(
         _constant,
         "zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full "
@@ -295,9 +330,9 @@ RULES: dict[str, Rule] = {
     ),
     **_for_all(
         elementwise.add,
-        "add radd sub subtract rsub maximum minimum fmax fmin hypot logaddexp logaddexp2 "
-        "logical_and logical_or logical_xor and or xor atan2 fmod remainder",
+        "maximum minimum fmax fmin hypot logical_and logical_or logical_xor and or xor atan2 fmod remainder",
     ),
+    **_for_all(elementwise.add_or_subtract, "add radd sub subtract rsub"),
     **_for_all(elementwise.multiply, "mul multiply rmul"),
     **_for_all(elementwise.divide, "div divide true_divide truediv floor_divide floordiv"),
     **_for_all(elementwise.divide_swapped, "rdiv rtruediv"),
@@ -324,7 +359,8 @@ RULES: dict[str, Rule] = {
         pooling.adaptive_max_pool,
         "adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices",
     ),
-    **_for_all(pooling.total, "max min amax amin norm vector_norm var std logsumexp prod median nanmedian mode"),
+    **_for_all(pooling.total, "max min amax amin norm vector_norm var std logsumexp median nanmedian mode"),
+    "prod": pooling.multiplied,
     **_for_all(_softmax, "softmax log_softmax softmin"),
     "glu": _gated,
     # Elements moved, repeated or left out.

@@ -9,9 +9,12 @@ float32, of its own shape:
 
 Sums of zeros and ones are cut back to zeros and ones after every operation, forward and backward, so that nothing can
 overflow or vanish, however deep the network is.
+
+Where a causal mask or the like was added, a third plane holds what was: `shift`, since a softmax gives 0 to what was
+shifted far below its neighbours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ReferenceType
@@ -19,19 +22,28 @@ from weakref import ReferenceType
 import torch
 from torch import Tensor
 
+# A shift so far below its neighbours that exp of it is 0: minus infinity, -1e9, or BERT's -10,000. It stands for that
+# only as long as what is shifted is itself small beside it.
+FAR = 1e4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The masked parameter that a tensor is, or is a part of.
+    """The masked weights that a tensor's elements are elements of, in their order or any other.
 
-    `first` and `rows` say which rows of its first axis (all of them: 0 and its length); `upright` is False once the
-    tensor was transposed or reshaped, so that its first axis no longer is the parameter's.
+    Attributes:
+        name: of the weight; of several, the first.
+        numbers: gives for each element the place of the weight's element, counted through all weights from 1 in the
+            order of `Ledger.weights`; 0 for constants, negative where a constant factor is 0. Float64, which every
+            function that moves elements takes.
+        whole: whether the tensor is the weight as it is.
+        exact: whether elements are 0 where the weight is pruned, and nowhere else but at constants.
     """
 
     name: str
-    first: int
-    rows: int
-    upright: bool = True
+    numbers: Callable[[], Tensor]
+    whole: bool = False
+    exact: bool = True
 
 
 class CannotFollowError(ValueError):
@@ -43,19 +55,21 @@ class Signal(Tensor):
 
     `reach` is None for what does not depend on the input: masked weights and what is computed from them alone. Their
     `alive` plane is the mask and carries the gradient to it. `taken_from` and `views` say which other Signals share its
-    memory; it is `stale` once something was written that it may or may not share.
+    memory; it is `stale` once something was written that it may or may not share. `shift` are the constants that were
+    put in its place or added to it, float32 of its shape; None where all are small or not known.
     """
 
     reach: Tensor | None
     alive: Tensor
     origin: Origin | None
+    shift: Tensor | None
     taken_from: "View | None"
     views: "list[ReferenceType[Signal]]"
     stale: bool
 
     @property
     def is_tracked(self) -> bool:
-        """Whether it depends on the input or on a masked weight; others are constants."""
+        """Whether it depends on the input or on a masked weight; others are constants, as parameters without masks."""
         return self.reach is not None or self.alive.requires_grad
 
 
@@ -67,13 +81,20 @@ class View:
     move: Callable[[Tensor], Tensor] | None
 
 
-def signal(reach: Tensor | None, alive: Tensor, *, origin: Origin | None = None, like: Tensor | None = None) -> Signal:
+def signal(
+    reach: Tensor | None,
+    alive: Tensor,
+    *,
+    origin: Origin | None = None,
+    shift: Tensor | None = None,
+    like: Tensor | None = None,
+) -> Signal:
     """A Signal of these planes; `like` gives it another data type, as of token ids."""
     base = like if like is not None else alive if reach is None else reach
     made = base.detach().as_subclass(Signal)
     made.reach = reach
     made.alive = alive if reach is None else alive.detach()
-    made.origin = origin
+    made.origin, made.shift = origin, shift
     made.taken_from, made.views, made.stale = None, [], False
     return made
 
@@ -82,16 +103,26 @@ def as_signal(value: Any, device: torch.device) -> Signal:
     """A Signal as it is; of a constant tensor or number, one that no path reaches, alive where it is not 0."""
     if isinstance(value, Signal):
         return value
-    return signal(None, (torch.as_tensor(value, device=device) != 0).float())
+    numbers = torch.as_tensor(value, device=device)
+    large = not numbers.is_complex() and bool((numbers.abs() >= FAR).any()) if numbers.dtype != torch.bool else False
+    return signal(None, (numbers != 0).float(), shift=numbers.float() if large else None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Use:
-    """One product with rows `first` to `first + rows` of a weight, and in how many multiply-adds each element is."""
+class Computed:
+    """A product with what is computed from weights, or of two weights.
 
-    first: int
-    rows: int
-    multiply_adds_per_weight: int
+    Attributes:
+        name: of the first weight behind it, for which it counts.
+        planes: alive, of one factor or both; they carry gradients to masks.
+        count: of planes, numbers of multiply-adds by what is alive, to be summed.
+        dense: multiply-adds if everything is alive.
+    """
+
+    name: str
+    planes: tuple[Tensor, ...]
+    count: Callable[..., Tensor]
+    dense: int
 
 
 @dataclass
@@ -99,18 +130,51 @@ class Ledger:
     """What a run through the network finds out beside gradients.
 
     Attributes:
+        weights: the alive planes of masked weights: leaves of gradients, by name.
         inputs: the reach planes that everything starts from.
         used: per weight, which of its units something reads through a kept weight (or as an output).
-        uses: per weight, the products it takes part in.
+        seen: per weight, the units of which `used` tells.
+        counts: per weight, in how many multiply-adds each element is; one number if in as many.
+        zeros: per weight, the multiply-adds of the dense product by what is always 0 in its place, as in tril.
+        computed: products with what is computed from weights.
         other_multiply_adds: of products without a masked weight.
         one_step: while set, the backward pass looks no further than the next weights.
     """
 
+    weights: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     inputs: list[Tensor] = field(default_factory=list[Tensor])
     used: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    uses: dict[str, list[Use]] = field(default_factory=dict[str, list[Use]])
+    seen: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    counts: dict[str, int | Tensor] = field(default_factory=dict[str, "int | Tensor"])
+    zeros: dict[str, int] = field(default_factory=dict[str, int])
+    computed: list[Computed] = field(default_factory=list[Computed])
     other_multiply_adds: int = 0
     one_step: bool = False
+
+    def weight(self, name: str, mask: Tensor) -> Signal:
+        """A masked weight; `mask` is True where it is kept."""
+        first = 1 + sum(leaf.numel() for leaf in self.weights.values())
+        leaf = self.weights[name] = mask.to(torch.float32).requires_grad_()
+
+        def numbers() -> Tensor:
+            return torch.arange(first, first + leaf.numel(), dtype=torch.float64, device=leaf.device).view(leaf.shape)
+
+        return signal(None, leaf, origin=Origin(name=name, numbers=numbers, whole=True))
+
+    def elements(self, numbers: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Of numbers of elements, from 1, the weights that they belong to, and their places in these, from 0."""
+        if not len(numbers):
+            return
+        first, least, most = 1, int(numbers.min()), int(numbers.max())
+        for name, leaf in self.weights.items():
+            last = first + leaf.numel() - 1
+            if least <= last and first <= most:
+                yield name, numbers[(numbers >= first) & (numbers <= last)] - first
+            first = last + 1
+
+    def count(self, name: str, each: int | Tensor) -> None:
+        """Note in how many more multiply-adds each element of a weight is."""
+        self.counts[name] = self.counts.get(name, 0) + each
 
     def input(self, shape: torch.Size, device: torch.device) -> Tensor:
         """The reach plane of an input: all ones, and the leaf of a gradient."""
@@ -119,14 +183,32 @@ class Ledger:
         return leaf
 
     def record(self, origin: Origin, unit_axis: int, used: Tensor) -> None:
-        """Note which units of a weight the backward pass found in use."""
+        """Note which units of a weight the backward pass found in use, if they can be told."""
         units = used.movedim(unit_axis, 0).flatten(1).any(1)
-        so_far = self.used.setdefault(origin.name, torch.zeros(0, dtype=torch.bool, device=used.device))
-        if len(so_far) < origin.first + len(units):
-            longer = so_far.new_zeros(origin.first + len(units))
-            longer[: len(so_far)] = so_far
-            so_far = self.used[origin.name] = longer
-        so_far[origin.first : origin.first + len(units)] |= units
+        if origin.whole:
+            self._record(origin.name, torch.arange(len(units), device=units.device), units, len(units))
+            return
+        numbers = origin.numbers()
+        numbers = numbers.reshape(len(numbers), -1).abs().long()
+        for name, _ in self.elements(numbers[numbers > 0]):
+            leaf = self.weights[name]
+            rows = (numbers - self._first(name)).div(leaf[0].numel(), rounding_mode="floor")
+            rows = torch.where(numbers > 0, rows, rows.amax(1, keepdim=True))
+            own = (rows == rows[:, :1]).all(1) & (rows[:, 0] >= 0) & (rows[:, 0] < len(leaf)) & (numbers > 0).any(1)
+            self._record(name, rows[own, 0], units[own], len(leaf))
+
+    def _first(self, name: str) -> int:
+        first = 1
+        for other, leaf in self.weights.items():
+            if other == name:
+                break
+            first += leaf.numel()
+        return first
+
+    def _record(self, name: str, rows: Tensor, used: Tensor, units: int) -> None:
+        for marks, values in ((self.used, used), (self.seen, torch.ones_like(used))):
+            so_far = marks.setdefault(name, torch.zeros(units, dtype=torch.bool, device=used.device))
+            so_far[rows[values]] = True
 
 
 # Which units were in use -> the gradient that goes on towards the input.

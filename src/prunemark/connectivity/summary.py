@@ -228,7 +228,7 @@ class Topology:
 
     def chart(self) -> "alt.LayerChart | alt.FacetChart":
         """Kept and effective density of every layer, as an Altair chart; `.save("x.png")` writes it."""
-        from prunemark.connectivity.chart import density_chart
+        from prunemark.reports.topology_chart import density_chart
 
         return density_chart(self)
 

@@ -1,10 +1,12 @@
 """The data sets, by name. Reading the table imports no torch; a data set is read when it is asked for."""
 
+import dataclasses
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunemark.registry import Entry, find
+from prunemark.registry import Entry, find, unknown
 
 if TYPE_CHECKING:
     from prunemark.datasets.in_memory import Dataset, Inputs, Split
@@ -12,10 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS",
+    "NORMALISATIONS",
     "Dataset",
     "DatasetEntry",
     "Inputs",
     "LazyInputs",
+    "Normalisation",
     "Split",
     "dataset",
     "entry_for",
@@ -23,18 +27,54 @@ __all__ = [
 ]
 
 
+NORMALISATIONS = {
+    "own": "by the mean and standard deviation of the data set's own training images",
+    "paper": "by the constants in the code of Frankle et al. 2021, where they are others",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Constants by which pixels in [0, 1] become (pixel - mean) / std, for each channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry(Entry):
     """A line of DATASETS: what a study has to know about a data set before it is read.
 
-    `target` is a function of one keyword, `data_dir`, that returns a Dataset. `input_shape` is
-    (channels, height, width) of one example.
+    `target` is a function of the keyword `data_dir` that returns a Dataset; where there is a `paper_normalisation`,
+    also of `normalisation`.
+
+    Attributes:
+        input_shape: channels, height and width of one example.
+        classes: number of classes.
+        train_examples: number of training examples.
+        test_examples: number of test examples.
+        paper_normalisation: what the study's own code normalises by, where it is not what we do.
+        version: raised when examples are changed, so that no result of what they were before is taken for theirs.
     """
 
     input_shape: tuple[int, int, int]
     classes: int
     train_examples: int
     test_examples: int
+    paper_normalisation: Normalisation | None = None
+    version: int = 1
+
+    def check(self, normalise: str) -> None:
+        """Check that the data set can be normalised in that way.
+
+        Raises:
+            ValueError: an unknown way, or "paper" where the paper has no constants of its own.
+        """
+        if normalise not in NORMALISATIONS:
+            raise ValueError(unknown("normalise", normalise, NORMALISATIONS))
+        if normalise == "paper" and self.paper_normalisation is None:
+            known = ", ".join(name for name, entry in DATASETS.items() if entry.paper_normalisation)
+            raise ValueError(f'"paper" is for data that the paper normalises otherwise than we do: {known}')
 
 
 DATASETS: dict[str, DatasetEntry] = {
@@ -46,6 +86,8 @@ DATASETS: dict[str, DatasetEntry] = {
         classes=10,
         train_examples=50_000,
         test_examples=10_000,
+        # ImageNet's, in datasets/cifar10.py of open_lth.
+        paper_normalisation=Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     ),
     "cifar-100": DatasetEntry(
         target="prunemark.datasets.cifar:load_cifar_100",
@@ -82,6 +124,7 @@ DATASETS: dict[str, DatasetEntry] = {
         classes=1000,
         train_examples=1_281_167,
         test_examples=50_000,
+        version=2,  # version 1 scaled training images to 224 pixels and cut random crops from their centres
     ),
     "mnist": DatasetEntry(
         target="prunemark.datasets.mnist:load_mnist",
@@ -100,6 +143,8 @@ DATASETS: dict[str, DatasetEntry] = {
         classes=200,
         train_examples=100_000,
         test_examples=10_000,
+        # In datasets/tinyimagenet.py of the study's own branch of open_lth; they hardly centre anything.
+        paper_normalisation=Normalisation(mean=(-0.021, -0.0354, -0.0376), std=(1.21, 1.20, 1.25)),
     ),
 }
 
@@ -107,7 +152,7 @@ SCHEMES = {"hub": "prunemark.datasets.hub:load"}
 """Other places that a name "SCHEME:REST" takes data sets from, by functions of REST and `data_dir`."""
 
 
-def dataset(name: str, *, data_dir: str | Path | None = None) -> "Dataset":
+def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "own") -> "Dataset":
     """Read a data set.
 
     Files are looked for in `data_dir` (by default the folder that the environment variable PRUNEMARK_DATA
@@ -118,17 +163,27 @@ def dataset(name: str, *, data_dir: str | Path | None = None) -> "Dataset":
     Args:
         name: a name of DATASETS, or "hub:OWNER/NAME" for one of the Hugging Face hub.
         data_dir: folder that holds DATA_SET_NAME/FILES or the files themselves; "digits" needs none.
+        normalise: a name of NORMALISATIONS.
 
     Raises:
-        ValueError: unknown name, a `data_dir` that is no folder, or a file that is missing and cannot be
-            downloaded, is damaged, or is another file of the same name; data that are not of the shape and number
+        ValueError: unknown name or normalisation, a `data_dir` that is no folder, or a file that is missing and cannot
+            be downloaded, is damaged, or is another file of the same name; data that are not of the shape and number
             that DATASETS says.
     """
     scheme, rest = split_scheme(name)
     if scheme:
+        if normalise != "own":
+            raise ValueError(f'"{name}" is normalised by its own mean and standard deviation, not "{normalise}"')
         return Entry(target=SCHEMES[scheme], summary="").load()(rest, data_dir=data_dir)
     entry = find(DATASETS, "data set", name)
-    data = entry.load()(data_dir=data_dir)
+    entry.check(normalise)
+    if normalise == "own":
+        data = entry.load()(data_dir=data_dir)
+    else:
+        data = entry.load()(data_dir=data_dir, normalisation=entry.paper_normalisation)
+        # Other inputs, and so another fingerprint.
+        fingerprint = hashlib.sha256(f"{data.fingerprint} {normalise}".encode()).hexdigest()
+        data = dataclasses.replace(data, fingerprint=fingerprint)
     found = _facts(data)
     if found != (expected := (entry.input_shape, entry.classes, entry.train_examples, entry.test_examples)):
         raise ValueError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prunemark.datasets import Normalisation
 from prunemark.datasets.archives import read_tar_gz
 from prunemark.datasets.files import Source, archive
 from prunemark.datasets.in_memory import Dataset, Images, Labels, from_images
@@ -42,7 +43,7 @@ CIFAR_100_LAYOUT = Layout(
 )
 
 
-def load_cifar_10(*, data_dir: str | Path | None = None) -> Dataset:
+def load_cifar_10(*, data_dir: str | Path | None = None, normalisation: Normalisation | None = None) -> Dataset:
     """CIFAR-10: ten kinds of animals and vehicles.
 
     Reference: Krizhevsky, "Learning multiple layers of features from tiny images", 2009. The MD5 that the publisher
@@ -51,7 +52,7 @@ def load_cifar_10(*, data_dir: str | Path | None = None) -> Dataset:
     Raises:
         ValueError: the archive is missing or is not the published one.
     """
-    return load(CIFAR_10, CIFAR_10_LAYOUT, data_dir=data_dir)
+    return load(CIFAR_10, CIFAR_10_LAYOUT, data_dir=data_dir, normalisation=normalisation)
 
 
 def load_cifar_100(*, data_dir: str | Path | None = None) -> Dataset:
@@ -66,8 +67,14 @@ def load_cifar_100(*, data_dir: str | Path | None = None) -> Dataset:
     return load(CIFAR_100, CIFAR_100_LAYOUT, data_dir=data_dir)
 
 
-def load(source: Source, layout: Layout, *, data_dir: str | Path | None = None) -> Dataset:
-    """A data set from an archive of the binary version, read where it lies.
+def load(
+    source: Source,
+    layout: Layout,
+    *,
+    data_dir: str | Path | None = None,
+    normalisation: Normalisation | None = None,
+) -> Dataset:
+    """A data set from an archive of the binary version, normalised by its own constants or the given ones.
 
     Raises:
         ValueError: the archive is missing, is not the one whose checksums `source` gives, or is not sound.
@@ -86,7 +93,13 @@ def load(source: Source, layout: Layout, *, data_dir: str | Path | None = None) 
         ]
         return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
-    return from_images(source.dataset, train=split(layout.train), test=split((layout.test,)), class_names=class_names)
+    return from_images(
+        source.dataset,
+        train=split(layout.train),
+        test=split((layout.test,)),
+        class_names=class_names,
+        normalisation=normalisation,
+    )
 
 
 def parse(content: bytes, *, label_bytes: int, classes: int, origin: str) -> tuple[Images, Labels]:

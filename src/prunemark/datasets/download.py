@@ -1,8 +1,9 @@
 """Downloading one file, going on where an earlier try was cut off."""
 
-import fcntl
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that are here, and the bytes of the whole file or None if that is unknown."""
@@ -27,14 +28,16 @@ def download(url: str, name: str, part: Path, to: Path, progress: Progress | Non
         requests.RequestException: the server cannot be reached, refuses, or drops the connection and brings nothing.
         OSError: `part` cannot be written to, or another process is writing to it.
     """
-    from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
+    from requests.exceptions import ChunkedEncodingError, ConnectionError
+    from requests.exceptions import Timeout as SlowServer
 
     part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(f"another process is downloading to {part}; wait for it") from None
+    try:
+        held = FileLock(part.with_name(f".{part.name}.lock"), blocking=False).acquire()
+    except Timeout:
+        raise BlockingIOError(f"another process is downloading to {part}; wait for it") from None
+    with held:
+        part.touch()
         try:
             while True:
                 before = _size(part)
@@ -42,7 +45,7 @@ def download(url: str, name: str, part: Path, to: Path, progress: Progress | Non
                     _go_on(url, name, part, progress)
                     break
                 # requests turns a body that ends early into either of the first two.
-                except (ChunkedEncodingError, ConnectionError, Timeout):
+                except (ChunkedEncodingError, ConnectionError, SlowServer):
                     if _size(part) <= before:
                         raise
         except BaseException:

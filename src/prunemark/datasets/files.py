@@ -8,7 +8,9 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+import platformdirs
 
 from prunemark.datasets.download import Progress, download, partial
 
@@ -148,10 +150,7 @@ def given_folder(data_dir: str | Path | None) -> Path | None:
 
 def cache_folder(dataset: str) -> Path:
     """Where downloads of a data set, and what is made of them, are kept."""
-    # Imported here: pooch brings the whole of requests, which data that is on disk does not need.
-    import pooch
-
-    return Path(pooch.os_cache("prunemark")) / dataset
+    return Path(platformdirs.user_cache_dir("prunemark")) / dataset
 
 
 def found(source: Source, file: DataFile, data_dir: str | Path | None) -> Path | None:
@@ -247,31 +246,34 @@ def downloaded(
     Raises:
         ValueError: it cannot be had, or not as it was published. The message says which files to put where.
     """
-    import pooch
     from requests.exceptions import RequestException
 
-    if progress:
-        # The caller shows what happens; pooch would write between its lines.
-        pooch.get_logger().setLevel("ERROR")
     into = into or cache_folder(source.dataset)
-
-    def fetch(url: str, output_file: str, pooch: Any) -> None:
-        download(url, file.name, partial(into / file.name), Path(output_file), progress)
-
+    path = into / file.name
+    if path.is_file() and _digests(path)[0] == file.sha256:
+        return path
     failures: list[str] = []
-    for url in source.urls:
-        store = pooch.create(
-            path=into,
-            base_url=f"{url.rstrip('/')}/",
-            registry={file.name: f"sha256:{file.sha256}"},
-            retry_if_failed=_RETRIES,
-        )
-        try:
-            return Path(store.fetch(file.name, downloader=cast(Any, fetch)))
-        # ValueError is pooch's word for a checksum that does not match, OSError for a cache that is not writable.
-        except (RequestException, ValueError, OSError) as error:
-            failures.append(f"  {store.get_url(file.name)}: {type(error).__name__}: {_reason(error)}")
+    failure = ""
+    for url in (f"{base.rstrip('/')}/{file.name}" for base in source.urls):
+        for _ in range(1 + _RETRIES):
+            try:
+                _fetch(url, file, path, progress)
+                return path
+            except (RequestException, ValueError, OSError) as error:
+                failure = f"  {url}: {type(error).__name__}: {_reason(error)}"
+        failures.append(failure)
     raise not_available(source, data_dir, f"{file.name} is missing", failures)
+
+
+def _fetch(url: str, file: DataFile, path: Path, progress: Progress | None) -> None:
+    """Download a file and verify it before it gets its name."""
+    whole = path.with_name(f".{path.name}.unverified")
+    download(url, file.name, partial(path), whole, progress)
+    found, _ = _digests(whole)
+    if found != file.sha256:
+        whole.unlink()
+        raise ValueError(f"SHA-256 {found} instead of {file.sha256}")
+    whole.replace(path)
 
 
 def not_available(
@@ -297,12 +299,12 @@ def not_available(
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what requests, urllib3 and pooch wrap around it."""
+    """What went wrong, without what requests and urllib3 wrap around it."""
     inner: Any = error.args[0] if error.args else None
     # urllib3's "HTTPConnection(host=..., port=...): Failed to ...".
     if reason := getattr(inner, "reason", None):
         return str(reason).partition("): ")[2] or str(reason)
-    return str(error).partition(" Deleted download")[0]
+    return str(error)
 
 
 def _check_content(path: Path, stored: bytes, file: DataFile) -> tuple[Checked, bytes | None]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prunemark.datasets.decoding import pixels_with_torchvision
-from prunemark.datasets.lazy import LazyInputs, require_normalisation
+from prunemark.datasets.lazy import Part, WholeImages, require_normalisation
 
 
 class Decode(Protocol):
@@ -21,12 +21,13 @@ class Decode(Protocol):
     def __call__(self, content: bytes, *, origin: str) -> Tensor: ...
 
 
-class ImageFiles(LazyInputs):
+class ImageFiles(WholeImages):
     """Image files, each decoded when a batch asks for it.
 
-    The shorter side is resized to `resize` pixels (bilinear, antialiased), a square of `size` pixels is cut from the
-    centre, and each byte v of channel c becomes (v - mean_c) / std_c in float32. Decoding runs in one thread a
-    core, and, with `prefetch`, while the batch before is being trained on.
+    The shorter side is resized to `resize` pixels (bilinear, antialiased) and a square of `size` pixels is cut from the
+    centre; or, with `part`, that part is cut from the image as it was decoded and resized to the square. Each byte v of
+    channel c becomes (v - mean_c) / std_c in float32. Decoding runs in one thread a core, and, with `prefetch`, while
+    the batch before is being trained on. Images are decoded at full scale, which a part of a tenth of them needs.
 
     Args:
         paths: the files.
@@ -34,6 +35,7 @@ class ImageFiles(LazyInputs):
         std: of each channel, (3,), in the units of a byte.
         resize: pixels of the shorter side.
         size: pixels of the square; at most `resize`.
+        part: which part of each image is shown.
         decode: decodes one file's content.
         device: where batches come out.
         memory_format: how batches lie in memory.
@@ -50,6 +52,7 @@ class ImageFiles(LazyInputs):
         std: Tensor,
         resize: int = 256,
         size: int = 224,
+        part: Part | None = None,
         decode: Decode = pixels_with_torchvision,
         device: str | torch.device = "cpu",
         memory_format: torch.memory_format = torch.contiguous_format,
@@ -57,7 +60,7 @@ class ImageFiles(LazyInputs):
         if not 1 <= size <= resize:
             raise ValueError(f"size must be 1 to {resize} (resize), not {size}")
         require_normalisation(mean, std, channels=3)
-        self.paths, self.resize, self.size, self.decode = paths, resize, size, decode
+        self.paths, self.resize, self.size, self.part, self.decode = paths, resize, size, part, decode
         self.device, self.memory_format = torch.device(device), memory_format
         self.mean, self.std = mean.to(device, torch.float32), std.to(device, torch.float32)
         self._ahead: tuple[list[int], list[Future[Tensor]]] = ([], [])
@@ -69,12 +72,19 @@ class ImageFiles(LazyInputs):
     def to(
         self, device: str | torch.device, *, memory_format: torch.memory_format = torch.contiguous_format
     ) -> "ImageFiles":
+        return self._with(part=self.part, device=torch.device(device), memory_format=memory_format)
+
+    def showing(self, part: Part) -> "ImageFiles":
+        return self._with(part=part, device=self.device, memory_format=self.memory_format)
+
+    def _with(self, *, part: Part | None, device: torch.device, memory_format: torch.memory_format) -> "ImageFiles":
         return ImageFiles(
             self.paths,
             mean=self.mean,
             std=self.std,
             resize=self.resize,
             size=self.size,
+            part=part,
             decode=self.decode,
             device=device,
             memory_format=memory_format,
@@ -106,12 +116,20 @@ class ImageFiles(LazyInputs):
             raise ValueError(f"{path}: cannot be read: {error}") from error
         image = self.decode(content, origin=str(path))
         height, width = image.shape[1:]
+        if self.part is not None:
+            top, left, tall, wide = self.part(number, height, width)
+            return _scaled(image[:, top : top + tall, left : left + wide], (self.size, self.size))
         shorter = min(height, width)
         scaled = (height * self.resize // shorter, width * self.resize // shorter)
-        if scaled != (height, width):
-            image = F.interpolate(image[None], size=scaled, mode="bilinear", antialias=True)[0]
+        image = _scaled(image, scaled)
         top, left = (round((side - self.size) / 2) for side in scaled)
         return image[:, top : top + self.size, left : left + self.size]
+
+
+def _scaled(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[1:]) == size:
+        return image
+    return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
 @functools.cache

@@ -17,21 +17,18 @@ _SUFFIXES = (".jpeg", ".jpg", ".png")
 # Of pixels in 0 to 1, as used for ImageNet everywhere; reading all images to compute them takes hours.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-# Training crops are random; test images are cropped as the literature does.
-_RESIZE = {"train": 224, "val": 256}
 
 
 def load_imagenet(*, data_dir: str | Path | None = None) -> Dataset:
     """ImageNet, from the folders train/WNID and val/WNID; what its publisher calls "val" is the test split.
 
-    Images are decoded when a batch asks for them, and scaled: of test images the shorter side to 256 pixels, of
-    training images to 224; then the central 224x224 are cut out. Classes are numbered in the order of their WordNet
-    numbers, which are also their names.
+    Images are decoded, in full, when a batch asks for them; their shorter side is scaled to 256 pixels and the central
+    224x224 are cut out. A random resized crop is taken from the whole image in its own resolution instead. Classes are
+    numbered in the order of their WordNet numbers, which are also their names.
 
     Reference: Russakovsky et al., "ImageNet large scale visual recognition challenge", 2015, arXiv 1409.0575.
     Deviations: normalised by the customary mean and standard deviation (0.485, 0.456, 0.406 and 0.229, 0.224, 0.225)
-    and not by computed ones; the fingerprint covers the files' names and sizes and not their content; a random
-    resized crop is taken from these 224x224 pixels and not from the whole image in its own resolution.
+    and not by computed ones; the fingerprint covers the files' names and sizes and not their content.
 
     Raises:
         ValueError: the folders are missing or do not fit each other; torchvision is not installed.
@@ -87,5 +84,5 @@ def _split(folder: Path, wnids: list[str], record: Callable[[bytes], None], deco
             paths.append(f"{folder}/{wnid}/{name}")
         targets += [label] * len(images)
     mean, std = (255 * torch.tensor(values) for values in (_MEAN, _STD))
-    inputs = ImageFiles(paths, mean=mean, std=std, resize=_RESIZE[folder.name], decode=decode)
+    inputs = ImageFiles(paths, mean=mean, std=std, resize=256, size=224, decode=decode)
     return Split(inputs=inputs, targets=torch.tensor(targets, dtype=torch.int64))

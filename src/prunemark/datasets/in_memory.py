@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunemark.datasets import Normalisation
 from prunemark.datasets.lazy import LazyInputs, PixelInputs
 
 Inputs = Tensor | LazyInputs
@@ -42,10 +43,11 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """A training and a test split, normalised by the training split's mean and standard deviation.
+    """A training and a test split, normalised by the training mean and standard deviation unless asked otherwise.
 
     `class_names[c]` is what target c means. `fingerprint` is the SHA-256 of the examples as they were
-    before normalisation: equal fingerprints mean equal data, wherever the files came from.
+    before normalisation (hashed again with the name of another than their own): equal fingerprints mean equal data,
+    wherever the files came from.
 
     Raises:
         ValueError: an empty split, splits of different shapes, or a target that is no class.
@@ -118,16 +120,17 @@ def from_images(
     train: tuple[Images, Labels],
     test: tuple[Images, Labels],
     class_names: tuple[str, ...],
+    normalisation: Normalisation | None = None,
 ) -> Dataset:
     """Normalise images (N, C, H, W) of uint8 and make a Dataset of them.
 
     Each value v of channel c becomes (v - mean_c) / std_c, with the population mean and standard deviation
-    of the training images; computed in float64 and rounded to float32 once.
+    of the training images unless a normalisation is given; computed in float64 and rounded to float32 once.
 
     Raises:
         ValueError: a channel of the training images is constant, or what `Dataset` refuses.
     """
-    tables = _normalisation(name, train[0])
+    tables = _normalisation(name, train[0], normalisation)
     return Dataset(
         name=name,
         train=_split(*train, tables),
@@ -191,10 +194,17 @@ def fingerprint_of(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _normalisation(name: str, images: Images) -> NDArray[np.float32]:
+def in_bytes(normalisation: Normalisation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Its mean and standard deviation, (C,), in the units of a byte."""
+    return 255 * np.array(normalisation.mean), 255 * np.array(normalisation.std)
+
+
+def _normalisation(name: str, images: Images, given: Normalisation | None) -> NDArray[np.float32]:
     """The normalised value of each of the 256 pixel values, (C, 256)."""
-    counts = np.stack([byte_counts(images[:, channel]) for channel in range(images.shape[1])])
-    mean, std = moments(name, counts)
+    if given is None:
+        mean, std = moments(name, np.stack([byte_counts(images[:, channel]) for channel in range(images.shape[1])]))
+    else:
+        mean, std = in_bytes(given)
     return ((np.arange(256) - mean[:, np.newaxis]) / std[:, np.newaxis]).astype(np.float32)
 
 

@@ -1,13 +1,15 @@
 """Inputs that are kept as bytes and normalised a batch at a time, for data sets whose floats would not fit."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import torch
 from torch import Tensor
 
 Position = Tensor | slice | int
+Part = Callable[[int, int, int], tuple[int, int, int, int]]
+"""(example's number, height and width of its image) -> top, left, height and width of a part of it, in pixels."""
 
 
 class LazyInputs(ABC):
@@ -70,6 +72,14 @@ class LazyInputs(ABC):
         values = pixels.contiguous(memory_format=self.memory_format).to(torch.float32)
         values.sub_(self.mean.view(-1, 1, 1)).div_(self.std.view(-1, 1, 1))
         return values.reshape(*positions.shape, *values.shape[1:]) if positions.ndim != 1 else values
+
+
+class WholeImages(LazyInputs):
+    """Inputs that are made of images of any size, of which any part can be had."""
+
+    @abstractmethod
+    def showing(self, part: Part) -> Self:
+        """The same inputs, each of which is that part of its image, scaled to the inputs' size."""
 
 
 class PixelInputs(LazyInputs):

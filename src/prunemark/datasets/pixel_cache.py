@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunemark.datasets.in_memory import Dataset, byte_counts, fingerprint_of, from_pixels, moments
+from prunemark.datasets import Normalisation
+from prunemark.datasets.in_memory import Dataset, byte_counts, fingerprint_of, from_pixels, in_bytes, moments
 
 _ABOUT = "about.json"
 _SPLITS = ("train", "test")
@@ -71,14 +72,15 @@ def store(name: str, folder: Path, images: Images) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def load(name: str, folder: Path) -> Dataset:
-    """The data set that a folder holds, mapped into memory.
+def load(name: str, folder: Path, *, normalisation: Normalisation | None = None) -> Dataset:
+    """The data set that a folder holds, mapped into memory, normalised by its own constants or the given ones.
 
     Raises:
         ValueError: what is stored is damaged.
     """
     try:
         about = json.loads((folder / _ABOUT).read_text())
+        mean, std = in_bytes(normalisation) if normalisation else (about["mean"], about["std"])
         train, test = (
             # "c": what a process changes stays with it, and what none changes is in memory once.
             (
@@ -91,8 +93,8 @@ def load(name: str, folder: Path) -> Dataset:
             name,
             train=train,
             test=test,
-            mean=torch.tensor(about["mean"], dtype=torch.float32),
-            std=torch.tensor(about["std"], dtype=torch.float32),
+            mean=torch.tensor(mean, dtype=torch.float32),
+            std=torch.tensor(std, dtype=torch.float32),
             class_names=tuple(about["class_names"]),
             fingerprint=about["fingerprint"],
         )

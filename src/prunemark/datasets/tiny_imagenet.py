@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prunemark.datasets import pixel_cache
+from prunemark.datasets import Normalisation, pixel_cache
 from prunemark.datasets.archives import Tree, folder_tree, zip_tree
 from prunemark.datasets.decoding import pixels_with_pillow, require_pillow
 from prunemark.datasets.files import Source, archive, cache_folder, found_folder
@@ -20,7 +20,7 @@ _SHAPE = (64, 64, 3)
 _SUFFIX = ".JPEG"
 
 
-def load_tiny_imagenet(*, data_dir: str | Path | None = None) -> Dataset:
+def load_tiny_imagenet(*, data_dir: str | Path | None = None, normalisation: Normalisation | None = None) -> Dataset:
     """TinyImageNet: a part of ImageNet, scaled down; what its publisher calls "val" is the test split.
 
     The images are decoded once, to bytes in the cache of downloads (1.4 GB), which all processes map into memory and
@@ -32,10 +32,10 @@ def load_tiny_imagenet(*, data_dir: str | Path | None = None) -> Dataset:
     Raises:
         ValueError: the data are missing, damaged, or not the published ones; Pillow is not installed.
     """
-    return load(TINY_IMAGENET, data_dir=data_dir)
+    return load(TINY_IMAGENET, data_dir=data_dir, normalisation=normalisation)
 
 
-def load(source: Source, *, data_dir: str | Path | None = None) -> Dataset:
+def load(source: Source, *, data_dir: str | Path | None = None, normalisation: Normalisation | None = None) -> Dataset:
     """A data set in TinyImageNet's layout, from its folder or else its zip archive.
 
     Raises:
@@ -50,7 +50,7 @@ def load(source: Source, *, data_dir: str | Path | None = None) -> Dataset:
         require_pillow()
         with _opened(folder or archive(source, file, data_dir=data_dir), source) as tree:
             pixel_cache.store(source.dataset, decoded, images_of(tree))
-    return pixel_cache.load(source.dataset, decoded)
+    return pixel_cache.load(source.dataset, decoded, normalisation=normalisation)
 
 
 def images_of(tree: Tree) -> pixel_cache.Images:

@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunemark.registry import Entry, find, is_file_reference, load_file
+from prunemark.own_code import OwnCode, is_own_code
+from prunemark.registry import Entry, find
 
 if TYPE_CHECKING:
-    from prunemark.methods.custom import Custom
+    from prunemark.methods.base import Method, Problem
     from prunemark.methods.force import Force
     from prunemark.methods.grasp import Grasp
     from prunemark.methods.magnitude import Magnitude
     from prunemark.methods.ntk_sap import NtkSap
+    from prunemark.methods.options import Custom
     from prunemark.methods.phew import Phew
-    from prunemark.methods.problem import Method, Problem
     from prunemark.methods.prospr import ProsPr
     from prunemark.methods.random import Random
     from prunemark.methods.snip import Snip, SnipMilAd, SnipOfficial, SnipSynapticFlow
@@ -142,14 +143,14 @@ METHODS: dict[str, MethodEntry] = {
 }
 
 _HOMES = {
-    "Custom": "custom",
+    "Custom": "options",
     "Force": "force",
     "Grasp": "grasp",
     "Magnitude": "magnitude",
-    "Method": "problem",
+    "Method": "base",
     "NtkSap": "ntk_sap",
     "Phew": "phew",
-    "Problem": "problem",
+    "Problem": "base",
     "ProsPr": "prospr",
     "Random": "random",
     "Snip": "snip",
@@ -190,13 +191,14 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
 
     Raises:
         ValueError: an unknown name or option (the message lists the known ones); a value that does not fit its
-            option; options for an object that is configured already; something else than all of these.
+            option; a switch that is misspelt; options for an object that is configured already; something else than
+            all of these.
     """
-    from prunemark.methods.custom import Custom, checked, configure
+    from prunemark.methods.options import adapt, configure
 
     if isinstance(method, str):
-        if is_file_reference(method):
-            return resolve(load_file(method), **options)
+        if is_own_code(method):
+            return resolve(OwnCode.find(method).load(), **options)
         entry = find(METHODS, "method", method)
         return configure(entry.load(), method, {"rounds": entry.rounds, **entry.options, **options})
     if isinstance(method, type):
@@ -207,9 +209,7 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
         raise ValueError(
             f"a method is a name, a function (problem) -> scores or an object of prunemark.methods; got {method!r}"
         )
-    if hasattr(method, "rounds"):
-        return checked(method)  # pyright: ignore[reportArgumentType]
-    return Custom(function=method)
+    return adapt(method)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from prunemark.methods.problem import BatchNormMode, Problem
+from prunemark.methods import METHODS
+from prunemark.methods.base import BatchNormMode, Method, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Force:
+class Force(Method):
     """Score each weight with the connection sensitivity it has, or would have, in the pruned network.
 
     s = |w * dL/dv| at v = w * m, the network that the previous round's mask m left: a pruned weight is scored with
@@ -30,11 +31,12 @@ class Force:
         new_batch_each_round: score round t with the t-th batch only, starting over when they run out.
     """
 
-    rounds: int = 60
+    rounds: int = METHODS["force"].rounds
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     new_batch_each_round: bool = False
     revives = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss; of pruned weights too."""

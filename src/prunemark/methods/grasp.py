@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from prunemark.methods.problem import Batch, BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Method, Problem
+from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grasp:
+class Grasp(Method):
     """Score each weight with how much the gradient's norm would fall without it, to first order.
 
     s = w * (H g), g = dL/dw and H = d2L/dw2 of the loss with logits divided by `temperature`, both over the
@@ -35,12 +36,12 @@ class Grasp:
         ValueError: a temperature that is not positive.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     temperature: float = 200.0
     keep: Literal["largest", "smallest", "magnitude"] = "largest"
     halves: bool = False
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

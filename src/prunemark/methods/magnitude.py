@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Method, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Magnitude:
+class Magnitude(Method):
     """Score each weight with its absolute value: s = |w|, compared over the whole network."""
 
-    rounds: int = 1
+    zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """|w|."""

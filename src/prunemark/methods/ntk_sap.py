@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from prunemark.methods.problem import Problem
+from prunemark.methods import METHODS
+from prunemark.methods.base import Method, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class NtkSap:
+class NtkSap(Method):
     """Score each weight with its influence on the trace of the neural tangent kernel, without data.
 
     s = |sum over draws of m * dR/dm|, R = sum over inputs x of |f(x; m * t) - f(x; m * (t + e D))|^2 at the mask m,
@@ -36,10 +37,11 @@ class NtkSap:
         ValueError: `draws` or `examples` below 1, or an epsilon that is not positive.
     """
 
-    rounds: int = 20
+    rounds: int = METHODS["ntk-sap"].rounds
     draws: int = 5
     epsilon: float = 0.01
     examples: int = 100
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.draws < 1 or self.examples < 1 or self.epsilon <= 0:

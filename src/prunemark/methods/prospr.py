@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from prunemark.methods.problem import Batch, BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Method, Problem
+from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProsPr:
+class ProsPr(Method):
     """Score each weight with how much the loss after M steps of training would change without it, to first order.
 
     s = |dL_M/dc| at c = 1, where w_0 = c * w, w_{i+1} = w_i - lr * dL_i/dw_i for i = 0 .. M - 1, L_i is the loss of
@@ -40,7 +41,6 @@ class ProsPr:
         ValueError: fewer than 0 steps, a learning rate that is not positive, a momentum outside [0, 1).
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     steps: int = 3
@@ -48,6 +48,7 @@ class ProsPr:
     momentum: float = 0.0
     first_order: bool = False
     new_data: bool = False
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.lr <= 0 or not 0 <= self.momentum < 1:

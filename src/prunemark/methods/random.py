@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prunemark.methods.problem import Problem
+from prunemark.methods.base import Method, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random:
+class Random(Method):
     """Score each weight with an independent uniform random number: s ~ U(0, 1)."""
 
-    rounds: int = 1
+    zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Draw the scores from the seed's generator, in float64 so that ties do not occur."""

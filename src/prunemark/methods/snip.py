@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.problem import Batch, BatchNormMode, Problem
+from prunemark.methods.base import BatchNormMode, Method, Problem
+from prunemark.models.calling import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snip:
+class Snip(Method):
     """Score each weight with how much the loss would change without it, to first order.
 
     s = |w * g|, g = dL/dw. Over several batches: the mean of the batches' |w * g|, weighted by their size.
@@ -24,9 +25,9 @@ class Snip:
         bn: whether BatchNorm uses the batch's statistics ("train") or its running ones ("eval").
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
@@ -40,7 +41,7 @@ class Snip:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipMilAd:
+class SnipMilAd(Method):
     """SNIP as the program mil-ad/snip computes it.
 
     What it changes: the scores are |w * g| of the first batch only, and of *other* weights, which it draws
@@ -50,10 +51,10 @@ class SnipMilAd:
         redraw: False scores the network's own weights. The other options are those of `Snip`.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
     redraw: bool = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in the unit of the loss."""
@@ -68,7 +69,7 @@ class SnipMilAd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipOfficial:
+class SnipOfficial(Method):
     """SNIP as the authors' program namhoonlee/snip-public computes it.
 
     What it changes: one ordinary batch, whatever its classes, instead of a balanced sample; BatchNorm in its
@@ -83,9 +84,9 @@ class SnipOfficial:
         ValueError: a batch without examples.
     """
 
-    rounds: int = 1
     ordinary_batch: int = 100
     bn: BatchNormMode = "eval"
+    zero_means = "unscored"
 
     def __post_init__(self) -> None:
         if self.ordinary_batch < 1:
@@ -98,7 +99,7 @@ class SnipOfficial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnipSynapticFlow:
+class SnipSynapticFlow(Method):
     """SNIP as the program ganguli-lab/Synaptic-Flow computes it.
 
     What it changes: the gradients of all batches are added up before the absolute value is taken, the network is
@@ -112,11 +113,11 @@ class SnipSynapticFlow:
         bn: the program's own switch; "eval" is its default.
     """
 
-    rounds: int = 1
     examples_per_class: int = 10
     bn: BatchNormMode = "eval"
     revives = True
     keeps_ceiling = True
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores in [0, 1] that add up to 1; of pruned weights too."""

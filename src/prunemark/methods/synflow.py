@@ -6,11 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from prunemark.methods.problem import BatchNormMode, Problem
+from prunemark.methods import METHODS
+from prunemark.methods.base import BatchNormMode, Method, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynFlow:
+class SynFlow(Method):
     """Score each weight with the synaptic flow through it.
 
     s = |w * dR/dw|, R = the sum of the outputs for one all-ones input, on the network with every parameter
@@ -33,12 +34,13 @@ class SynFlow:
         keeps_ceiling: rounds before the last keep the ceiling of density * total; False keeps the nearest number.
     """
 
-    rounds: int = 100
+    rounds: int = METHODS["synflow"].rounds
     bn: BatchNormMode = "eval"
     dtype: Literal["float64", "float32"] = "float64"
     buffers: bool = False
     keeps_ceiling: bool = True
-    leaves_weights = True  # their absolute values, which the next round would only compute again
+    reuses_weights = True  # their absolute values, which the next round would only compute again
+    zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:
         """Scores >= 0, in float64.

@@ -11,24 +11,32 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
-from prunemark.networks.initialisation import BATCHNORMS, INITS
+from prunemark.networks.initialisation import BATCHNORMS, BIASES, INITS
+from prunemark.own_code import OwnCode, is_own_code
 from prunemark.randomness import generator
-from prunemark.registry import Entry, find, is_file_reference, load_file, unknown
+from prunemark.registry import Entry, find, unknown
 
 if TYPE_CHECKING:
     from torch import nn
 
     from prunemark.networks.base import Network
 
-_CHOICES = {"init": INITS, "batchnorm": BATCHNORMS}
+_CHOICES = {"init": INITS, "batchnorm": BATCHNORMS, "biases": BIASES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkEntry(Entry):
-    """One network of the table: the smallest image side in pixels that it takes, and the options that it accepts."""
+    """One network of the table.
+
+    Attributes:
+        min_size: smallest side of an image in pixels.
+        accepts: options of `network` beside these of the entry.
+        version: raised when the network is changed, so that no result of what it was before is taken for its own.
+    """
 
     min_size: int = 1
     accepts: tuple[str, ...] = ("init",)
+    version: int = 1
 
     def check(self, input_shape: tuple[int, ...], classes: int, options: Mapping[str, Any] | None = None) -> None:
         """Check, without torch, that the network can be built for these inputs and options.
@@ -114,11 +122,12 @@ NETWORKS: dict[str, NetworkEntry] = {
     "resnet-110": _cifar_resnet(110),
     "vgg-16": NetworkEntry(
         target="prunemark.networks.vgg:Vgg",
-        summary="13 convolutions with BatchNorm, five max-pools, one linear layer",
+        summary="13 convolutions with BatchNorm, four max-pools, an average pool, one linear layer",
         source="Simonyan & Zisserman 2015; Frankle et al. 2021",
         options={"depth": 16},
         min_size=17,
-        accepts=("init", "batchnorm", "width"),
+        accepts=("init", "batchnorm", "biases", "width"),
+        version=2,  # version 1 had a fifth max-pool in place of the average
     ),
     "resnet-18": _imagenet_resnet(18, "7x7 stem with max-pool", min_size=32),
     "resnet-18-modified": _imagenet_resnet(18, "3x3 stem without max-pool", min_size=8, modified=True),
@@ -145,8 +154,8 @@ def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int 
         input_shape: shape of one input; of the networks of the table, channels, height and width.
         classes: number of classes.
         seed: the replicate's seed.
-        options: `init` and, by network, `batchnorm` (see `Initialisation`), `width` (multiplies the number of
-            channels) and `patch` (pixels of the side of a transformer's patch).
+        options: `init` and, by network, `batchnorm` and `biases` (see `Initialisation`), `width` (multiplies the
+            number of channels) and `patch` (pixels of the side of a transformer's patch).
 
     Returns:
         The network; those of the table on the CPU, in train mode, with contiguous float32 weights.
@@ -155,10 +164,10 @@ def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int 
         ValueError: unknown name or option, inputs the network cannot take, or a function that is not there or returns
             no module.
     """
-    if is_file_reference(name):
+    if is_own_code(name):
         from prunemark.networks.own import own_network
 
-        return own_network(load_file(name), name, input_shape=input_shape, classes=classes, seed=seed, **options)
+        return own_network(OwnCode.find(name), input_shape=input_shape, classes=classes, seed=seed, **options)
     entry = find(NETWORKS, "network", name)
     try:
         entry.check(input_shape, classes, options)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 INITS = ("he-normal", "he-uniform", "orthogonal", "normal-0.1", "signed-constant")
 BATCHNORMS = ("uniform", "ones")
+BIASES = ("uniform", "zeros")
 
 
 @runtime_checkable
@@ -35,7 +36,7 @@ class Initialisation:
       U(-sqrt(3) s, sqrt(3) s), of the same variance; "orthogonal" with gain sqrt(2) over the weights as a matrix of
       one row an output; "normal-0.1" N(0, 0.1^2) whatever the fan-in; "signed-constant" +s or -s with equal
       probability.
-    - their biases: U(-1/sqrt(f), 1/sqrt(f)), as PyTorch draws them.
+    - `biases`, their biases: "uniform" U(-1/sqrt(f), 1/sqrt(f)), as PyTorch draws them; or "zeros".
     - `batchnorm`, BatchNorm weights: "uniform" U(0, 1) or "ones"; biases 0, running statistics as new.
     - LayerNorm: weights 1, biases 0.
     - attention: each of the query, key, value and output projections as a linear map; their biases 0, as PyTorch
@@ -43,7 +44,7 @@ class Initialisation:
     - a module with a method `draw_`, see `DrawsItself`: as it says.
 
     Raises:
-        ValueError: unknown `init` or `batchnorm`.
+        ValueError: unknown `init`, `batchnorm` or `biases`.
 
     References: He et al. 2015, arXiv 1502.01852; Saxe et al. 2014, arXiv 1312.6120 (orthogonal); Zhou et al. 2019,
     arXiv 1905.01067 (signed constant); Frankle et al. 2021, arXiv 2009.08576 (the defaults).
@@ -51,12 +52,15 @@ class Initialisation:
 
     init: str = "he-normal"
     batchnorm: str = "uniform"
+    biases: str = "uniform"
 
     def __post_init__(self) -> None:
         if self.init not in INITS:
             raise ValueError(unknown("init", self.init, INITS))
         if self.batchnorm not in BATCHNORMS:
             raise ValueError(unknown("batchnorm", self.batchnorm, BATCHNORMS))
+        if self.biases not in BIASES:
+            raise ValueError(unknown("biases", self.biases, BIASES))
 
     def draw_(self, model: nn.Module, generator: torch.Generator) -> None:
         """Draw every parameter of the model anew, in the order of its modules, and reset BatchNorm statistics.
@@ -91,7 +95,8 @@ class Initialisation:
         from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
         assert module.bias is not None
-        if isinstance(module, NonDynamicallyQuantizableLinear):  # the output projection of attention
+        attends = isinstance(module, NonDynamicallyQuantizableLinear)  # the output projection of attention
+        if attends or self.biases == "zeros":
             module.bias.zero_()
             return
         bound = 1 / math.sqrt(module.weight[0].numel())

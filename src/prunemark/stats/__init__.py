@@ -1,21 +1,28 @@
-"""What the numbers say: paired comparisons, equivalence, the paper's claims, sparsity ranges, power. No torch."""
+"""What the numbers say: effects with intervals, looks, sparsity ranges, the paper's claims, power. No torch."""
 
-from prunemark.stats.claims import Claim, claims, verdicts
-from prunemark.stats.paired import Comparison, Outcome, compare
+from prunemark.stats.cells import experiments
+from prunemark.stats.effects import Effect, Standard, measure
+from prunemark.stats.findings import Finding
+from prunemark.stats.judging import Judged, Subject, judge
+from prunemark.stats.looks import Looks
 from prunemark.stats.power import equivalence_power, replicates_needed
+from prunemark.stats.prospects import Prospect, prospect
 from prunemark.stats.ranges import Ranges, ranges
-from prunemark.stats.verdict import Verdict
 
 __all__ = [
-    "Claim",
-    "Comparison",
-    "Outcome",
+    "Effect",
+    "Finding",
+    "Judged",
+    "Looks",
+    "Prospect",
     "Ranges",
-    "Verdict",
-    "claims",
-    "compare",
+    "Standard",
+    "Subject",
     "equivalence_power",
+    "experiments",
+    "judge",
+    "measure",
+    "prospect",
     "ranges",
     "replicates_needed",
-    "verdicts",
 ]

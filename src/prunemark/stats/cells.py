@@ -2,22 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from prunemark.steps import Step
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
+from prunemark.terms.benchmarks import LOTTERY_REWINDING
+from prunemark.terms.columns import SUBJECT, Status
+from prunemark.terms.sparsity import same_sparsity
+from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ABLATIONS = ("unmodified", "shuffle", "reinit", "invert")
-STATUSES = ("done", "diverged", "failed")
-MAGNITUDE_AFTER_TRAINING = "magnitude-after-training"
-LOTTERY_REWINDING = "lottery-rewinding"
-_EXPERIMENT = ("study", "network", "dataset")
+STATUSES = get_args(Status)
+_EXPERIMENT = SUBJECT
 _TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
 _NUMBERS = ("sparsity", "replicate", "test_accuracy")
-_SPARSITY_DECIMALS = 9
+# What a table of another origin may leave out, and what it then means.
+_ASSUMED = {"study": "", "network": "", "dataset": "", "ablation": UNMODIFIED, "benchmark": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Cell:
     method: str
     sparsity: float
     prune_at: str
-    ablation: str = "unmodified"
+    ablation: str = UNMODIFIED
     benchmark: str = ""
 
     @property
@@ -39,11 +41,6 @@ class Cell:
     def initial(self) -> bool:
         """Whether pruning happened at initialisation."""
         return self.step is not None and self.step.unit != "end" and self.step.count == 0
-
-
-def same_sparsity(sparsity: float) -> float:
-    """The one number for a sparsity, to 9 decimals: 1 - 0.8^k and its decimal form in a file are the same."""
-    return round(sparsity, _SPARSITY_DECIMALS)
 
 
 DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
@@ -74,13 +71,17 @@ class Experiment:
     """All cells of one network on one data set in one study.
 
     `accuracies` maps each cell to its replicates' test accuracies in percent; a failed run is NaN, a diverged one
-    has the accuracy it ended with.
+    has the accuracy it ended with. `trainings` maps a cell's replicates to the training that gave them, where the
+    table says so: two cells with the same training are one piece of evidence. `unscored` holds the cells in which a
+    mask was chosen by position.
     """
 
     study: str
     network: str
     dataset: str
     accuracies: Mapping[Cell, Mapping[int, float]]
+    trainings: Mapping[Cell, Mapping[int, str]] = field(default_factory=dict[Cell, dict[int, str]])
+    unscored: frozenset[Cell] = frozenset()
 
     @property
     def sparsities(self) -> list[float]:
@@ -99,7 +100,7 @@ class Experiment:
         for cell in self.accuracies:
             kind, step = rewound_to(cell.benchmark)
             if (
-                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, "unmodified", like.sparsity)
+                (kind, cell.ablation, cell.sparsity) == (LOTTERY_REWINDING, UNMODIFIED, like.sparsity)
                 and (step and like.step)
                 and moment(step) == moment(like.step)
             ):
@@ -131,23 +132,58 @@ def _row_problem(row: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _prune_at(row: Mapping[str, Any]) -> str:
+    if row["method"] == "dense":
+        return ""
+    return "end" if row["benchmark"] else "0ep"
+
+
 def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
-    missing = [name for name in (*_TEXT, *_NUMBERS) if name not in results.columns]
+    missing = [name for name in ("method", *_NUMBERS) if name not in results.columns]
     if missing:
         raise ValueError(f"results: missing columns: {', '.join(missing)}")
-    # A table that has been through CSV holds NaN where the text was empty.
-    texts = {name: results[name].astype(object).where(results[name].notna(), "") for name in _TEXT}
-    columns: dict[str, list[Any]] = {name: [str(value) for value in texts[name]] for name in _TEXT}
+    columns: dict[str, list[Any]] = {name: [value] * len(results) for name, value in _ASSUMED.items()}
+    for name in (*_TEXT, "job_key"):
+        if name in results.columns:
+            # A table that has been through CSV holds NaN where the text was empty.
+            texts = results[name].astype(object).where(results[name].notna(), "")
+            columns[name] = [str(value) for value in texts]
     for name in _NUMBERS:
         try:
             columns[name] = results[name].to_numpy(dtype=float, na_value=math.nan).tolist()
         except (TypeError, ValueError) as error:
             raise ValueError(f"results: column {name} does not hold numbers: {error}") from error
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if "unscored" in results.columns:
+        columns["unscored"] = [value > 0 for value in results["unscored"].to_numpy(dtype=float, na_value=math.nan)]
+    rows: list[dict[str, Any]] = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    for row in rows:
+        row.setdefault("prune_at", _prune_at(row))
+        row.setdefault("status", "failed" if math.isnan(row["test_accuracy"]) else "done")
+    return rows
+
+
+def _identified(trainings: dict[Cell, dict[int, str]], accuracies: dict[Cell, dict[int, float]]) -> bool:
+    """Whether the keys name trainings: one key, one replicate and one accuracy."""
+    seen: dict[str, tuple[int, float]] = {}
+    for cell, keys in trainings.items():
+        for replicate, key in keys.items():
+            accuracy = accuracies[cell][replicate]
+            known = seen.setdefault(key, (replicate, accuracy))
+            if known[0] != replicate or (known[1] != accuracy and math.isfinite(known[1] + accuracy)):
+                return False
+    return True
 
 
 def experiments(results: "pd.DataFrame") -> list[Experiment]:
     """The table of results, checked and sorted into cells, one Experiment a study, network and data set.
+
+    Needed are the columns method, sparsity (in [0, 1)), replicate and test_accuracy (a fraction). Where they are
+    missing, study, network, dataset and benchmark are empty, ablation is "unmodified", prune_at "0ep" ("end" for a
+    benchmark), and status "done" where there is an accuracy. job_key says which rows are one training; it is ignored
+    where one key stands for several replicates or accuracies. unscored (a count, or true and false) marks rows some of
+    whose kept weights were chosen by position.
 
     Raises:
         ValueError: columns are missing, values are not what they should be, or two rows describe the same replicate
@@ -155,6 +191,8 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     """
     problems: dict[str, list[int]] = {}
     found: dict[tuple[str, str, str], dict[Cell, dict[int, float]]] = {}
+    trainings: dict[tuple[str, str, str], dict[Cell, dict[int, str]]] = {}
+    unscored: dict[tuple[str, str, str], set[Cell]] = {}
     for number, row in enumerate(_rows(results)):
         problem = _row_problem(row)
         if problem is None:
@@ -174,6 +212,10 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
             else:
                 failed = row["status"] == "failed"
                 replicates[replicate] = math.nan if failed else 100 * row["test_accuracy"]
+                if row.get("job_key"):
+                    trainings.setdefault(key, {}).setdefault(cell, {})[replicate] = row["job_key"]
+                if row.get("unscored"):
+                    unscored.setdefault(key, set()).add(cell)
         if problem is not None:
             problems.setdefault(problem, []).append(number)
     if problems:
@@ -181,8 +223,15 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
         extra = f"; and {len(shown) - 10} other problems" if len(shown) > 10 else ""
         raise ValueError(f"results: {'; '.join(shown[:10])}{extra}")
     return [
-        Experiment(study=study, network=network, dataset=dataset, accuracies=cells)
-        for (study, network, dataset), cells in sorted(found.items(), key=lambda item: item[0])
+        Experiment(
+            study=key[0],
+            network=key[1],
+            dataset=key[2],
+            accuracies=cells,
+            trainings=known if _identified(known := trainings.get(key, {}), cells) else {},
+            unscored=frozenset(unscored.get(key, ())),
+        )
+        for key, cells in sorted(found.items(), key=lambda item: item[0])
     ]
 
 

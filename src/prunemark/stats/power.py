@@ -5,9 +5,11 @@ from bisect import bisect_left
 
 import numpy as np
 
-from prunemark.stats.paired import FEWEST_REPLICATES, MOST_FURTHER_REPLICATES, check_margin
+from prunemark.stats.effects import FEWEST_REPLICATES
+from prunemark.terms.margins import DEFAULT_MARGIN, check_margin
 
 _NODES = 200
+_MOST_REPLICATES = 10_000
 _TAIL = 0.05
 
 
@@ -39,7 +41,9 @@ def equivalence_power(*, standard_error: float, df: int, margin: float, differen
     return float(np.sum(weights * (upper - lower)) * largest_u / 2)
 
 
-def replicates_needed(*, sd: float, margin: float = 0.5, difference: float = 0.0, power: float = 0.8) -> int | None:
+def replicates_needed(
+    *, sd: float, margin: float = DEFAULT_MARGIN, difference: float = 0.0, power: float = 0.8
+) -> int | None:
     """The fewest replicates (at least 3) that establish equivalence with that probability.
 
     `sd` is the standard deviation of a paired difference and `difference` its true mean, in percentage points
@@ -60,6 +64,6 @@ def replicates_needed(*, sd: float, margin: float = 0.5, difference: float = 0.0
         e = sd / math.sqrt(n)
         return equivalence_power(standard_error=e, df=n - 1, margin=margin, difference=difference) >= power
 
-    candidates = range(FEWEST_REPLICATES, MOST_FURTHER_REPLICATES + 1)
+    candidates = range(FEWEST_REPLICATES, _MOST_REPLICATES + 1)
     found = bisect_left(candidates, True, key=enough)
     return candidates[found] if found < len(candidates) else None

@@ -7,6 +7,8 @@ from prunemark.version import __version__
 
 Kind = Literal["dense", "score", "mask", "train"]
 Status = Literal["done", "diverged", "failed"]
+CURVE = ("step", "epoch", "train_loss", "test_loss", "test_accuracy")
+"""What a training records of each of its epochs, see `prunemark.training.EpochRecord`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +21,22 @@ class Job:
         spec: every field that can change the result, JSON.
         inputs: role -> key of the job whose artifact is read. Not hashed: a checkpoint is the same from
             whichever earlier checkpoint it was reached.
-        files: content hash -> path of a user's file. Not hashed: the content is.
+        files: digest of a user's file -> its path, then those of what it depends on. Not hashed: the digest is.
         steps: optimizer steps that this job takes.
         cost: expected work, in optimizer steps of the dense network.
         keeps_state: of a subnetwork's training, whether another job goes on from the state it ends in. Not hashed.
+        curves: of a training, whether the test set is evaluated after each epoch. Not hashed: it changes no number.
     """
 
     key: str
     kind: Kind
     spec: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict[str, str])
-    files: dict[str, str] = field(default_factory=dict[str, str])
+    files: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     steps: int = 0
     cost: float = 0.0
     keeps_state: bool = False
+    curves: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

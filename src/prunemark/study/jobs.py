@@ -1,34 +1,40 @@
 """What each kind of job does: inputs -> artifact and numbers. The only place where planning meets torch."""
 
 import json
+import sys
 import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunemark.ablations import NoEffectWarning, certify_invert, certify_reinit, reinitialize, shuffle
-from prunemark.atomic import write_atomically
+from prunemark.ablations import NoEffectWarning, shuffle
+from prunemark.artifacts import Format, Place, artifact_place, plain_copies, read_artifact, write_artifact
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
+from prunemark.models.left_out import LeftOutWarning, share_record
+from prunemark.models.prunable import prunable
 from prunemark.pruning import prune, score
-from prunemark.quotas import quotas
+from prunemark.pruning.rounds import Rounds
+from prunemark.pruning.selection import keep_count, select_count
+from prunemark.pruning.unscored import UnscoredWarning
+from prunemark.randomness import derive
 from prunemark.recipes import Recipe
-from prunemark.selection import keep_count, select
-from prunemark.study.job import Context, Job, Kind, Outcome
-from prunemark.study.materials import make_data, make_method, make_network
+from prunemark.study.correctness import pack
+from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
+from prunemark.study.materials import make_data, make_method, make_network, require_covered_files
+from prunemark.terms.ablations import REDRAWS
+from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 
 Result = dict[str, Any]
+_SCORES = Format("scores", "prunemark.scores/1")
 
 
 def settle_process() -> None:
@@ -42,10 +48,11 @@ def execute(job: Job, context: Context) -> Outcome:
 
     The outcome depends on the job alone. Whatever goes wrong in it is an outcome too, with status "failed".
     """
-    began = time.perf_counter()
+    began, before = time.perf_counter(), set(sys.modules)
     try:
         result = _WORK[job.kind](job, context)
-    except Exception as error:
+        require_covered_files(job.files, before)
+    except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"
         return _outcome(job, context, began, status="failed", error=f"{text}\n{traceback.format_exc()}")
     status = "diverged" if result.pop("diverged", False) else "done"
@@ -64,81 +71,98 @@ def _dense(job: Job, context: Context) -> Result:
         Checkpoint.capture(model).save(_artifact(context, job.key))
         return {"step": 0, "train_seconds": 0.0}
     recipe = Recipe(**spec["recipe"])
+    start = _checkpoint(context, job.inputs["start"])
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
         data.train,
         recipe,
         seed=spec["seed"],
-        test=data.test if ends else None,
-        start=_checkpoint(context, job.inputs["start"]),
+        test=data.test if ends or job.curves else None,
+        start=start,
         until=spec["step"],
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     trained.checkpoint.save(_artifact(context, job.key))
-    return _training_result(trained) | ({"density": 1.0} if ends else {})
+    result = _training_result(trained)
+    if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
+        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        result["curve"]["train_loss"][0] = None
+    return result | ({"density": 1.0} if ends else {})
 
 
 def _score(job: Job, context: Context) -> Result:
-    scores = score(_state(job, context, "state"), _method(job), data=_data(job, context), seed=job.spec["seed"])
+    scores = score(
+        _state(job, context, "state"),
+        _method(job),
+        data=_data(job, context),
+        seed=job.spec["seed"],
+        scoring_batch=_scoring_batch(job),
+    )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
 
 
 def _mask(job: Job, context: Context) -> Result:
     spec = job.spec
-    sparsity, invert = spec["sparsity"], spec.get("invert", False)
-    certificates: Result = {}
-    if "within" in job.inputs:
-        survivors = Masks.load(_artifact(context, job.inputs["within"]))
-        scores = score(_state(job, context, "state"), _method(job), seed=spec["seed"], within=survivors)
-        chosen = select(scores, sparsity=sparsity, within=survivors)
-    elif "scores" in job.inputs:
-        scores = _load_scores(_artifact(context, job.inputs["scores"]))
-        budget = None
-        if spec["quotas"]:
-            shapes = {name: layer.shape for name, layer in scores.items()}
-            keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
-            budget = quotas(spec["quotas"], shapes, keep)
-        chosen = select(scores, sparsity=sparsity, invert=invert, quotas=budget)
-        if invert:
-            certificates["invert"] = certify_invert(scores, chosen, per_layer=budget is not None).to_dict()
+    sparsity, invert, quotas = spec["sparsity"], spec.get("invert", False), spec.get("quotas")
+    method = _method(job)
+    if spec.get("rounds", 1) > 1:
+        with warnings.catch_warnings():
+            # Recorded in the masks and in the result.
+            warnings.simplefilter("ignore", UnscoredWarning)
+            warnings.simplefilter("ignore", LeftOutWarning)
+            chosen = prune(
+                _state(job, context, "state"),
+                method,
+                sparsity=sparsity,
+                data=_data(job, context),
+                seed=spec["seed"],
+                rounds=spec["rounds"],
+                invert=invert,
+                quotas=quotas,
+                scoring_batch=_scoring_batch(job),
+            )
     else:
-        chosen = prune(
-            _state(job, context, "state"),
-            _method(job),
-            sparsity=sparsity,
-            data=_data(job, context),
-            seed=spec["seed"],
-            rounds=spec["rounds"],
-            invert=invert,
-            quotas=spec["quotas"],
-        )
-        if invert:
-            certificates["invert"] = chosen.provenance["certificate"]
+        survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
+        if "scores" in job.inputs:
+            scores = _load_scores(_artifact(context, job.inputs["scores"]))
+        else:
+            scores = score(_state(job, context, "state"), method, seed=spec["seed"], within=survivors)
+        keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
+        rounds = Rounds(method.zero_means, within=survivors, invert=invert, quotas=quotas)
+        rounds.choose(scores, keep)
+        chosen = rounds.finished(share_record(_build(job, context), scores))
+    certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
     masks.save(_artifact(context, job.key))
-    return _counts(masks) | {"layers": _layers(_build(job, context), masks), "certificates": certificates}
+    initial = _build(job, context)
+    found = {"unscored": masks.unscored} | _wiring(initial, masks, _data(job, context).input_shape)
+    found |= {"parameters": masks.parameters, "left_out": sum(each.count for each in masks.left_out or ())}
+    if spec["method"].get("name") == "magnitude" and not invert:
+        found["initial_overlap"] = _initial_overlap(initial, masks)
+    return _counts(masks) | found | {"certificates": certificates}
 
 
 def _train(job: Job, context: Context) -> Result:
     spec, data = job.spec, _data(job, context)
     certificates: Result = {}
-    if spec["weights"] == "reinit":
-        before = _state(job, context, "state")
-        model = reinitialize(before, seed=spec["seed"])
-        certificates["reinit"] = certify_reinit(before, model).to_dict()
+    if redraw := REDRAWS.get(spec["weights"]):
+        before, build = _state(job, context, "state"), _build_again(job, context)
+        model, certificate = redraw.load()(before, seed=spec["seed"], build=build, initial=_build(job, context))
+        certificates[spec["weights"]] = certificate.to_dict()
     else:
         model = _state(job, context, "weights")
     masks = Masks.load(_artifact(context, job.inputs["mask"])) if "mask" in job.inputs else None
-    layers: Result = {}
+    wiring: Result = {}
     if masks is not None and spec["shuffle"]:
         with warnings.catch_warnings():
             # Recorded in the certificate, layer by layer.
             warnings.simplefilter("ignore", NoEffectWarning)
             masks = shuffle(masks, seed=spec["seed"])
         certificates["shuffle"] = masks.provenance["certificate"]
-        layers["layers"] = _layers(model, masks)
+        wiring = _wiring(model, masks, data.input_shape)
     trained = train(
         model,
         data.train,
@@ -146,6 +170,7 @@ def _train(job: Job, context: Context) -> Result:
         seed=spec["seed"],
         masks=masks,
         test=data.test,
+        evaluate_every_epoch=job.curves,
         device=context.device,
     )
     if job.keeps_state:
@@ -154,7 +179,7 @@ def _train(job: Job, context: Context) -> Result:
         return _training_result(trained) | {"density": 1.0, "certificates": certificates}
     masks.verify(model)
     certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
-    return _training_result(trained) | _counts(masks) | layers | {"certificates": certificates}
+    return _training_result(trained) | _counts(masks) | wiring | {"certificates": certificates}
 
 
 _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
@@ -172,30 +197,56 @@ def _training_result(trained: Trained) -> Result:
         "test_loss": trained.test_loss,
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
-        "history": trained.history,
+        "engine": trained.engine,
+        "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
+        "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }
+
+
+def _initial_overlap(initial: nn.Module, masks: Masks) -> float:
+    """The share of the kept weights that are among the largest of the initial ones, too; the density is chance."""
+    before = select_count({name: weight.detach().abs() for name, weight in prunable(initial).items()}, masks.kept)
+    shared = sum(int((masks[name] & before[name]).sum()) for name in masks)
+    return shared / max(masks.kept, 1)
 
 
 def _counts(masks: Masks) -> Result:
     return {"kept": masks.kept, "total": masks.total, "density": masks.density}
 
 
-def _layers(model: nn.Module, masks: Masks) -> list[Result]:
-    """Per layer: name, shape, counts, and how many units keep how many inputs, as {kept inputs: units}."""
-    return [
-        {
-            "name": layer.name,
-            "shape": list(layer.shape),
-            "kept": layer.kept,
-            "total": layer.total,
-            "units_by_kept_inputs": dict(sorted(Counter(layer.kept_inputs).items())),
-        }
-        for layer in topology(model, masks).layers
-    ]
+def _wiring(model: nn.Module, masks: Masks, input_shape: Sequence[int]) -> Result:
+    """How the subnetwork is wired: effective density, collapsed layers, whether it is cut, and counts for each layer.
+
+    Where the model does what paths cannot be followed through, what needs them is None and `wiring_unknown` says why.
+    """
+    reason = ""
+    try:
+        found = topology(model, masks, input_shape=input_shape)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        found = topology(model, masks)
+    effective = found.effective
+    return {
+        "effective_density": None if effective is None else effective / found.total,
+        "collapsed": list(found.collapsed),
+        "cut": found.cut,
+        "layers": [
+            {
+                "name": layer.name,
+                "shape": list(layer.shape),
+                "kept": layer.kept,
+                "total": layer.total,
+                "units_by_kept_inputs": dict(sorted(Counter(layer.kept_inputs).items())),
+                "effective": layer.effective,
+                "dead_units": layer.units_off_path,
+            }
+            for layer in found.layers
+        ],
+    } | ({"wiring_unknown": reason} if reason else {})
 
 
-def _artifact(context: Context, key: str) -> Path:
-    return Path(context.artifacts) / f"{key}.safetensors"
+def _artifact(context: Context, key: str) -> Place:
+    return artifact_place(context.artifacts, key)
 
 
 def _checkpoint(context: Context, key: str) -> Checkpoint:
@@ -213,21 +264,33 @@ def _build(job: Job, context: Context) -> nn.Module:
     return make_network(job.spec["network"], _data(job, context), job.spec["seed"], job.files)
 
 
+def _build_again(job: Job, context: Context) -> Callable[[], nn.Module] | None:
+    """A user's own network, built afresh: its function alone knows how it is initialised. Ours draw themselves."""
+    if "name" in job.spec["network"]:
+        return None
+    seed = derive(job.spec["seed"], "reinit")
+    return lambda: make_network(job.spec["network"], _data(job, context), seed, job.files)
+
+
 def _method(job: Job) -> Method:
     options = dict(job.spec["options"])
     return make_method(job.spec["method"], options, options.pop("examples_per_class", 10), job.files)
 
 
 def _data(job: Job, context: Context) -> Dataset:
-    return make_data(job.spec["dataset"], context.data_dir)
+    return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
 
 
-def _save_scores(scores: Mapping[str, Tensor], path: Path) -> None:
+def _scoring_batch(job: Job) -> int:
+    return job.spec.get("scoring_batch", SCORING_BATCH)
+
+
+def _save_scores(scores: Mapping[str, Tensor], place: Place) -> None:
     # The order of the layers breaks ties between scores, and safetensors keeps none.
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in scores.items()}
-    write_atomically(path, save(tensors, {"format": "prunemark.scores/1", "order": json.dumps(list(scores))}))
+    write_artifact(place, _SCORES, plain_copies(scores), {"order": json.dumps(list(scores))})
 
 
-def _load_scores(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}
+def _load_scores(place: Place) -> dict[str, Tensor]:
+    artifact = read_artifact(place, _SCORES)
+    with artifact.explained():
+        return {name: artifact.tensors[name] for name in artifact.json("order")}

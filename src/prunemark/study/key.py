@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 SCHEMA = 2
@@ -25,11 +24,6 @@ def canonical(value: Any) -> str:
 def content_key(kind: str, fields: Mapping[str, Any]) -> str:
     """SHA-256 (hex) over the kind of a job, every field that can change its result, and `SCHEMA`."""
     return hashlib.sha256(canonical({"schema": SCHEMA, "kind": kind, **fields}).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -1,35 +1,33 @@
 """The network, the method and the data set that a job names, made."""
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from prunemark.datasets import Dataset, dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
+from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import network
 from prunemark.networks.own import own_network
-from prunemark.registry import load_file
-from prunemark.study.key import file_hash
+from prunemark.own_code import OwnCode, require_covered
 
 
 @functools.lru_cache(maxsize=1)
-def make_data(name: str, data_dir: str | None) -> Dataset:
+def make_data(name: str, data_dir: str | None, normalise: str = "own") -> Dataset:
     """The data set, read once in a process."""
-    return dataset(name, data_dir=data_dir)
+    return dataset(name, data_dir=data_dir, normalise=normalise)
 
 
-def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, str]) -> nn.Module:
+def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, Sequence[str]]) -> nn.Module:
     """A network for the data, drawn for a replicate.
 
     Args:
         named: {"name": ...} or {"attribute": ..., "file_sha256": ...}, and "options".
         data: gives the shape of an input and the number of classes.
         seed: the replicate's.
-        files: a user's file by the hash of its content.
+        files: a user's file, then what it depends on, by the digest.
 
     Raises:
         ValueError: the network does not fit the data or its options, or a user's file fails.
@@ -37,20 +35,12 @@ def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapp
     options = named["options"]
     if "name" in named:
         return network(named["name"], input_shape=data.input_shape, classes=data.classes, seed=seed, **options)
-    build = _users_own(named, files)
     shape, classes = data.input_shape, data.classes
-    return own_network(build, named["attribute"], input_shape=shape, classes=classes, seed=seed, **options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sampled(Custom):
-    """A user's function, scored with the study's number of examples."""
-
-    examples_per_class: int = 10
+    return own_network(_own(named, files), input_shape=shape, classes=classes, seed=seed, **options)
 
 
 def make_method(
-    named: Mapping[str, Any], options: Mapping[str, Any], examples_per_class: int, files: Mapping[str, str]
+    named: Mapping[str, Any], options: Mapping[str, Any], examples_per_class: int, files: Mapping[str, Sequence[str]]
 ) -> Method:
     """A method with its options.
 
@@ -60,31 +50,35 @@ def make_method(
         named: {"name": ...} or {"attribute": ..., "file_sha256": ...}.
         options: the method's own; `examples_per_class` among them wins over the argument of that name.
         examples_per_class: for methods that draw examples.
-        files: a user's file by the hash of its content.
+        files: a user's file, then what it depends on, by the digest.
 
     Raises:
         ValueError: an option that the method does not have, or a user's file fails.
     """
     given = {"examples_per_class": examples_per_class, **options}
-    target: Any = METHODS[named["name"]].load() if "name" in named else _users_own(named, files)
+    target: Any = METHODS[named["name"]].load() if "name" in named else _own(named, files).load()
     if isinstance(target, type):
-        known = {field.name for field in fields(target)} if is_dataclass(target) else set[str]()
-        used = given if "examples_per_class" in known else options
-        method: Any = named.get("name", target)
-        return resolve(method, **used)
-    if hasattr(target, "rounds"):
+        used = given if "examples_per_class" in option_names(target) else options
+        return resolve(named.get("name", target), **used)
+    if is_configured(target):
         return resolve(target, **options)
     samples: int = given.pop("examples_per_class")
-    return _Sampled(function=functools.partial(target, **given), examples_per_class=samples)
+    return Custom(function=functools.partial(target, **given), examples_per_class=samples)
 
 
-def _users_own(named: Mapping[str, Any], files: Mapping[str, str]) -> Any:
-    path = Path(files[named["file_sha256"]])
-    if not path.is_file() or file_hash(path) != named["file_sha256"]:
-        raise ValueError(f"{path} has changed since the study began; run the study again")
-    return _loaded(f"{path}:{named['attribute']}", named["file_sha256"])
+def require_covered_files(files: Mapping[str, Sequence[str]], before: set[str]) -> None:
+    """Check that what these files imported since `before`, the names in `sys.modules` then, is part of their digests.
+
+    Raises:
+        ValueError: something is not; see `prunemark.own_code.require_covered`.
+    """
+    require_covered([OwnCode.find(f"{path}:", depends_on) for path, *depends_on in files.values()], before)
 
 
-@functools.cache
-def _loaded(reference: str, content: str) -> Any:
-    return load_file(reference)
+def _own(named: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> OwnCode:
+    path, *depends_on = files[named["file_sha256"]]
+    code = OwnCode.find(f"{path}:{named['attribute']}", depends_on)
+    if code.digest != named["file_sha256"]:
+        what = "" if len(code.covered) == 1 else " or what it depends on"
+        raise ValueError(f"{code.path}{what} has changed since the study began; run the study again")
+    return code

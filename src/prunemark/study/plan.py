@@ -6,21 +6,22 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, short_name
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
-from prunemark.registry import is_file_reference
-from prunemark.study.benchmarks import parse as parse_benchmark
-from prunemark.study.benchmarks import rounds_to
 from prunemark.study.job import Job, Kind
-from prunemark.study.key import content_key, file_hash
+from prunemark.study.key import content_key
 from prunemark.study.spec import MethodSpec, Study
+from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
+from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.numbers import counted
+from prunemark.terms.scoring import SCORING_BATCH
+from prunemark.terms.sparsity import rounds_to
 
-UNMODIFIED = "unmodified"
 _MAGNITUDE = MethodSpec(name="magnitude")
 
 
@@ -64,11 +65,12 @@ class Plan:
         methods = ", ".join(method.label for method in study.methods)
         benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
-            f"study {study.name}: {_short(study.network)} on {study.dataset}, {_count(study.replicates, 'replicate')}",
+            f"study {study.name}: {short_name(study.network)} on {study.dataset}, "
+            f"{counted(study.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
             f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
             f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
-            f"  {_count(len(self.trials), 'trial')} from {_count(len(self.jobs), 'job')}: "
+            f"  {counted(len(self.trials), 'trial')} from {counted(len(self.jobs), 'job')}: "
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
             f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
         ]
@@ -84,17 +86,33 @@ def plan(study: Study) -> Plan:
     return _Planner(study).plan()
 
 
-def identify(name: str, table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a network or method is to a job: its name, or of a user's file the attribute and the content's hash.
+Files = dict[str, list[str]]
+"""The digest of a user's file -> its path, then those of what it depends on."""
+
+
+def identify(name: str, table: Mapping[str, Any], depends_on: Iterable[str] = ()) -> tuple[dict[str, Any], Files]:
+    """What a network or method is to a job: its name, or of a user's file the attribute and the digest.
+
+    Args:
+        name: the network's or method's.
+        table: the known ones.
+        depends_on: what the user's files read.
+
+    A network that was changed has its version beside its name.
 
     Returns:
-        That, and the file by its hash.
+        That, and the file by its digest.
     """
     if name in table:
-        return {"name": name}, {}
-    path, _, attribute = name.rpartition(":")
-    digest = file_hash(Path(path))
-    return {"attribute": attribute, "file_sha256": digest}, {digest: path}
+        return {"name": name} | versioned(table[name]), {}
+    code = OwnCode.find(name, depends_on)
+    return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: [str(code.path), *depends_on]}
+
+
+def versioned(entry: object) -> dict[str, int]:
+    """The version of an entry of a table, where it is not the first: keys of what never changed do not move."""
+    version: int = getattr(entry, "version", 1)
+    return {"version": version} if version > 1 else {}
 
 
 class _Planner:
@@ -103,8 +121,13 @@ class _Planner:
         self.recipe = json.loads(json.dumps(dataclasses.asdict(study.full_recipe)))
         # It says which state is rewound to, which is a field of its own; training itself never reads it.
         del self.recipe["rewind_to"]
-        self.files: dict[str, str] = {}
+        self.files: Files = {}
+        self.identities: dict[str, dict[str, Any]] = {}
         self.network = self._named(study.network, NETWORKS) | {"options": study.network_options}
+        # What is as ever is not in a spec, so that keys do not move.
+        self.deviations: dict[str, Any] = {f"dataset_{name}": value for name, value in versioned(study.data).items()}
+        if study.normalise != "own":
+            self.deviations["normalise"] = study.normalise
         self.total_steps = study.total_steps
         self.jobs: dict[str, Job] = {}
         self.trials: list[Trial] = []
@@ -131,9 +154,10 @@ class _Planner:
         return Plan(study=study, jobs=tuple(self.jobs.values()), trials=tuple(self.trials), notes=self._notes())
 
     def _named(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-        named, files = identify(name, table)
-        self.files |= files
-        return named
+        if name not in self.identities:
+            self.identities[name], files = identify(name, table, self.study.depends_on)
+            self.files |= files
+        return self.identities[name]
 
     def _add(
         self,
@@ -145,13 +169,21 @@ class _Planner:
         cost: float = 0.0,
         keeps_state: bool = False,
     ) -> str:
-        spec: dict[str, Any] = {"network": self.network, "dataset": self.study.dataset, "seed": self.seed, **fields}
+        data = {"dataset": self.study.dataset, **self.deviations}
+        spec: dict[str, Any] = {"network": self.network, **data, "seed": self.seed, **fields}
         key = content_key(kind, spec)
         if key not in self.jobs:
             used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
-            files = {digest: path for digest, path in self.files.items() if digest in used}
+            files = {digest: paths for digest, paths in self.files.items() if digest in used}
             self.jobs[key] = Job(
-                key=key, kind=kind, spec=spec, inputs=dict(inputs), files=files, steps=steps, cost=cost or steps
+                key=key,
+                kind=kind,
+                spec=spec,
+                inputs=dict(inputs),
+                files=files,
+                steps=steps,
+                cost=cost or steps,
+                curves=self.study.curves and steps > 0,
             )
         if keeps_state:
             self.jobs[key] = dataclasses.replace(self.jobs[key], keeps_state=True)
@@ -188,7 +220,7 @@ class _Planner:
                         continue
                     key = self._train(None, state, weights, UNMODIFIED)
                 else:
-                    mask = self._mask(method, state, sparsity, invert=ablation == "invert")
+                    mask = self._mask(method, state, sparsity, invert=ABLATIONS[ablation].inverts)
                     key = self._train(mask, state, weights, ablation)
                 self._trial(method.label, ablation, benchmark, at, sparsity, key)
 
@@ -213,7 +245,7 @@ class _Planner:
                 continue
             mask = self._mask_within(mask, state, sparsity)
             for ablation in (UNMODIFIED, *self.study.ablations):
-                if ablation != "invert":
+                if not ABLATIONS[ablation].inverts:
                     key = self._train(mask, state, weights, ablation)
                     self._trial("magnitude", ablation, benchmark, "end", sparsity, key)
 
@@ -246,10 +278,13 @@ class _Planner:
         return self._add("mask", fields, {"scores": scores}, cost=1)
 
     def _scoring(self, method: MethodSpec) -> dict[str, Any]:
-        options = dict(method.options)
-        if method.needs_data:
-            options = {"examples_per_class": self.study.examples_per_class} | options
-        return {"method": self._named(method.name, METHODS), "options": options}
+        named, options = self._named(method.name, METHODS), dict(method.options)
+        if not method.needs_data:
+            return {"method": named, "options": options}
+        options = {"examples_per_class": self.study.examples_per_class} | options
+        batch = self.study.scoring_batch
+        size = {} if batch == SCORING_BATCH else {"scoring_batch": batch}
+        return {"method": named, "options": options, **size}
 
     def _scoring_cost(self, method: MethodSpec) -> float:
         if not method.needs_data:
@@ -261,21 +296,29 @@ class _Planner:
         if mask is None and weights == self.dense[0]:
             return self.dense[self.total_steps]
         inputs = {} if mask is None else {"mask": mask}
-        if ablation == "reinit":
-            # The fresh weights depend on the seed alone. The state is read to certify that they differ from it.
-            inputs["state"] = state
-            fields = {"weights": "reinit"}
-        else:
+        entry = ABLATIONS[ablation]
+        if not entry.redraws:
             inputs["weights"] = weights
             fields = {"weights": weights}
-        fields |= {"recipe": self.recipe, "mask": mask, "shuffle": ablation == "shuffle"}
+        elif REDRAWS[entry.redraws].depends:
+            inputs["state"] = weights
+            fields = {"weights": entry.redraws, "of": weights} | self._drawn_by()
+        else:
+            # The fresh weights depend on the seed alone. The state is read to certify that they differ from it.
+            inputs["state"] = state
+            fields = {"weights": entry.redraws} | self._drawn_by()
+        fields |= {"recipe": self.recipe, "mask": mask, "shuffle": entry.shuffles}
         return self._add("train", fields, inputs, steps=self.total_steps, keeps_state=keeps_state)
+
+    def _drawn_by(self) -> dict[str, str]:
+        """A user's own network is built again; until version 0.2 its modules' `reset_parameters` was guessed at."""
+        return {} if "name" in self.network else {"drawn_by": "build"}
 
     def _trial(self, method: str, ablation: str, benchmark: str, at: str, sparsity: float, key: str) -> None:
         self.trials.append(
             Trial(
                 study=self.study.name,
-                network=_short(self.study.network),
+                network=short_name(self.study.network),
                 dataset=self.study.dataset,
                 method=method,
                 ablation=ablation,
@@ -292,10 +335,12 @@ class _Planner:
         notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
         if study.ablations and any(method.name == "random" for method in study.methods):
             notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
-        if "invert" in study.ablations and any(parse_benchmark(text)[0].iterative for text in study.benchmarks):
+        inverts = any(ABLATIONS[name].inverts for name in study.ablations)
+        if inverts and any(parse_benchmark(text)[0].iterative for text in study.benchmarks):
             notes.append("iterative magnitude pruning is not inverted: each round would train an inverted network")
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
+        notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in study.own_code)
         if study.replicates < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)
@@ -308,12 +353,3 @@ def _benchmarks(texts: Iterable[str]) -> str:
         name, _, step = text.partition(":")
         steps.setdefault(name, []).extend([step] if step else [])
     return ", ".join(f"{name} ({', '.join(named)})" if named else name for name, named in steps.items())
-
-
-def _short(network: str) -> str:
-    path, _, attribute = network.rpartition(":")
-    return f"{Path(path).name}:{attribute}" if is_file_reference(network) else network
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

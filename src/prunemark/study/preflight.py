@@ -1,27 +1,31 @@
 """What only code can tell of a study before it runs: whether its parts can be made, and how fast they are."""
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from prunemark.ablations import reinitialize
-from prunemark.datasets import Dataset, Split, split_scheme
+from prunemark.datasets import Dataset, Split, dataset, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
+from prunemark.models.left_out import parameter_count, share_words
+from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS
-from prunemark.prunable import prunable
+from prunemark.own_code import explain, is_own_code
 from prunemark.pruning import score
-from prunemark.quotas import quotas
+from prunemark.pruning.quotas import quotas
+from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
-from prunemark.registry import failure, is_file_reference
-from prunemark.selection import keep_count
-from prunemark.study.materials import make_method, make_network
+from prunemark.study.materials import make_method, make_network, require_covered_files
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
-from prunemark.study.spec import Study
+from prunemark.study.spec import MethodSpec, Study
+from prunemark.terms.ablations import ABLATIONS, REDRAWS
 from prunemark.training import train
 
 # Of a batch of a stand-in for data that are not here; more would tell no more about the time of a step on a CPU.
@@ -45,43 +49,138 @@ def stand_in(study: Study) -> Dataset:
     return Dataset(name=study.dataset, train=split, test=split, class_names=names, fingerprint="")
 
 
-def check(study: Study, data: Dataset, *, draw_examples: bool = True) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found out before a study runs.
+
+    Attributes:
+        step_seconds: of a training step.
+        fingerprint: of the data.
+        share: how much of the network is prunable, in words.
+    """
+
+    step_seconds: float
+    fingerprint: str
+    share: str
+
+
+Begin = Callable[[str], None]
+"""Called with the field of the study and the code of the user's that runs next, and with "" when none does."""
+Apart = Callable[[str, Callable[[], str]], str]
+"""Called with the name of a method and the work of checking it, which it does in a process of its own or not; returns
+what that returns."""
+
+
+def preflight(
+    study: Study,
+    *,
+    data_dir: str | None,
+    device: str,
+    here: bool,
+    begin: Begin = lambda _: None,
+    apart: Apart = lambda _, work: work(),
+) -> Findings:
+    """Check what only code can tell, and measure a training step.
+
+    Args:
+        study: what will run.
+        data_dir: where data sets are, see `prunemark.dataset`.
+        device: where the step is measured.
+        here: whether the data are; else random images stand in for them.
+        begin: told what of the user's runs next.
+        apart: how each method of the user's is run.
+
+    Raises:
+        StudyError: something cannot be made or run; all of it.
+        ValueError: the data are missing or damaged.
+    """
+    begin("")
+    data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
+    share = check(study, data, draw_examples=here, begin=begin, apart=apart)
+    begin(_users("network", study.network))
+    return Findings(step_seconds=time_step(study, data, device=device), fingerprint=data.fingerprint, share=share)
+
+
+def check(
+    study: Study,
+    data: Dataset,
+    *,
+    draw_examples: bool = True,
+    begin: Begin = lambda _: None,
+    apart: Apart = lambda _, work: work(),
+) -> str:
     """Check what only code can tell: that networks and methods can be made.
 
     Of real data (`draw_examples`), also that there are enough examples of each class, and that a user's own method can
-    score the network.
+    score the network. `begin` and `apart` are those of `preflight`.
+
+    Returns:
+        How much of the network is prunable, in words.
 
     Raises:
         StudyError: something cannot; all of it.
     """
     problems: list[str] = []
     model: nn.Module | None = None
+    share = ""
+    before = set(sys.modules)
+    begin(_users("network", study.network))
     try:
-        named, files = identify(study.network, NETWORKS)
-        model = make_network(named | {"options": study.network_options}, data, 0, files)
+        named, files = identify(study.network, NETWORKS, study.depends_on)
+        options = {"options": study.network_options}
+        model = make_network(named | options, data, 0, files)
         weights = prunable(model)
-    except Exception as error:
-        problems.append(f"network: {failure(study.network, error)}")
+        require_covered_files(files, before)
+    except (Exception, SystemExit) as error:
+        problems.append(f"network: {explain(study.network, error)}")
     else:
+        share = share_words(sum(weight.numel() for weight in weights.values()), parameter_count(model))
         problems += _quota_problems(study, {name: weight.shape for name, weight in weights.items()})
-        if "reinit" in study.ablations:
-            try:
-                reinitialize(model, seed=0)
-            except Exception as error:
-                problems.append(f"ablations: reinit: {error}")
+        problems += _redraw_problems(study, model, lambda: make_network(named | options, data, 1, files))
     for i, method in enumerate(study.methods):
-        try:
-            named, files = identify(method.name, METHODS)
-            made = make_method(named, method.options, study.examples_per_class, files)
-            if method.needs_data and draw_examples:
-                data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
-            if is_file_reference(method.name) and model is not None and draw_examples:
-                # Better one sentence now than one for each of its jobs.
-                score(model, made, data=data)
-        except Exception as error:
-            problems.append(f"methods[{i}]: {failure(method.name, error)}")
+        begin(_users(f"methods[{i}]", method.name))
+        work = functools.partial(_method_problem, study, method, data, model, draw_examples)
+        if problem := apart(method.name, work) if is_own_code(method.name) else work():
+            problems.append(f"methods[{i}]: {problem}")
     if problems:
         raise StudyError(f"{study.name}: {problem}" for problem in problems)
+    return share
+
+
+def _users(field: str, name: str) -> str:
+    return f"{field}: {name}" if is_own_code(name) else ""
+
+
+def _method_problem(
+    study: Study, method: MethodSpec, data: Dataset, model: nn.Module | None, draw_examples: bool
+) -> str:
+    """Why a method cannot be made, or one of the user's cannot score the network; empty if it can."""
+    before = set(sys.modules)
+    try:
+        named, files = identify(method.name, METHODS, study.depends_on)
+        made = make_method(named, method.options, study.examples_per_class, files)
+        if method.needs_data and draw_examples:
+            data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
+        if files and model is not None and draw_examples:
+            # Better one sentence now than one for each of its jobs.
+            score(model, made, data=data)
+        require_covered_files(files, before)
+    except (Exception, SystemExit) as error:
+        return explain(method.name, error)
+    return ""
+
+
+def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:
+    """Ablations whose new weights cannot be drawn for this network."""
+    build = build_again if is_own_code(study.network) else None
+    problems: list[str] = []
+    for name in study.ablations:
+        if redraws := ABLATIONS[name].redraws:
+            try:
+                REDRAWS[redraws].load()(model, seed=0, build=build, initial=model)
+            except Exception as error:
+                problems.append(f"ablations: {name}: {explain(study.network, error)}")
+    return problems
 
 
 def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[str]:
@@ -106,7 +205,7 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
     Raises:
         StudyError: the network cannot be trained on the data.
     """
-    named, files = identify(study.network, NETWORKS)
+    named, files = identify(study.network, NETWORKS, study.depends_on)
     model = make_network(named | {"options": study.network_options}, data, 0, files)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -118,8 +217,8 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
             steps = min(steps, total)
             try:
                 seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
-            except Exception as error:
-                reason = failure(study.network, error)
+            except (Exception, SystemExit) as error:
+                reason = explain(study.network, error)
                 raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error
             if seconds >= enough_s or steps == total:
                 return scale * seconds / steps

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from prunemark.datasets import dataset
 from prunemark.datasets.files import data_folder
 from prunemark.registry import find
 from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
 from prunemark.study.executors.local import usable_cores
 from prunemark.study.job import Context, Job, Outcome
 from prunemark.study.plan import plan
-from prunemark.study.preflight import check, has_data, stand_in, time_step
+from prunemark.study.preflight import has_data, preflight
 from prunemark.study.progress import Advanced, Planned, Progress
+from prunemark.study.rehearsal import CHECK_TIMEOUT_S, rehearse
 from prunemark.study.schedule import Schedule, critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.store import Store
@@ -59,6 +59,7 @@ def run(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
+    check_timeout_s: float | None = None,
 ) -> RunSummary:
     """Run what is missing of a study, and store it in a folder.
 
@@ -77,6 +78,8 @@ def run(
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
             is measured on random images.
+        check_timeout_s: seconds that each network or method of one's own may take when it is checked, which a process
+            of its own does before anything runs; None = 300.
 
     Raises:
         StudyError: the study has problems.
@@ -105,9 +108,15 @@ def run(
             here = not dry_run or has_data(study, data_dir)
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
-            data = dataset(study.dataset, data_dir=data_dir) if here else stand_in(study)
-            check(study, data, draw_examples=here)
-            step_seconds, fingerprint = time_step(study, data, device=device), data.fingerprint
+            folder = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
+            if study.own_code:
+                found = rehearse(
+                    study, data_dir=folder, device=device, here=here, timeout_s=check_timeout_s or CHECK_TIMEOUT_S
+                )
+            else:
+                found = preflight(study, data_dir=folder, device=device, here=here)
+            step_seconds, fingerprint = found.step_seconds, found.fingerprint
+            job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
         if progress:
             progress(
                 Planned(
@@ -127,13 +136,14 @@ def run(
         if not jobs:
             store.begin(job_plan)
             return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
-        store.require_fact(f"data set {study.dataset}", fingerprint, f"the data set {study.dataset} has changed")
+        told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
+        store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
         store.begin(job_plan)
         store.remove_unfinished()
         context = Context(
             artifacts=str(store.artifacts.absolute()),
             device=device,
-            data_dir=None if data_dir is None else str(Path(data_dir).absolute()),
+            data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
         )
         driver = _Driver(store, jobs, progress, step_seconds, began)
         interrupted = False

@@ -1,6 +1,5 @@
 """`Study`: what to run, as a file or in Python, checked before anything runs."""
 
-import ast
 import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
@@ -22,61 +22,35 @@ from pydantic import (
     model_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
+from prunemark.datasets import DATASETS, NORMALISATIONS, DatasetEntry, entry_for, split_scheme
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, is_own_code
 from prunemark.recipes import Recipe, recipe_for
-from prunemark.registry import is_file_reference, unknown
-from prunemark.steps import Step
-from prunemark.study.benchmarks import parse as parse_benchmark
+from prunemark.registry import unknown
 from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
-
-ABLATIONS: dict[str, str] = {
-    "shuffle": "permute the mask within each layer",
-    "reinit": "draw the weights afresh",
-    "invert": "prune what ranks first",
-}
-
-# The names of prunemark.quotas.QuotaName, which cannot be imported without torch.
-QUOTAS = ("uniform", "uniform-plus", "erk", "igq")
+from prunemark.terms.ablations import chosen_ablations
+from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.quotas import QUOTAS
+from prunemark.terms.scoring import SCORING_BATCH
+from prunemark.terms.sparsity import level
+from prunemark.terms.steps import Step
 
 
-def _file_or(table: Mapping[str, Any], kind: str, name: str) -> str:
+def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
     """A known name, or an absolute "FILE.py:attribute" whose file has that attribute."""
-    if not is_file_reference(name):
+    if not is_own_code(name):
         if name not in table:
             raise fail(unknown(kind, name, table))
         return name
-    path_text, _, attribute = name.rpartition(":")
-    path = Path(path_text).resolve()
-    if not path.is_file():
-        raise fail(f'"{name}": there is no file {path}')
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        raise fail(f'"{name}": {path} is not valid Python: {error}') from None
     # Read, not imported: checking a study runs no code of the user's and needs no torch.
-    defined = _top_level_names(tree)
-    if attribute not in defined and "*" not in defined:
-        raise fail(f'"{name}": {unknown("name", attribute, (n for n in defined if not n.startswith("_")))}')
-    return f"{path}:{attribute}"
-
-
-def _top_level_names(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef() | ast.ClassDef():
-                names.add(node.name)
-            case ast.Name(ctx=ast.Store()):
-                names.add(node.id)
-            case ast.Import() | ast.ImportFrom():
-                names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-            case _:
-                pass
-    return names
+    try:
+        return OwnCode.find(name).check().reference
+    except ValueError as error:
+        raise fail(str(error)) from None
 
 
 def _step(text: str, info: ValidationInfo) -> str:
@@ -129,7 +103,7 @@ def _levels(value: Any) -> Any:
     wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]  # pyright: ignore[reportUnknownVariableType]
     if wrong:
         raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
-    return [round(1 - 0.8**k, 12) for k in levels]  # pyright: ignore[reportUnknownVariableType]
+    return [level(k) for k in levels]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _one_of(table: Collection[str], kind: str) -> AfterValidator:
@@ -139,6 +113,12 @@ def _one_of(table: Collection[str], kind: str) -> AfterValidator:
         return name
 
     return AfterValidator(check)
+
+
+def _ablation(name: str) -> str:
+    if name not in chosen_ablations():
+        raise fail(unknown("ablation", name, chosen_ablations()))
+    return name
 
 
 # The fields that say how long training is.
@@ -154,14 +134,14 @@ class MethodSpec(BaseModel):
         name: a name in METHODS, or "FILE.py:function" for one's own (one round unless `rounds` says otherwise).
         rounds: in how many rounds to prune; None = the method's own number.
         quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
-            each layer keeps, see `prunemark.quotas.quotas`.
+            each layer keeps, see `prunemark.pruning.quotas.quotas`.
         label: its name in the results; by default the method's or the function's name.
         options: the method's own, such as {bn = "eval"}.
     """
 
     model_config = _SPEC
 
-    name: Annotated[StrictStr, AfterValidator(lambda name: _file_or(METHODS, "method", name))]
+    name: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(METHODS, "method", name))]
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     quotas: Annotated[StrictStr, _one_of(QUOTAS, "quota rule")] | None = None
     label: StrictStr = ""
@@ -199,17 +179,23 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
-        benchmarks: what prunes at the end of training: names in `prunemark.study.benchmarks.BENCHMARKS`. One that
+        depends_on: files and folders that the files of one's own read; a change of one runs their jobs again. What
+            they import is found without being named here.
+        benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
-        ablations: names in ABLATIONS; the unmodified run is always there.
+        ablations: names in `prunemark.terms.ablations.ABLATIONS`; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
         replicates: how many sets of seeds; fewer than 3 give no verdict.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
         rewind_to: the step that benchmarks rewind to; None = the recipe's.
         examples_per_class: how many training examples of each class data-driven scores use.
+        scoring_batch: how many of them are scored at a time. The paper's code takes as many as in training.
+        normalise: "own" or "paper", see `prunemark.datasets.NORMALISATIONS`.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
+        curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
+            were stored without a curve are not run again.
 
     Raises:
         StudyError: something is wrong with it.
@@ -219,13 +205,14 @@ class Study(BaseModel):
 
     name: Annotated[StrictStr, AfterValidator(_plain_name)]
     description: StrictStr = ""
-    network: Annotated[StrictStr, AfterValidator(lambda name: _file_or(NETWORKS, "network", name))]
+    network: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(NETWORKS, "network", name))]
     dataset: StrictStr
     network_options: Options = {}
     recipe: dict[str, Any] = {}
     methods: tuple[MethodSpec, ...]
+    depends_on: tuple[StrictStr, ...] = ()
     benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
-    ablations: tuple[Annotated[StrictStr, _one_of(ABLATIONS, "ablation")], ...] = ()
+    ablations: tuple[Annotated[StrictStr, AfterValidator(_ablation)], ...] = ()
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
@@ -233,8 +220,11 @@ class Study(BaseModel):
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
+    scoring_batch: Annotated[StrictInt, Field(ge=1)] = SCORING_BATCH
+    normalise: Annotated[StrictStr, _one_of(NORMALISATIONS, "normalisation")] = "own"
     seed: Annotated[StrictInt, Field(ge=0)] = 0
-    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = 0.5
+    margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
+    curves: StrictBool = True
 
     def __init__(self, /, **fields: Any) -> None:
         repeated = [f"Study: {problem}" for problem in (*_misfit(fields), *_repeated(fields))]
@@ -273,6 +263,18 @@ class Study(BaseModel):
         elif name not in DATASETS:
             raise fail(unknown("dataset", name, DATASETS))
         return name
+
+    @field_validator("depends_on")
+    @classmethod
+    def _is_there(cls, declared: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        paths = [Path(each).expanduser().resolve() for each in declared]
+        if missing := [path for path in paths if not path.exists()]:
+            raise fail(*(f"there is no file or folder {path}" for path in missing))
+        if declared and {"network", "methods"} <= info.data.keys():
+            names = (info.data["network"], *(method.name for method in info.data["methods"]))
+            if not any(map(is_own_code, names)):
+                raise fail("names what files of your own read, but the study names no FILE.py")
+        return tuple(map(str, paths))
 
     @field_validator("network_options")
     @classmethod
@@ -330,6 +332,22 @@ class Study(BaseModel):
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
                 raise fail(f"{given} give {most} a class at most, not {count}")
         return count
+
+    @field_validator("normalise")
+    @classmethod
+    def _normalisation_is_known(cls, normalise: str, info: ValidationInfo) -> str:
+        if normalise != "own" and "dataset" in info.data:
+            try:
+                entry_for(info.data["dataset"]).check(normalise)
+            except ValueError as error:
+                raise fail(str(error)) from None
+        return normalise
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """The "FILE.py:attribute" of its network and methods, each once."""
+        names = (self.network, *(method.name for method in self.methods))
+        return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
     def full_recipe(self) -> Recipe:
@@ -405,7 +423,7 @@ def _name_and_label(method: Any) -> tuple[str, str]:
 
 
 def _default_label(name: str) -> str:
-    return name.rpartition(":")[2] if is_file_reference(name) else name
+    return name.rpartition(":")[2] if is_own_code(name) else name
 
 
 def _network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:

@@ -12,50 +12,26 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
+from prunemark.artifacts import artifact_place, exists
 from prunemark.registry import unknown
-from prunemark.study.job import Job, Outcome, Status
+from prunemark.study import queries
+from prunemark.study.correctness import Right, unpack
+from prunemark.study.job import CURVE, Job, Outcome, Status
 from prunemark.study.lock import StoreError, writer_lock
 from prunemark.study.plan import Plan
+from prunemark.terms import columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Format = Literal["csv", "parquet", "json"]
 
-COLUMNS = (
-    "study",
-    "network",
-    "dataset",
-    "method",
-    "ablation",
-    "benchmark",
-    "prune_at",
-    "sparsity",
-    "density",
-    "replicate",
-    "test_accuracy",
-    "test_loss",
-    "train_seconds",
-    "status",
-    "job_key",
-    "code_version",
-    "torch_version",
-    "device",
-)
-"""The columns of the results, in this order."""
-
-LAYER_COLUMNS = (
-    *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
-    *("layer", "kept", "total", "units_by_kept_inputs"),
-)
-"""The columns of `Store.layers`, in this order."""
+_FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
 
 _FILE = "study.sqlite"
 _APPLICATION = 0x50524D4B  # "PRMK"
 _VERSION = 1
-_FORMATS: tuple[Format, ...] = ("csv", "parquet", "json")
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE studies (name TEXT PRIMARY KEY, spec TEXT NOT NULL, run_at TEXT NOT NULL) STRICT;
@@ -188,9 +164,8 @@ class Store:
                 " ON CONFLICT DO UPDATE SET spec = excluded.spec, run_at = excluded.run_at",
                 (name, spec, _now()),
             )
-            columns = ", ".join(rows[0])
-            values = ", ".join(f":{column}" for column in rows[0])
-            db.executemany(f"INSERT INTO trials ({columns}) VALUES ({values})", rows)
+            names, values = ", ".join(rows[0]), ", ".join(f":{name}" for name in rows[0])
+            db.executemany(f"INSERT INTO trials ({names}) VALUES ({values})", rows)
 
     def require_fact(self, name: str, value: str, problem: str) -> None:
         """Record a fact on which all jobs of the folder rest.
@@ -235,11 +210,11 @@ class Store:
 
     def artifact(self, key: str) -> Path:
         """Where the artifact of a job lies, or would."""
-        return self.artifacts / f"{key}.safetensors"
+        return artifact_place(self.artifacts, key)
 
     def has_artifact(self, key: str) -> bool:
         """Whether the artifact of a job is there."""
-        return self.artifact(key).is_file()
+        return exists(self.artifact(key))
 
     def remove_unfinished(self) -> None:
         """Remove what workers were writing when they were killed."""
@@ -254,7 +229,7 @@ class Store:
     def details(self, job_key: str) -> dict[str, Any]:
         """Everything recorded of a job: key, kind, status, spec, inputs, result, error, seconds, versions.
 
-        `result` holds exact counts per layer, certificates and the history of training, by kind of job.
+        `result` holds exact counts per layer, certificates and the curve of training, by kind of job.
 
         Raises:
             ValueError: there is no such job.
@@ -266,8 +241,12 @@ class Store:
         fields = dict(zip((column[0] for column in cursor.description), row, strict=True))
         return fields | {name: json.loads(fields[name]) for name in ("spec", "inputs", "result")}
 
+    def prunable(self, study: str) -> tuple[int, int] | None:
+        """Numbers of prunable weights and of all parameters of the study's network; None where no mask says."""
+        return self._connection.execute(queries.PRUNABLE, {"study": study}).fetchone()
+
     def results(self, study: str | None = None) -> "pd.DataFrame":
-        """The trials whose jobs have finished, as a table with `COLUMNS`.
+        """The trials whose jobs have finished, as a table with `columns.TRIAL`.
 
         Args:
             study: only this one's; None = all studies of the folder.
@@ -277,103 +256,86 @@ class Store:
         """
         import pandas as pd
 
+        self._require(study)
+        cursor = self._connection.execute(queries.RESULTS, {"study": study})
+        table = pd.DataFrame(cursor.fetchall(), columns=[each[0] for each in cursor.description])
+        numbers = dict.fromkeys(_FLOATS, "float64")
+        return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(columns.TRIAL))
+
+    def curves(self, study: str | None = None) -> "pd.DataFrame":
+        """The learning curves of the trials whose jobs have finished, with `columns.CURVE`: one row per epoch.
+
+        The dense network's curve is put together from its stretches. Trainings that were stored without a curve, by
+        studies that turned it off or by earlier versions, have no rows.
+
+        Args:
+            study: only this one's; None = all studies of the folder.
+
+        Raises:
+            ValueError: there is no such study in the folder.
+        """
+        import pandas as pd
+
+        self._require(study)
+        dense = {key: (start, curve) for key, start, curve in self._connection.execute(queries.DENSE_CURVES)}
+        rows: list[tuple[Any, ...]] = []
+        for *trial, key, curve in self._connection.execute(queries.CURVES, {"study": study}):
+            stretches, before = [curve], dense.get(key, (None, None))[0]
+            while before is not None:
+                before, curve = dense.get(before, (None, None))
+                stretches.append(curve)
+            for stretch in reversed(stretches):
+                measures: dict[str, list[Any]] = json.loads(stretch or "{}")
+                numbers = zip(*(measures.get(name, ()) for name in CURVE), strict=True)
+                rows += [(*trial, epoch, step, *measured, key) for step, epoch, *measured in numbers]
+        numbers = dict.fromkeys(("sparsity", "train_loss", "test_loss", "test_accuracy"), "float64")
+        whole = dict.fromkeys(("replicate", "epoch", "step"), "int64")
+        return pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole})
+
+    def correct(self, study: str | None = None) -> "list[Right | None]":
+        """Which test images each trial of `results` got right, in its order; None where that was not stored."""
+        self._require(study)
+        rows = self._connection.execute(queries.CORRECT, {"study": study})
+        return [unpack(text) if text else None for (text,) in rows]
+
+    def overlaps(self, study: str) -> dict[int, dict[float, float]]:
+        """Share of the final magnitude mask that is that of the initial weights: replicate -> sparsity -> share."""
+        found: dict[int, dict[float, float]] = {}
+        for replicate, sparsity, overlap in self._connection.execute(queries.OVERLAPS, {"study": study}):
+            found.setdefault(replicate, {})[sparsity] = overlap
+        return found
+
+    def planned(self, study: str) -> int:
+        """How many trials the study has, finished or not."""
+        (count,) = self._connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()
+        return count
+
+    def test_images(self, study: str) -> int | None:
+        """How many test images its runs were evaluated on; None where that was not stored."""
+        bits = next((text for (text,) in self._connection.execute(queries.CORRECT, {"study": study}) if text), None)
+        return None if bits is None else len(unpack(bits))
+
+    def _require(self, study: str | None) -> None:
         if study is not None and study not in (known := self.studies()):
             raise ValueError(unknown("study", study, known))
-        cursor = self._connection.execute(_RESULTS, {"study": study})
-        table = pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
-        numbers = dict.fromkeys(("sparsity", "density", "test_accuracy", "test_loss", "train_seconds"), "float64")
-        return table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(COLUMNS))
 
     def layers(self, study: str) -> "pd.DataFrame":
-        """What each finished trial's mask keeps, layer by layer in the network's order, with `LAYER_COLUMNS`.
+        """What each finished trial's mask keeps, layer by layer in the network's order, with `columns.LAYER`.
 
-        `kept` and `total` count weights; `units_by_kept_inputs` maps a number of kept inputs to how many of the layer's
-        units have it. Trials without a mask, as the dense network is, have no rows.
+        `kept` and `total` count weights, `effective` those on a path from input to output, `units` the layer's units
+        and `dead_units` those on no such path (None where paths could not be followed, and in results of 0.1);
+        `units_by_kept_inputs` maps a number of kept inputs to how many of the units have it. Trials without a mask,
+        as the dense network is, have no rows.
         """
         import pandas as pd
 
         rows: list[tuple[Any, ...]] = []
-        for *trial, layers in self._connection.execute(_LAYERS, {"study": study}):
+        for *trial, layers in self._connection.execute(queries.LAYERS, {"study": study}):
             for layer in json.loads(layers):
                 units = {int(inputs): count for inputs, count in layer["units_by_kept_inputs"].items()}
-                rows.append((*trial, layer["name"], layer["kept"], layer["total"], units))
-        return pd.DataFrame(rows, columns=list(LAYER_COLUMNS))
-
-
-# A shuffled mask is made where it is trained; any other is a job of its own.
-_LAYERS = """
-SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
-    coalesce(json_extract(jobs.result, '$.layers'), json_extract(masks.result, '$.layers')) AS layers
-FROM trials
-JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
-LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND layers IS NOT NULL
-ORDER BY trials.rowid
-"""
-
-# A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
-_RESULTS = """
-WITH RECURSIVE chain (key, start, seconds) AS (
-    SELECT key, json_extract(inputs, '$.start'), coalesce(json_extract(result, '$.train_seconds'), 0) FROM jobs
-    WHERE kind = 'dense'
-    UNION ALL
-    SELECT chain.key, json_extract(jobs.inputs, '$.start'), json_extract(jobs.result, '$.train_seconds')
-    FROM chain JOIN jobs ON jobs.key = chain.start
-)
-SELECT trials.*,
-    json_extract(result, '$.density') AS density,
-    json_extract(result, '$.test_accuracy') AS test_accuracy,
-    json_extract(result, '$.test_loss') AS test_loss,
-    CASE WHEN kind = 'dense' AND status != 'failed' THEN (SELECT sum(seconds) FROM chain WHERE chain.key = jobs.key)
-         ELSE json_extract(result, '$.train_seconds') END AS train_seconds,
-    status, code_version, torch_version, device
-FROM trials JOIN jobs ON jobs.key = trials.job_key
-WHERE :study IS NULL OR study = :study
-ORDER BY trials.rowid
-"""
-
-
-def results(out: str | Path, *, study: str | None = None) -> "pd.DataFrame":
-    """The results in a folder: one row a trial, with exactly the columns of `COLUMNS`.
-
-    test_accuracy is a fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN);
-    sparsity is what was asked for, density the exact fraction kept. Trials that have not run yet are left out.
-
-    Raises:
-        StoreError: there are no results in the folder, or they cannot be read.
-        ValueError: there is no study of that name in it.
-    """
-    with Store.reading(out) as store:
-        return store.results(study)
-
-
-def export(out: str | Path, *, format: Format = "csv", to: str | Path | None = None, study: str | None = None) -> Path:
-    """Write the results in a folder as a file, by default results.csv (.parquet, .json) in that folder.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        StoreError: there are no results, the file cannot be written, or parquet lacks its library.
-        ValueError: an unknown format or study.
-    """
-    if format not in _FORMATS:
-        raise ValueError(unknown("format", format, _FORMATS))
-    table = results(out, study=study)
-    path = Path(to) if to is not None else Path(out) / f"results.{format}"
-    try:
-        match format:
-            case "csv":
-                table.to_csv(path, index=False)
-            case "json":
-                table.to_json(path, orient="records", indent=1, double_precision=15)
-            case "parquet":
-                table.to_parquet(path, index=False)
-    except ImportError:
-        raise StoreError("parquet needs pyarrow: pip install 'prunemark[parquet]'") from None
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
+                counts = (layer["name"], layer["kept"], layer["total"], units)
+                rows.append((*trial, *counts, layer.get("effective"), layer.get("dead_units"), sum(units.values())))
+        return pd.DataFrame(rows, columns=list(columns.LAYER))
 
 
 def _create(file: Path) -> None:

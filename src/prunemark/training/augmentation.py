@@ -6,6 +6,7 @@ the device, or the step from which training goes on.
 """
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from prunemark.datasets import Inputs
+from prunemark.datasets.lazy import Part, WholeImages
 from prunemark.recipes import AUGMENTATIONS
 from prunemark.registry import unknown
 
@@ -73,14 +75,15 @@ class Flip:
 
 @dataclass(frozen=True, kw_only=True)
 class ResizedCrop:
-    """A part of the image, of random size, shape and place, scaled to the image's own size.
+    """A part of the image, of random size, shape and place, scaled to the size of the inputs.
 
     The part's share of the area is uniform over `area`, the logarithm of its width : height over `aspect`; sides are
     rounded to pixels. What does not lie within the image is drawn again, ten times at most; then the part is the
     largest one in the middle whose width : height is within `aspect`. Scaling is bilinear; a part is never scaled down,
-    so that antialiasing makes no difference.
+    so that antialiasing makes no difference, except from whole images (`CutParts`), where it is antialiased.
 
-    Reference: Szegedy et al. 2015, arXiv 1409.4842, as torchvision's RandomResizedCrop.
+    Reference: Szegedy et al. 2015, arXiv 1409.4842, as torchvision's RandomResizedCrop, whose area and aspect are the
+    defaults.
     """
 
     area: tuple[float, float] = (0.08, 1.0)
@@ -89,7 +92,7 @@ class ResizedCrop:
 
     def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         """The part's top, left, height and width in pixels: (N, 4)."""
-        tall, wide = (side.repeat(examples) for side in self._middle(height, width))
+        tall, wide = (torch.full((examples,), side) for side in self._middle(height, width))
         missing = torch.ones(examples, dtype=torch.bool)
         log_aspect = [math.log(bound) for bound in self.aspect]
         for _ in range(self.tries):
@@ -113,11 +116,48 @@ class ResizedCrop:
         horizontal = _bilinear(left, wide, images.shape[3]).to(images.dtype)
         return torch.einsum("byh,bchw,bxw->bcyx", vertical, images, horizontal)
 
-    def _middle(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def draw_one(self, height: int, width: int, rng: random.Random) -> tuple[int, int, int, int]:
+        """The part's top, left, height and width of one image, by the same law as `draw`."""
+        low, high = (math.log(bound) for bound in self.aspect)
+        for _ in range(self.tries):
+            area = rng.uniform(*self.area) * (height * width)
+            root = math.exp(rng.uniform(low, high) / 2)
+            wide, tall = round(math.sqrt(area) * root), round(math.sqrt(area) / root)
+            if 0 < wide <= width and 0 < tall <= height:
+                return rng.randint(0, height - tall), rng.randint(0, width - wide), tall, wide
+        tall, wide = self._middle(height, width)
+        return (height - tall) // 2, (width - wide) // 2, tall, wide
+
+    def _middle(self, height: int, width: int) -> tuple[int, int]:
         narrowest, widest = self.aspect
-        tall = min(height, round(width / narrowest))
-        wide = min(width, round(height * widest))
-        return torch.tensor([tall]), torch.tensor([wide])
+        return min(height, round(width / narrowest)), min(width, round(height * widest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutParts:
+    """`ResizedCrop` of whole images, cut when they are decoded: from the image in its own resolution.
+
+    As an image's size is not known before it is decoded, an epoch's draws are a seed for each of them.
+    """
+
+    crop: ResizedCrop
+
+    def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """A seed for each image: (N, 1)."""
+        return torch.randint(2**63 - 1, (examples, 1), generator=generator)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The images as they are: they were cut before."""
+        return images
+
+    def part(self, draws: Tensor) -> Part:
+        """Which part of each whole image is shown, by an epoch's draws (N, 1)."""
+        seeds = draws.cpu()
+
+        def drawn(number: int, height: int, width: int) -> tuple[int, int, int, int]:
+            return self.crop.draw_one(height, width, random.Random(int(seeds[number])))
+
+        return drawn
 
 
 def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
@@ -139,9 +179,15 @@ _MAKE: dict[str, Callable[[Inputs], Augmentation]] = {
     # and then normalised in torchvision and open_lth; zeros in normalised units would make a grey border.
     "crop": lambda inputs: Crop(black=inputs.amin(dim=(0, 2, 3)) if isinstance(inputs, Tensor) else inputs.black),
     "flip": lambda inputs: Flip(),
-    "resized-crop": lambda inputs: ResizedCrop(),
+    "resized-crop": lambda inputs: _part(inputs, ResizedCrop()),
+    # In the study's code: datasets/imagenet.py of open_lth, and of its own branch datasets/tinyimagenet.py.
+    "paper-resized-crop": lambda inputs: _part(inputs, ResizedCrop(area=(0.1, 1.0), aspect=(4 / 5, 5 / 4))),
 }
 assert _MAKE.keys() == AUGMENTATIONS.keys()
+
+
+def _part(inputs: Inputs, crop: ResizedCrop) -> Augmentation:
+    return CutParts(crop=crop) if isinstance(inputs, WholeImages) else crop
 
 
 class Augmenter:
@@ -155,7 +201,7 @@ class Augmenter:
             darkest value in each channel.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name; a resized crop of whole images after something that moves their pixels.
     """
 
     def __init__(self, names: Sequence[str], inputs: Inputs) -> None:
@@ -166,10 +212,21 @@ class Augmenter:
         self.device = inputs.device
         self.augmentations = [_MAKE[name](inputs) for name in names]
         self.draws: list[Tensor] = []
+        for at, augmentation in enumerate(self.augmentations):
+            # Whole images are cut first, whatever the order says; mirrored before or after makes no difference.
+            if isinstance(augmentation, CutParts) and (earlier := [name for name in names[:at] if name != "flip"]):
+                raise ValueError(f'"{names[at]}" cuts whole images, so it cannot come after "{earlier[0]}"')
 
     def begin(self, generator: torch.Generator) -> None:
         """Draw all random numbers of an epoch, one augmentation after the other."""
         self.draws = [augmentation.draw(*self.shape, generator).to(self.device) for augmentation in self.augmentations]
+
+    def shown(self, inputs: Inputs) -> Inputs:
+        """The inputs of the epoch, of which whole images show the parts that were drawn; others are as they were."""
+        for augmentation, draws in zip(self.augmentations, self.draws, strict=True):
+            if isinstance(augmentation, CutParts) and isinstance(inputs, WholeImages):
+                inputs = inputs.showing(augmentation.part(draws))
+        return inputs
 
     def __call__(self, images: Tensor, examples: Tensor) -> Tensor:
         """Augment images (B, C, H, W), which are the training examples of these numbers (B,)."""

@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from prunemark.atomic import write_atomically
+from prunemark.artifacts import Format, Place, Written, plain_copies, read_artifact, write_artifact
 
-_FORMAT = "prunemark.checkpoint/1"
+_FORMAT = Format("checkpoint", "prunemark.checkpoint/1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,44 +28,33 @@ class Checkpoint:
     @classmethod
     def capture(cls, model: nn.Module, *, step: int = 0, momentum: Mapping[str, Tensor] | None = None) -> Self:
         """The state of a model now, copied, so that training on does not change it."""
-        return cls(step=step, model=_copied(model.state_dict()), momentum=_copied(momentum or {}))
+        return cls(step=step, model=plain_copies(model.state_dict()), momentum=plain_copies(momentum or {}))
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: Place) -> Written:
         """Write the checkpoint; whatever happens, the path holds either the old file or the whole new one.
+
+        Returns:
+            The file's digest and size.
 
         Raises:
             OSError: the folder cannot be written to.
         """
         tensors = {f"model/{name}": tensor for name, tensor in self.model.items()}
         tensors |= {f"momentum/{name}": tensor for name, tensor in self.momentum.items()}
-        write_atomically(path, save(tensors, {"format": _FORMAT, "step": str(self.step)}))
+        return write_artifact(path, _FORMAT, tensors, {"step": str(self.step)})
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: Place) -> Self:
         """Read a checkpoint that `save` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is truncated, or not a checkpoint.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no checkpoint {path}")
+        artifact = read_artifact(path, _FORMAT)
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "momentum": {}}
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise ValueError(f"{path} is a safetensors file, but not a prunemark checkpoint")
-                for key in file.keys():  # noqa: SIM118  # the file is not iterable
-                    part, _, name = key.partition("/")
-                    parts[part][name] = file.get_tensor(key)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-        return cls(step=int(metadata["step"]), **parts)
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+        with artifact.explained():
+            for key, tensor in artifact.tensors.items():
+                part, _, name = key.partition("/")
+                parts[part][name] = tensor
+            return cls(step=int(artifact.texts["step"]), **parts)

@@ -14,10 +14,11 @@ _BATCH = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Top-1 accuracy, a fraction in [0, 1], and mean cross-entropy."""
+    """Top-1 accuracy, a fraction in [0, 1], mean cross-entropy, and which examples were right, boolean (N,)."""
 
     accuracy: float
     loss: float
+    correct: Tensor
 
 
 def evaluate(model: nn.Module, inputs: Inputs, targets: Tensor) -> Evaluation:
@@ -36,14 +37,16 @@ def evaluate(model: nn.Module, inputs: Inputs, targets: Tensor) -> Evaluation:
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    right: list[Tensor] = []
     losses: list[Tensor] = []
-    with torch.inference_mode():
+    # Not inference_mode: what a model keeps of this call, a cache of positions say, must be fit to be trained with.
+    with torch.no_grad():
         for batch, labels in zip(inputs.split(_BATCH), targets.split(_BATCH), strict=True):
             labels = labels.to(device)
             logits = model(batch.to(device))
-            correct += (logits.argmax(1) == labels).sum()
+            right.append(logits.argmax(1) == labels)
             losses.append(F.cross_entropy(logits, labels, reduction="sum"))
         total = torch.stack(losses).double().sum()
     model.train(training)
-    return Evaluation(accuracy=correct.item() / len(inputs), loss=total.item() / len(inputs))
+    correct = torch.cat(right).cpu()
+    return Evaluation(accuracy=int(correct.sum()) / len(inputs), loss=total.item() / len(inputs), correct=correct)

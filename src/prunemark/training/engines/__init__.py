@@ -1,1 +1,99 @@
-"""Engines: what computes the steps of a training."""
+"""What takes the steps of training. An engine decides how they are computed, never which: that is the loop's part."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from prunemark.registry import Entry, find
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from prunemark.datasets import Split
+    from prunemark.recipes import Recipe
+    from prunemark.training.checkpoint import Checkpoint
+    from prunemark.training.evaluation import Evaluation
+
+
+class Engine(Protocol):
+    """One training of one model, from a state on, under masks.
+
+    Every engine takes the same steps, up to the rounding of its sums: g = dL/dw + weight_decay * w,
+    v = momentum * v + g, w = w - lr * v, with L the mean cross-entropy of the batch. Pruned weights and their momentum
+    are exactly 0 from the beginning, in the model and in every checkpoint.
+    """
+
+    @property
+    def memory_format(self) -> "torch.memory_format":
+        """Layout in which images come in fastest."""
+        ...
+
+    def step(self, images: "Tensor", targets: "Tensor", lr: float) -> "Tensor":
+        """Take one step and return its loss, as it was before the step; a scalar that need not be computed yet.
+
+        Where the loss is not finite, the step may be left out. The loop stops training then, at most one step later.
+
+        Args:
+            images: (B, C, H, W) on the engine's device, augmented.
+            targets: class numbers (B,), there too.
+            lr: the step's learning rate.
+        """
+        ...
+
+    def evaluate(self, split: "Split") -> "Evaluation":
+        """Accuracy and loss of the model as it is now; changes nothing that training goes on from."""
+        ...
+
+    def checkpoint(self, step: int) -> "Checkpoint":
+        """A copy of the state as it is now, after this many steps, counted from the beginning of the schedule."""
+        ...
+
+    def close(self) -> None:
+        """End training: the model holds the state, contiguous, in the mode (train or eval) in which it came."""
+        ...
+
+
+MakeEngine = Callable[
+    ["nn.Module", "Recipe", Mapping[str, "Tensor"], "Checkpoint | None", "torch.device"],
+    Engine,
+]
+"""(model, recipe, masks or {}, state to go on from or None, device) -> engine.
+
+Raises ValueError for masks or a state that are of another model.
+"""
+
+ENGINES: dict[str, Entry] = {
+    "dense": Entry(
+        target="prunemark.training.engines.dense:DenseEngine",
+        summary="PyTorch on whole weights, with pruned ones held at 0; any model, any device",
+    ),
+    "sparse": Entry(
+        target="prunemark.training.engines.sparse:SparseEngine",
+        summary="C++ kernels that touch only kept weights; feed-forward networks of common layers, on a CPU",
+    ),
+}
+
+
+def choose(
+    name: str,
+    *,
+    model: "nn.Module | None" = None,
+    masks: Mapping[str, "Tensor"] | None = None,
+    input_shape: tuple[int, ...] = (),
+    device: "torch.device | None" = None,
+) -> tuple[str, MakeEngine]:
+    """The engine of that name, or for "auto" the one that pays; its name and what makes it.
+
+    "auto" is the sparse engine where its kernels are installed, it takes the model, and the masks leave few enough
+    multiplications; otherwise, and where nothing is known of the training, the dense one.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name == "auto":
+        name = "dense"
+        if model is not None and masks and input_shape and device is not None and device.type == "cpu":
+            from prunemark.training.engines.sparse import pays
+
+            name = "sparse" if pays(model, masks, input_shape) else "dense"
+    return name, find(ENGINES, "engine", name).load()

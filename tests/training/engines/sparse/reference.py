@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunemark.prunable import prunable
+from prunemark.models.prunable import prunable
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training.engines.sparse import SparseEngine
@@ -43,9 +43,9 @@ def batch(examples, shape, *, classes=10, seed=0):
     )
 
 
-def engine(model, masks, shape, *, batch_size=16, kernels="", start=None, **recipe):
+def engine(model, masks, *, batch_size=16, kernels="", start=None, **recipe):
     recipe = Recipe(epochs=1, batch_size=batch_size, **recipe)
-    return SparseEngine(model, recipe, masks, start, "cpu", input_shape=shape, kernels=kernels)
+    return SparseEngine(model, recipe, masks, start, torch.device("cpu"), kernels=kernels)
 
 
 class _Margin(TorchDispatchMode):
@@ -94,12 +94,12 @@ def assert_gradients_agree(model, masks, shape, *, examples=16, kernels="", canc
     apply_(model, masks)
     inputs, targets, loss, expected = steady_batch(model, masks, examples, shape)
     _, single, _ = dense(model, masks, inputs, targets)
-    trained = engine(model, masks, shape, batch_size=examples, kernels=kernels)
+    trained = engine(model, masks, batch_size=examples, kernels=kernels)
     got = trained.gradients(inputs, targets)
     assert got.keys() == expected.keys()
     scale = max(g.norm().item() for g in expected.values())
     for name, gradient in expected.items():
         size = scale if name in cancelled else gradient.norm().item()
-        allowed = max(1e-5 * size, 10 * (single[name] - gradient).norm().item(), 1e-7 * scale)
+        allowed = max(1e-5 * size, 10 * (single[name] - gradient).norm().item(), 2e-6 * scale)
         assert (got[name] - gradient).norm() <= allowed, name
-    assert abs(trained.built.program.gradients(inputs, targets) - loss) <= 3e-6 * abs(loss)
+    assert abs(trained.built_for(shape).program.gradients(inputs, targets) - loss) <= 3e-6 * abs(loss)

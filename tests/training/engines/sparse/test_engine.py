@@ -26,9 +26,9 @@ def trained_by_both(name, *, steps, momentum=0.9, shape=SHAPE, density=0.6, widt
     inputs, targets = batch(steps * batch_size, shape)
     recipe = Recipe(epochs=1, batch_size=batch_size, lr=0.02, momentum=momentum, weight_decay=0.01)
     sparse_model = copy.deepcopy(model)
-    dense = train(model, Split(inputs=inputs, targets=targets), recipe, seed=0, masks=masks)
+    dense = train(model, Split(inputs=inputs, targets=targets), recipe, seed=0, masks=masks, engine="dense")
     order = torch.randperm(len(inputs), generator=generator(0, "order", 0))
-    sparse = engine(sparse_model, masks, shape, batch_size=batch_size, momentum=momentum, weight_decay=0.01)
+    sparse = engine(sparse_model, masks, batch_size=batch_size, momentum=momentum, weight_decay=0.01)
     for places in order.split(batch_size):
         sparse.step(inputs[places], targets[places], 0.02)
     return dense.checkpoint, sparse.checkpoint(steps), model, sparse
@@ -64,8 +64,8 @@ def test_left_out_units_decay_but_keep_their_statistics():
     inputs, targets = batch(40, SHAPE)
     recipe = Recipe(epochs=1, batch_size=20, lr=0.1, weight_decay=0.1)
     other = copy.deepcopy(model)
-    dense = train(model, Split(inputs=inputs, targets=targets), recipe, seed=0, masks=masks).checkpoint
-    sparse = engine(other, masks, SHAPE, batch_size=20, weight_decay=0.1)
+    dense = train(model, Split(inputs=inputs, targets=targets), recipe, seed=0, masks=masks, engine="dense").checkpoint
+    sparse = engine(other, masks, batch_size=20, weight_decay=0.1)
     for places in torch.randperm(40, generator=generator(0, "order", 0)).split(20):
         sparse.step_on(inputs, targets, places, 0.1)
     state = sparse.checkpoint(2)
@@ -102,13 +102,13 @@ def test_going_on_from_a_checkpoint_is_bit_for_bit_the_same():
     masks = random_masks(model, density=0.3)
     apply_(model, masks)
     inputs, targets = batch(80, SHAPE)
-    first = engine(copy.deepcopy(model), masks, SHAPE, batch_size=20)
+    first = engine(copy.deepcopy(model), masks, batch_size=20)
     states: list[Checkpoint] = []
     for step, (images, classes) in enumerate(zip(inputs.split(20), targets.split(20), strict=True)):
         states.append(first.checkpoint(step))
         first.step(images, classes, 0.05)
     model.load_state_dict(states[2].model)
-    second = engine(model, masks, SHAPE, batch_size=20, start=states[2])
+    second = engine(model, masks, batch_size=20, start=states[2])
     for step in (2, 3):
         second.step(inputs[20 * step : 20 * step + 20], targets[20 * step : 20 * step + 20], 0.05)
     one, other = first.checkpoint(4), second.checkpoint(4)
@@ -125,10 +125,10 @@ def test_batches_are_gathered_from_any_memory_layout():
     places = torch.tensor([3, 49, 0, 7, 7])
     losses = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        one = engine(copy.deepcopy(model), masks, SHAPE)
-        losses.append(one.step_on(inputs.to(memory_format=layout), targets, places, 0.1))
-        other = engine(copy.deepcopy(model), masks, SHAPE)
-        losses.append(other.step(inputs[places].to(memory_format=layout), targets[places], 0.1))
+        one = engine(copy.deepcopy(model), masks)
+        losses.append(float(one.step_on(inputs.to(memory_format=layout), targets, places, 0.1)))
+        other = engine(copy.deepcopy(model), masks)
+        losses.append(float(other.step(inputs[places].to(memory_format=layout), targets[places], 0.1)))
     assert len(set(losses)) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_finite_changes_no_weight():
     masks = random_masks(model, density=0.5)
     apply_(model, masks)
     before = copy.deepcopy(model.state_dict())
-    sparse = engine(model, masks, (1, 4, 4))
+    sparse = engine(model, masks)
     for bad in (float("inf"), float("nan")):
         inputs, targets = batch(8, (1, 4, 4))
         inputs[3, 0, 2, 2] = bad
@@ -149,12 +149,10 @@ def test_a_loss_that_is_not_finite_changes_no_weight():
 
 def test_images_and_targets_must_match():
     model = network("lenet-300-100", input_shape=(1, 4, 4), classes=10, seed=0)
-    sparse = engine(model, random_masks(model, density=0.5), (1, 4, 4))
+    sparse = engine(model, random_masks(model, density=0.5))
     inputs, targets = batch(8, (1, 4, 4))
     with pytest.raises(ValueError, match="each image of a batch has one target"):
         sparse.step(inputs, targets[:7], 0.1)
-    with pytest.raises(ValueError, match="1 to 32 examples"):
-        sparse.step(*batch(33, (1, 4, 4)), 0.1)
     with pytest.raises(ValueError, match="class 10"):
         sparse.step(inputs, targets.clone().fill_(10), 0.1)
     with pytest.raises(ValueError, match="image 8"):
@@ -166,12 +164,51 @@ def test_images_and_targets_must_match():
 def test_models_that_it_does_not_take():
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 10))
     draw_(model)
-    with pytest.raises(UnsupportedError, match=r"1\.bias"):
-        engine(model, {"1.bias": torch.zeros(10, dtype=torch.bool)}, (1, 4, 4))
+    with pytest.raises(UnsupportedError, match=r"1\.bias is masked"):
+        engine(model, {"1.bias": torch.zeros(10, dtype=torch.bool)}).step(*batch(4, (1, 4, 4)), 0.1)
     with pytest.raises(UnsupportedError, match="float32"):
-        engine(copy.deepcopy(model).double(), {}, (1, 4, 4))
-    with pytest.raises(UnsupportedError, match="another model"):
-        engine(model, {"2.weight": torch.zeros(10, dtype=torch.bool)}, (1, 4, 4))
+        engine(copy.deepcopy(model).double(), {})
+    with pytest.raises(ValueError, match="another model"):
+        engine(model, {"2.weight": torch.zeros(10, dtype=torch.bool)})
+    with pytest.raises(UnsupportedError, match="GELU"):
+        engine(nn.Sequential(model, nn.GELU()), {}).step(*batch(4, (1, 4, 4)), 0.1)
     model[1].bias.requires_grad_(False)
     with pytest.raises(UnsupportedError, match=r"1\.bias"):
-        engine(model, {}, (1, 4, 4))
+        engine(model, {})
+
+
+def test_a_trace_that_misses_something_trains_no_other_network():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 10))
+    model[1].forward = lambda x: nn.functional.linear(x, model[1].weight, model[1].bias) + 1
+    with pytest.raises(UnsupportedError, match="logits are not those"):
+        engine(model, {}).step(*batch(4, (1, 4, 4)), 0.1)
+
+
+def test_auto_is_sparse_where_that_pays():
+    model = network("lenet-300-100", input_shape=(1, 6, 6), classes=10, seed=0)
+    inputs, targets = batch(40, (1, 6, 6))
+    data, recipe = Split(inputs=inputs, targets=targets), Recipe(epochs=1, batch_size=20)
+
+    def chosen(model, masks):
+        return train(model, data, recipe, seed=0, masks=masks).engine
+
+    assert chosen(model, random_masks(model, density=0.2)) == "sparse"
+    assert chosen(model, random_masks(model, density=0.8)) == "dense"
+    assert chosen(model, None) == "dense"
+    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 10), nn.GELU())
+    assert chosen(other, random_masks(other, density=0.1)) == "dense"
+
+
+def test_a_batch_larger_than_the_recipes_is_taken():
+    model = network("resnet-8", input_shape=SHAPE, classes=10, seed=0, width=0.5)
+    masks = random_masks(model, density=0.3)
+    apply_(model, masks)
+    batches = [batch(examples, SHAPE, seed=examples) for examples in (8, 50, 8)]
+    states = []
+    for batch_size in (8, 50):
+        sparse = engine(copy.deepcopy(model), masks, batch_size=batch_size)
+        for inputs, targets in batches:
+            sparse.step(inputs, targets, 0.05)
+        states.append(sparse.checkpoint(3))
+    assert all(torch.equal(states[0].model[name], states[1].model[name]) for name in states[0].model)
+    assert all(torch.equal(states[0].momentum[name], states[1].momentum[name]) for name in states[0].momentum)

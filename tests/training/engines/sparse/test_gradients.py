@@ -117,7 +117,7 @@ def test_the_loss_of_a_deep_network_with_bottlenecks():
     apply_(model, masks)
     inputs, targets = batch(16, (3, 32, 32))
     loss, _, _ = dense(model, masks, inputs.double(), targets)
-    got = engine(model, masks, (3, 32, 32)).built.program.gradients(inputs, targets)
+    got = engine(model, masks).built_for((3, 32, 32)).program.gradients(inputs, targets)
     assert got == pytest.approx(loss, rel=1e-4)
 
 

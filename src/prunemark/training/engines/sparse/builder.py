@@ -84,7 +84,7 @@ class _Builder:
         self.values = dict(model.named_parameters())
         self.uses = graph.uses()
         self.built = Built(program)
-        self.kept = self._kept()
+        self.kept = _kept(graph, self.values, masks)
         self.live = live_channels(graph, self.kept)
         self.pads = self._pads()
         self.weights: dict[str, KeptWeights] = {}
@@ -127,20 +127,6 @@ class _Builder:
         self.built.operations.append(operation + shape)
 
     # -- weights and memory
-
-    def _kept(self) -> dict[str, NDArray[np.bool_]]:
-        kept: dict[str, NDArray[np.bool_]] = {}
-        for operation in self.graph.operations:
-            if isinstance(operation, Convolution):
-                weight = self.values[operation.weight]
-                mask = self.masks.get(operation.weight)
-                shape = (weight.shape[0], -1, *operation.kernel)
-                flat = np.ones(tuple(weight.shape), bool) if mask is None else mask.cpu().numpy()
-                kept[operation.weight] = flat.reshape(shape)
-        strangers = [name for name in self.masks if name not in kept and not bool(self.masks[name].all())]
-        if strangers:
-            raise UnsupportedError(f"{strangers[0]} is masked and no weight of a convolution or linear map")
-        return kept
 
     def _pads(self) -> dict[tuple[int, int], int]:
         """The border of all tensors of one size, so that what is added has one layout."""
@@ -386,3 +372,31 @@ class _Builder:
             operation.maximum,
             accumulate,
         )
+
+
+def _kept(graph: Graph, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, NDArray[np.bool_]]:
+    """Which weights are kept, (outputs, channels / groups, *kernel)."""
+    kept: dict[str, NDArray[np.bool_]] = {}
+    for operation in graph.operations:
+        if isinstance(operation, Convolution):
+            shape = tuple(parameters[operation.weight].shape)
+            mask = masks.get(operation.weight)
+            whole = np.ones(shape, bool) if mask is None else mask.cpu().numpy()
+            kept[operation.weight] = whole.reshape(shape[0], -1, *operation.kernel)
+    for name, mask in masks.items():
+        if name not in kept and not bool(mask.all()):
+            raise UnsupportedError(f"{name} is masked and is not the weight of a convolution or linear map")
+    return kept
+
+
+def multiplications_share(graph: Graph, model: nn.Module, masks: Mapping[str, Tensor]) -> float:
+    """Multiplications of the forward pass by kept weights of live units, as a share of all of them."""
+    kept = _kept(graph, dict(model.named_parameters()), masks)
+    live = live_channels(graph, kept)
+    done = whole = 0
+    for operation in graph.operations:
+        if isinstance(operation, Convolution):
+            _, height, width = graph.shapes[operation.target]
+            done += int(np.count_nonzero(kept[operation.weight][live[operation.target]])) * height * width
+            whole += kept[operation.weight].size * height * width
+    return done / whole

@@ -1,0 +1,427 @@
+"""Which unit feeds which: how the units of a model's layers connect, whatever lies between the layers."""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+
+from prunemark.models.prunable import module_of, prunable
+from prunemark.randomness import generator
+
+_Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+# Derivatives below this share of the largest are rounding noise.
+_NOISE = 1e-9
+_OUTPUT = -1  # in the place of the number of a call
+# Sizes of the numbers that a layer gives and that all others give, tried in turn until nothing is lost. Small ones pass
+# what saturates, large ones pass thresholds, and by sign and size either operand of a maximum or a - b is on top.
+_DRAWS = (
+    (0.001, 0.001), (-0.001, 0.001), (3, 0.001), (-3, 0.001), (0.001, 3), (-0.001, 3), (0.001, -0.001), (0.001, -3),
+    (-0.001, -3), (100, 0.001), (-100, 0.001), (0.001, 100), (0.001, -100),
+)  # fmt: skip
+# What small numbers of the source are changed to beside others of some size, to see where they are used; and whether
+# that is done unit by unit. The others are so that they let through what they gate.
+_CHANGES = ((3, 0.001, True), (-3, -0.001, True), (3, -3, False), (-3, 3, False), (100, 3, False), (-100, 3, False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One use of a layer in a forward pass.
+
+    A layer maps units to units: channels of a convolution, features of a linear map.
+
+    Attributes:
+        layer: name of its weight.
+        shape: of the weight as (output units, input units per group, entries per kernel).
+        groups: of a grouped convolution; 1 otherwise.
+        from_input: per input unit, whether the model's input reaches it through no other layer.
+        to_output: per output unit, whether it reaches the model's output through no other layer.
+    """
+
+    layer: str
+    shape: tuple[int, int, int]
+    groups: int
+    from_input: Tensor
+    to_output: Tensor
+
+    @property
+    def weights(self) -> int:
+        """How many weights the layer has."""
+        outputs, inputs_per_group, kernel = self.shape
+        return outputs * inputs_per_group * kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """The calls of a forward pass in order, and the wires between them that pass no other layer.
+
+    `wires[source, sink]` lists, for two calls by number, pairs (output unit, input unit) that are connected.
+    """
+
+    calls: tuple[Call, ...]
+    wires: dict[tuple[int, int], tuple[Tensor, Tensor]]
+
+
+def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape: tuple[int, ...]) -> Wiring:
+    """Find the wires of a model by probing, without data; the model's parameters and buffers are overwritten.
+
+    Each layer's output is cut off and replaced by fresh numbers, one layer's with a derivative that spells each unit's
+    number in binary; what arrives at the next layers' inputs says which unit it came from (forward-mode
+    differentiation). This sees through activations, pooling, BatchNorm with running statistics, flattening, padding,
+    slicing, addition (shortcuts), concatenation and squeeze-and-excitation gates. Where the numbers of units, when
+    they are changed to much larger ones and to negative ones, change what layers receive, but no derivative arrives,
+    other numbers are tried: large and negative ones pass thresholds, differences and maxima. What then still does not
+    arrive is refused.
+
+    Parameters that are trained are replaced by random numbers between 0.25 and 0.75; frozen ones keep their values.
+
+    Args:
+        model: a private copy, which is moved to float64 on the CPU, its parameters replaced; its layers'
+            weights are let go of.
+        forward: (model, inputs) -> outputs.
+        input_shape: shape of one example, without the batch axis.
+
+    Raises:
+        ValueError: the model does not take one tensor of floats or give one tensor; a weight of something other than
+            a linear map or a convolution, or one that is never called as a module; units that mix without a weight
+            of their own between them (LayerNorm, GroupNorm, attention); an operation without a forward derivative;
+            layers whose first axis is not the batch; nothing arrives at a layer or at the output, or of what is used
+            there something does not, as behind signs or `detach`; a random function.
+    """
+    # torch's first dual number compiles formulas with a function that torch has deprecated.
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+    probe = _Probe(model, forward, input_shape)
+    probe.run(source=None)
+    missing = set(prunable(model)) - {call.layer for call in probe.calls}
+    if missing:
+        raise ValueError(f"the units of {sorted(missing)} cannot be followed: the layer's forward is never called")
+    for number in range(len(probe.calls)):
+        probe.run(source=number)
+    probe.require_arrivals()
+    return Wiring(calls=tuple(probe.calls), wires=probe.wires)
+
+
+@dataclass
+class _Probe:
+    model: nn.Module
+    forward: Callable[[nn.Module, Any], Any]
+    input_shape: tuple[int, ...]
+    calls: list[Call] = field(default_factory=list[Call])
+    wires: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(
+        default_factory=dict[tuple[int, int], tuple[Tensor, Tensor]]
+    )
+    _source: int | None = None
+    _number: int = 0
+    _rows: int = 1
+    _sizes: tuple[float, float] = _DRAWS[0]
+    _changed: float | None = None
+    _by_unit: bool = True
+    _received: dict[int, float] = field(default_factory=dict[int, float])
+    # Of the source, per sink: the unit that arrives at each of its units, -1 for none; where the source is used at all;
+    # and, a row for each of `_codes`, where its units are.
+    _arrived: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    _used: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    _patterns: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+
+    def __post_init__(self) -> None:
+        self._layers = _layers(self.model)
+        # What layers compute is replaced, so that their weights need no more than a shape.
+        shapes = {layer: layer.weight.shape for layer in self._layers}
+        for layer in shapes:
+            layer.weight.data = torch.empty(0, device=layer.weight.device)
+        self.model.to("cpu", torch.float64).eval()
+        _prepare_(self.model)
+        for layer, shape in shapes.items():
+            layer.weight.data = torch.ones((), dtype=torch.float64).expand(shape)
+
+    def run(self, source: int | None) -> None:
+        """Find where the outputs of call `source`, or the model's input, arrive.
+
+        Raises:
+            ValueError: they are used somewhere where they do not arrive, or mix there.
+        """
+        self._source, self._arrived, self._used, self._patterns = source, {}, {}, {}
+        self._pass(_DRAWS[0])
+        if source is None:
+            # Layers must receive the same again.
+            self._pass(_DRAWS[0])
+        for changed, others, by_unit in _CHANGES:
+            self._pass((0.001, others), changed=changed, by_unit=by_unit)
+        for sizes in _DRAWS[1:]:
+            if self._lost() is None:
+                break
+            self._pass(sizes)
+        lost = self._lost()
+        if lost is not None:
+            raise ValueError(
+                f"no path was found from {self._name(source)} to {self._name(lost)}, which it leads to: what lies "
+                "between has no derivative at any of the numbers tried, as signs and what is detached have none"
+            )
+        self._note()
+
+    def _name(self, number: int | None) -> str:
+        return "the input" if number is None else "the output" if number == _OUTPUT else self.calls[number].layer
+
+    def _lost(self) -> int | None:
+        """A sink where the source is used, but does not arrive."""
+        nowhere = torch.tensor(-1)
+        sinks = (k for k, used in self._used.items() if (used & (self._arrived.get(k, nowhere) < 0)).any())
+        return next(sinks, None)
+
+    def _note(self) -> None:
+        """Keep what was found of the source."""
+        for number, arrived in self._arrived.items():
+            used = self._patterns.get(number)
+            others = torch.zeros_like(arrived, dtype=torch.bool) if used is None else _of_others(used, arrived)
+            if self._source is None:
+                if number != _OUTPUT:
+                    self.calls[number].from_input.copy_(arrived >= 0)
+            elif number == _OUTPUT:
+                reach = self.calls[self._source].to_output
+                reach[arrived[arrived >= 0]] = True
+                if used is not None and others.any():
+                    reach |= _among(used[1:, others].unique(dim=1), len(reach))
+            elif others.any():
+                self._refuse_mixing(number)
+            elif (arrived >= 0).any():
+                sinks = (arrived >= 0).nonzero().squeeze(1)
+                self.wires[self._source, number] = (arrived[sinks], sinks)
+
+    def _refuse_mixing(self, number: int) -> None:
+        raise ValueError(
+            f"paths cannot be followed from {self._name(self._source)} to {self._name(number)}: between them units mix "
+            "without a prunable weight of their own, as in LayerNorm, GroupNorm, attention or maxima over units (or "
+            "examples, in a BatchNorm without running statistics)"
+        )
+
+    def _pass(self, sizes: tuple[float, float], *, changed: float | None = None, by_unit: bool = True) -> None:
+        """Run the model, the source with derivatives, or with some of its units changed instead."""
+        source = self._source
+        self._sizes, self._changed, self._by_unit, self._number = sizes, changed, by_unit, 0
+        units = 1 if source is None else len(self.calls[source].to_output)
+        bits = (units - 1).bit_length()
+        self._rows = 1 + bits if changed is None else 2 + 2 * bits * by_unit
+        handles = [
+            handle
+            for layer in self._layers
+            for handle in (
+                layer.register_forward_pre_hook(self._receive, with_kwargs=True),
+                layer.register_forward_hook(self._replace),
+            )
+        ]
+        try:
+            with torch.no_grad(), forward_ad.dual_level():
+                size = self._sizes[0 if source is None else 1]
+                inputs = _numbers(self.input_shape, "input", size).expand(self._rows, *self.input_shape).contiguous()
+                if source is None:
+                    inputs = self._as_source(inputs, torch.ones_like(inputs[:1], dtype=torch.bool))
+                outputs = self.forward(self.model, inputs)
+                if not isinstance(outputs, Tensor):
+                    kind = type(outputs).__name__
+                    raise ValueError(f"paths are followed to an output that is one tensor; the model gives a {kind}")
+                self._arrive_at_output(outputs)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"paths cannot be followed through {type(self.model).__name__}, fed one tensor of floats of shape "
+                f"{tuple(self.input_shape)} without the batch axis; for other inputs (tokens, say) pass "
+                f"forward=(model, inputs) -> logits, which enters behind the embedding: {error}"
+            ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def require_arrivals(self) -> None:
+        """Raise a ValueError where the input reaches neither a layer nor the output."""
+        wired = {sink for _, sink in self.wires}
+        blocked = [call.layer for k, call in enumerate(self.calls) if k not in wired and not call.from_input.any()]
+        if not any(call.to_output.any() for call in self.calls):
+            blocked.append("the output")
+        if blocked:
+            raise ValueError(
+                f"no path was found to {blocked[0]}: nothing that depends on the input arrives there; does it see only "
+                "constants?"
+            )
+
+    def _receive(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Note what arrives at a layer's input; pass on one plain example."""
+        assert isinstance(layer, _Layer)
+        primal, tangent = forward_ad.unpack_dual((*args, *kwargs.values())[0])
+        name = self._layers[layer]
+        if self._sizes == _DRAWS[0] and self._changed is None:
+            # The same in every such pass, since layers' outputs are, but for rounding.
+            received = float(primal[0].sum())
+            before = self._received.setdefault(self._number, received)
+            if not math.isclose(before, received, rel_tol=1e-9, abs_tol=1e-12):
+                raise ValueError(
+                    f"paths cannot be followed to {name}: it receives other numbers each time, although the model is "
+                    "in eval mode; is there a dropout that does not ask for self.training?"
+                )
+        if primal.shape[0] != self._rows:
+            raise ValueError(f"paths are followed with the batch as first axis; {name} gets {tuple(primal.shape)}")
+        axis = 1 if not isinstance(layer, nn.Linear) else primal.ndim - 1
+        units = primal.shape[axis]
+        if self._number == len(self.calls):
+            groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+            outputs, inputs_per_group = layer.weight.shape[:2]
+            self.calls.append(
+                Call(
+                    layer=name,
+                    shape=(outputs, inputs_per_group, layer.weight[0, 0].numel()),
+                    groups=groups,
+                    from_input=torch.zeros(units, dtype=torch.bool),
+                    to_output=torch.zeros(outputs, dtype=torch.bool),
+                )
+            )
+        if self._changed is not None:
+            self._use(self._number, primal.movedim(axis, 1).reshape(self._rows, units, -1))
+        elif tangent is not None:
+            self._arrive(self._number, tangent.movedim(axis, 1).reshape(self._rows, units, -1))
+        return (primal[:1].contiguous(),), {}
+
+    def _replace(self, layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+        """Cut a layer's output off: fresh numbers, with codes if it is the source."""
+        is_source = self._number == self._source
+        example = _numbers(tuple(output.shape[1:]), self._number, self._sizes[0 if is_source else 1])
+        fresh = example.expand(self._rows, *example.shape).contiguous()
+        if is_source:
+            axis = 0 if not isinstance(layer, nn.Linear) else example.ndim - 1
+            units = torch.arange(example.shape[axis])
+            shape = [self._rows] + [1] * example.ndim
+            shape[1 + axis] = len(units)
+            codes = _codes(units, with_complements=self._changed is not None)
+            if self._changed is not None:
+                codes = codes[: self._rows - 1]
+            shape[0] = len(codes)
+            fresh = self._as_source(fresh, codes.view(shape))
+        self._number += 1
+        return fresh
+
+    def _as_source(self, fresh: Tensor, codes: Tensor) -> Tensor:
+        """Numbers of the source with the derivatives of each code; or, behind a row as it is, changed where one is."""
+        if self._changed is None:
+            # Derivatives are not constant over positions, or normalising over them would hide them.
+            return forward_ad.make_dual(fresh, codes * fresh)
+        factor = self._changed / self._sizes[0]
+        return torch.cat([fresh[:1], fresh[1:].where(~codes, fresh[1:] * factor)])
+
+    def _use(self, number: int, primal: Tensor) -> None:
+        """Note which units of a sink change with the source; primal: a row as it is and codes x units x positions."""
+        change = (primal[1:] - primal[0]).abs()
+        noticed = _noticeable(change.nan_to_num(0, 0)) | (change.isnan() & ~primal[0].isnan()) | change.isinf()
+        used = noticed.any(2)
+        self._used[number] = self._used.get(number, torch.zeros_like(used[0])) | used[0]
+        if self._by_unit:
+            self._patterns[number] = self._patterns.get(number, torch.zeros_like(used)) | used
+
+    def _arrive(self, number: int, tangent: Tensor) -> None:
+        """Read which unit of the source reaches each unit of a sink; tangent: codes x units x positions."""
+        noticed, numbers, mixed = _decode(tangent)
+        first = numbers.where(noticed, -1).amax(1)
+        before = self._arrived.get(number, torch.full_like(first, -1))
+        if (
+            mixed
+            or (noticed & (numbers != first[:, None])).any()
+            or ((before >= 0) & (first >= 0) & (before != first)).any()
+        ):
+            self._refuse_mixing(number)
+        self._arrived[number] = torch.maximum(before, first)
+
+    def _arrive_at_output(self, outputs: Tensor) -> None:
+        primal, tangent = forward_ad.unpack_dual(outputs)
+        if self._changed is not None:
+            self._use(_OUTPUT, primal.reshape(self._rows, -1, 1))
+        elif tangent is not None:
+            noticed, numbers, mixed = _decode(tangent.reshape(self._rows, -1, 1))
+            arrived = numbers.where(noticed, -1).squeeze(1)
+            if mixed and self._source is not None:
+                # As a softmax does: every unit of the last layer reaches every output.
+                self.calls[self._source].to_output.fill_(True)
+                arrived = arrived.clamp(max=0)
+            elif self._source is not None:
+                self.calls[self._source].to_output[numbers[noticed]] = True
+            self._arrived[_OUTPUT] = torch.maximum(self._arrived.get(_OUTPUT, arrived), arrived)
+
+
+def _codes(units: Tensor, *, with_complements: bool) -> Tensor:
+    """Rows of booleans: all units, for each bit of their numbers those that have it, and those that have it not."""
+    bits = [((units >> bit) & 1).bool() for bit in range((len(units) - 1).bit_length())]
+    return torch.stack([torch.ones_like(units, dtype=torch.bool), *bits, *(~bit for bit in bits if with_complements)])
+
+
+def _of_others(used: Tensor, arrived: Tensor) -> Tensor:
+    """Where others than the unit that arrives are used too; used: rows of `_codes` x sink units."""
+    bits = (len(used) - 1) // 2
+    powers = torch.arange(bits)[:, None]
+    spelled = ((arrived >> powers) & 1).bool()
+    return (arrived >= 0) & used[0] & ((used[1 : 1 + bits] != spelled) | (used[1 + bits :] == spelled)).any(0)
+
+
+def _among(patterns: Tensor, units: int) -> Tensor:
+    """Units that may be used where a pattern was found; patterns: rows of `_codes` but the first x patterns."""
+    codes = _codes(torch.arange(units), with_complements=True)[1:]
+    return torch.stack([(~codes | pattern[:, None]).all(0) for pattern in patterns.T]).any(0)
+
+
+def _decode(tangent: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Where something arrives, the number it spells there, and whether some of it spells none."""
+    noticed = _noticeable(tangent[0])
+    ratios = tangent[1:] / tangent[0].where(noticed, 1)
+    bits = ratios.round()
+    mixed = bool((noticed & ((ratios - bits).abs() > 1e-6)).any() or (noticed & (bits != 0) & (bits != 1)).any())
+    powers = 2 ** torch.arange(len(bits)).view(-1, 1, 1)
+    return noticed, (bits.long() * powers).sum(0), mixed
+
+
+def _noticeable(tangent: Tensor) -> Tensor:
+    size = tangent.abs()
+    return size > _NOISE * size.max()
+
+
+def _layers(model: nn.Module) -> dict[_Layer, str]:
+    """The linear maps and convolutions with a prunable weight -> the weight's name."""
+    weights = prunable(model)
+    for name in weights:
+        module, _ = module_of(model, name)
+        if not isinstance(module, _Layer):
+            kind = type(module).__name__
+            raise ValueError(
+                "paths are followed through linear maps and convolutions (not transposed), pruned or not; "
+                f"{name} is of {kind}"
+            )
+    names = {id(weight): name for name, weight in weights.items()}
+    return {
+        module: names[id(module.weight)]
+        for module in model.modules()
+        if isinstance(module, _Layer) and id(module.weight) in names
+    }
+
+
+def _prepare_(model: nn.Module) -> None:
+    """Give what lies between the layers numbers in general position; frozen parameters keep theirs."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                source = generator(0, "wiring", f"parameter {name}")
+                parameter.copy_(0.25 + 0.5 * torch.rand(parameter.shape, generator=source, dtype=torch.float64))
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                if module.track_running_stats:
+                    module.reset_running_stats()
+                if module.affine and module.weight.requires_grad:
+                    module.weight.fill_(1)
+                    module.bias.zero_()
+
+
+def _numbers(shape: tuple[int, ...], purpose: int | str, size: float) -> Tensor:
+    """Numbers in [size, 2 size)."""
+    source = generator(0, "wiring", purpose)
+    return size * (1 + torch.rand(shape, generator=source, dtype=torch.float64))

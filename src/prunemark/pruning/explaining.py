@@ -1,0 +1,71 @@
+"""Failures of the user's model and loss, said in a sentence."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunemark.models.calling import Forward, Inputs, Loss
+from prunemark.pruning.scoring_examples import tensors_of
+
+
+def explained_forward(forward: Forward) -> Forward:
+    """The same forward, but inputs in another precision than the model's are a ValueError that says so."""
+
+    _require_function("forward", forward, "(model, inputs) -> outputs")
+
+    def explained(model: nn.Module, inputs: Inputs) -> Any:
+        try:
+            return forward(model, inputs)
+        except RuntimeError as error:
+            # Integers are tokens, but bytes are images that were not turned into floats.
+            dtypes = {tensor.dtype for tensor in tensors_of(inputs)}
+            given = {dtype for dtype in dtypes if dtype.is_floating_point or dtype == torch.uint8}
+            own = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+            if "type" in str(error) and given - own:
+                raise ValueError(
+                    f"the model computes in {_names(own)}, but its inputs are {_names(given)}: convert one of them"
+                ) from error
+            if "same dtype" in str(error):
+                raise ValueError(
+                    f"the model computes in {_names(own)} (half precision is scored in float32), which casts in its "
+                    f"forward do not fit: pass forward=(model, inputs) -> outputs without them: {error}"
+                ) from error
+            raise
+
+    return explained
+
+
+def explained_loss(loss: Loss) -> Loss:
+    """The same loss, but what is no tensor, before it or after it, is a ValueError that says what to do."""
+
+    _require_function("loss", loss, "(outputs, targets) -> scalar")
+
+    def explained(outputs: Any, targets: Any) -> Tensor:
+        if loss is functional.cross_entropy and not isinstance(outputs, Tensor):
+            raise ValueError(
+                f"the model returns a {type(outputs).__name__}, which cross-entropy cannot take: pass "
+                "forward=(model, inputs) -> logits, or loss=(outputs, targets) -> scalar"
+            )
+        if loss is functional.cross_entropy and outputs.ndim and outputs.shape[1 if outputs.ndim > 1 else 0] == 1:
+            raise ValueError(
+                "the model gives one output, and cross-entropy over one class is 0 whatever the weights: pass loss=, "
+                "such as torch.nn.functional.mse_loss, or binary_cross_entropy_with_logits for a yes or no"
+            )
+        value = loss(outputs, targets)
+        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"the loss must be one number as a tensor, so that it has gradients; got {value!r}")
+        return value
+
+    return explained
+
+
+def _require_function(name: str, given: Any, signature: str) -> None:
+    # A class of losses is callable too, but its call makes a loss.
+    if not callable(given) or isinstance(given, type):
+        raise ValueError(f"{name}= is a function {signature}; got {given!r}")
+
+
+def _names(dtypes: set[torch.dtype]) -> str:
+    return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))

@@ -1,0 +1,316 @@
+"""Score and select, once or in N rounds."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunemark.datasets import Dataset
+from prunemark.masks import Masks
+from prunemark.methods import resolve
+from prunemark.methods.base import Method, Problem
+from prunemark.models.calling import Forward, Loss, call
+from prunemark.models.convolutions import sound_convolutions
+from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
+from prunemark.models.holding import as_loaded, warn_if_held
+from prunemark.models.isolation import isolated
+from prunemark.models.left_out import share_record, warn_of_left_out
+from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
+from prunemark.pruning.explaining import explained_forward, explained_loss
+from prunemark.pruning.quotas import quotas as layer_quotas
+from prunemark.pruning.rounds import Rounds
+from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
+from prunemark.pruning.selection import keep_count, require_finite
+from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
+from prunemark.terms.quotas import QuotaName
+from prunemark.terms.scoring import SCORING_BATCH
+from prunemark.version import __version__
+
+AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
+
+
+def score(
+    model: nn.Module,
+    method: AnyMethod,
+    *,
+    data: Data | None = None,
+    seed: int = 0,
+    input_shape: tuple[int, ...] | None = None,
+    include: Rules | None = None,
+    exclude: Rules | None = None,
+    loss: Loss = functional.cross_entropy,
+    forward: Forward = call,
+    scoring_batch: int = SCORING_BATCH,
+    within: Masks | None = None,
+    **options: Any,
+) -> dict[str, Tensor]:
+    """Score every prunable weight of a model, once: name -> tensor of the weight's shape, larger = keep.
+
+    Works on a copy: the model, its BatchNorm statistics, gradients and flags, and the global random states (torch's,
+    NumPy's, Python's) are untouched, and neither `no_grad` nor autocast around the call reaches in. A model in half
+    precision is scored in float32, which represents its weights exactly: products of bfloat16 numbers tie too often
+    to be ranked. Any other precision is the model's own.
+
+    Args:
+        model: any module.
+        method: a name in METHODS, a configured method, a function `(Problem) -> scores`, or "FILE.py:function".
+        data: (inputs, targets) batches, all of them used exactly as given and read once, or a dataset, from which the
+            method's `examples_per_class` (10) examples of each class are drawn. Inputs that are a tuple are
+            given as model(*inputs), a dict as model(**inputs).
+        seed: names all random choices: the examples, the order of a shuffling DataLoader, random scores, dropout.
+        input_shape: shape of one example without the batch axis, for methods that need no data.
+        include: which weights are prunable, as in `prunemark.models.prunable.prunable`.
+        exclude: which of them are not.
+        loss: (outputs, targets) -> scalar mean loss.
+        forward: (model, inputs) -> outputs.
+        scoring_batch: examples in each batch of a dataset's sample, at least 1 (the study's code: as many as in
+            training, 128 or 256); where a sample is larger, scores depend on it through BatchNorm.
+        within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
+        options: the method's own, such as `bn="eval"`.
+
+    Raises:
+        ValueError: unknown method or option; missing data, or data that is no batches; nothing prunable; a model that
+            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar or not
+            finite; scores that are not finite (the layer is named), or that are all 0.
+    """
+    configured = resolve(method, **options)
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+        scoring_batch=scoring_batch,
+    )
+    scores = scorer(within)
+    if within is None or within.kept == within.total:  # masks may cut the network through
+        require_scores(scores, configured.zero_means)
+    return scores
+
+
+def prune(
+    model: nn.Module,
+    method: AnyMethod,
+    *,
+    sparsity: float,
+    data: Data | None = None,
+    seed: int = 0,
+    rounds: int | None = None,
+    invert: bool = False,
+    quotas: QuotaName | Masks | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    include: Rules | None = None,
+    exclude: Rules | None = None,
+    loss: Loss = functional.cross_entropy,
+    forward: Forward = call,
+    scoring_batch: int = SCORING_BATCH,
+    **options: Any,
+) -> Masks:
+    """Prune a model to exactly round((1 - sparsity) * prunable) weights.
+
+    Round n of N scores the network that survived so far and prunes it to density (1 - sparsity)^(n / N). A
+    pruned weight never comes back. The model itself is not changed: see `Masks.apply_` and `Masks.hold`.
+
+    Kept weights with a score of exactly 0 were chosen by position: `masks.unscored` counts them,
+    `provenance["unscored"]` by layer. In several rounds a weight counts if the last round gave it no score, or an
+    earlier one that pruned other weights without a score (of a method that revives weights, the last round alone).
+
+    Args:
+        sparsity: pruned fraction of the prunable weights, in [0, 1).
+        rounds: how many rounds; None = the method's own: 100 for SynFlow, 60 for FORCE and iterative SNIP, 20 for
+            NTK-SAP, 1 for all others.
+        invert: reverse the ranking: prune the most important weights. Certified, in
+            `provenance["certificate"]`.
+        quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
+            masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
+
+    What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
+
+    The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
+    round, for later rounds may cut the network through.
+
+    Warns:
+        LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
+        HeldWarning: a hold in force on the model stands between its weights and what is scored.
+        UnscoredWarning: kept weights are unscored; says how many, and in which layers.
+    """
+    configured = resolve(method, **options)
+    rounds = configured.rounds if rounds is None else rounds
+    if isinstance(rounds, bool) or not isinstance(rounds, Integral) or rounds < 1:
+        raise ValueError(f"rounds is a whole number from 1; got {rounds!r}")
+    scorer = _Scorer(
+        model,
+        configured,
+        data=data,
+        seed=seed,
+        input_shape=input_shape,
+        include=include,
+        exclude=exclude,
+        loss=loss,
+        forward=forward,
+        scoring_batch=scoring_batch,
+    )
+    if include is None:
+        warn_of_left_out(scorer.model, scorer.weights, exclude)
+    masks = Masks.ones(scorer.weights)
+    final = keep_count(masks.total, sparsity)
+    shapes = {name: mask.shape for name, mask in masks.items()}
+    if quotas is not None:
+        layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
+    provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
+    provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
+    meaning = configured.zero_means
+    selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
+    for n in range(1, rounds + 1):
+        target = 1 - (1 - sparsity) ** (n / rounds)
+        keep = final if n == rounds else _round_count(masks.total, target, configured)
+        scores = scorer(masks, n)
+        if n == 1:
+            require_scores(scores, meaning)
+        masks = selection.choose(scores, keep)
+        del scores  # or they would still be held while the next round makes its own
+    masks = selection.finished(provenance)
+    warn_if_held(scorer.weights, masks)
+    if masks.unscored:
+        warnings.warn(sentence(provenance["method"], masks), UnscoredWarning, stacklevel=2)
+    return masks
+
+
+def _round_count(total: int, sparsity: float, method: Method) -> int:
+    if method.keeps_ceiling:
+        return total - int(sparsity * total)
+    return keep_count(total, sparsity)
+
+
+class _Scorer:
+    """One model, method and sample of examples; called with masks, it scores what they keep."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        *,
+        data: Data | None,
+        seed: int,
+        input_shape: tuple[int, ...] | None,
+        include: Rules | None,
+        exclude: Rules | None,
+        loss: Loss,
+        forward: Forward,
+        scoring_batch: int,
+    ) -> None:
+        if isinstance(scoring_batch, bool) or not isinstance(scoring_batch, Integral) or scoring_batch < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"scoring_batch is a whole number from 1; got {scoring_batch!r}")
+        self.scoring_batch = int(scoring_batch)
+        self.model = unwrap(model)
+        self.weights = prunable(self.model, include=include, exclude=exclude)
+        self.loaded = as_loaded(parameters_by_name(self.model))
+        self.method = method
+        self.seed = seed
+        self.data = data
+        first = next(iter(self.weights.values()))
+        for name, weight in self.weights.items():
+            if weight.is_meta:
+                raise ValueError(f"{name} is on the meta device: it has no values to score")
+        self.device, self.dtype = first.device, at_least_single(first[:0]).dtype
+        self.half = self.dtype != first.dtype
+        with isolated(self.seed, "batches", device=self.device):
+            self.batches = scoring_batches(
+                data,
+                method,
+                seed=seed,
+                size=self.scoring_batch,
+                device=self.device,
+                dtype=self.dtype,
+                single=self.half,
+            )
+        self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
+        self.loss = explained_loss(loss)
+        self.forward = explained_forward(forward)
+        self.left: Mapping[str, nn.Parameter] | None = None
+
+    def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
+        with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
+            problem = self._problem(masks, n)
+            scores = self._checked(self.method(problem))
+            if self.method.reuses_weights:
+                self.left = problem.weights
+            return scores
+
+    def _problem(self, masks: Masks | None, n: int) -> Problem:
+        private = independent_copy(self.model, weights=self.left).train()
+        to_single_precision_(private)
+        by_name = parameters_by_name(private)
+        if self.left is None:
+            for name, loaded in self.loaded.items():
+                by_name[name].data.copy_(loaded)
+        weights = {name: by_name[name] for name in self.weights}
+        for weight in weights.values():
+            # Other parameters that are frozen stay so, which tells PHEW that their values are meant.
+            weight.requires_grad_()
+        if masks is None:
+            masks = Masks.ones(weights)
+        if masks.keys() != weights.keys():
+            raise ValueError("within= must be masks of exactly the prunable weights of this model")
+        masks.apply_(private)
+        return Problem(
+            model=private,
+            weights=weights,
+            masks=masks,
+            initial={name: at_least_single(self.loaded.get(name, w.detach())) for name, w in self.weights.items()},
+            seed=self.seed,
+            loss=self.loss,
+            forward=self.forward,
+            input_shape=self.input_shape,
+            round=n,
+            given_batches=self.batches,
+        )
+
+    def _checked(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not isinstance(scores, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"a method returns a mapping from names to scores, not a {type(scores).__name__}")
+        missing = [name for name in self.weights if name not in scores]
+        foreign = [name for name in scores if name not in self.weights]
+        if missing or foreign:
+            raise ValueError(f"scores must name each prunable weight: missing {missing}, not prunable {foreign}")
+        checked: dict[str, Tensor] = {}
+        for name, weight in self.weights.items():
+            score = scores[name]
+            if not isinstance(score, Tensor) or score.is_complex():  # pyright: ignore[reportUnnecessaryIsInstance]
+                kind = score.dtype if isinstance(score, Tensor) else type(score).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"scores of {name} must be a tensor of real numbers, not {kind}")
+            if score.shape != weight.shape:
+                raise ValueError(f"scores of {name} have shape {tuple(score.shape)}, its weight {tuple(weight.shape)}")
+            score = at_least_single(score.detach())
+            checked[name] = score.to(torch.uint8) if score.dtype == torch.bool else score
+        require_finite(checked)
+        return checked
+
+
+def _provenance(
+    method: AnyMethod, configured: Method, scorer: _Scorer, sparsity: float, seed: int, rounds: int
+) -> dict[str, Any]:
+    name, options = configured.facts()
+    return {
+        "method": method if isinstance(method, str) else name,
+        "options": {
+            option: value
+            for option, value in options.items()
+            if option != "rounds" and isinstance(value, str | int | float | bool)
+        },
+        "sparsity": sparsity,
+        "rounds": rounds,
+        "seed": seed,
+        **share_record(scorer.model, scorer.weights),
+        "data": scorer.data.fingerprint if isinstance(scorer.data, Dataset) else fingerprint(scorer.batches),
+        **({} if scorer.scoring_batch == SCORING_BATCH else {"scoring_batch": scorer.scoring_batch}),
+        "versions": {"prunemark": __version__, "torch": torch.__version__},
+    }

@@ -1,0 +1,207 @@
+"""Charts of accuracy against sparsity (E1, E2, E3, E6), as altair objects: functions of tables and nothing else.
+
+Where sparsity is an axis it is drawn as in the paper: the share of weights that remains, on a logarithmic scale,
+falling to the right, so that each equal step prunes an equal share of what is left. Points are means over replicates;
+bands and bars reach from the worst replicate to the best. What collapses runs out of the frame where it would squeeze
+all else, see `curves.frame`. Each function returns None where there is nothing to draw.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import altair as alt
+
+from prunemark.reports import curves, marks, theme
+from prunemark.reports.curves import Point
+from prunemark.reports.families import variants
+from prunemark.reports.references import references
+from prunemark.stats import Ranges
+from prunemark.terms.ablations import UNMODIFIED
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Draw: TypeAlias = Callable[[str, str], marks.AnyChart | None]
+"""Draws a chart under a title and a subtitle."""
+
+WIDTH, HEIGHT = 640, 380
+PANEL_WIDTH, NARROW_PANEL_WIDTH, PANEL_HEIGHT = 260, 205, 190
+_TICKS, _PANEL_TICKS = 10, 5
+
+
+def accuracy_chart(
+    results: "DataFrame", *, ranges: Ranges | None = None, title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """Accuracy against sparsity: every method and benchmark, unmodified, with the dense network as a rule (E1).
+
+    Methods are shown at initialisation, or at the earliest step that the study prunes at. Where `ranges` has matching
+    sparsities they are shaded. A study with one sparsity gets a column a method in place of a curve. Published numbers
+    that ship with a study are drawn, too, see `references`.
+    """
+    cells = curves.points(results)
+    shown = unmodified(cells)
+    if not shown:
+        return None
+    styles = theme.series_styles(point.series for point in shown)
+    values = marks.data([marks.value(point, styles[point.series]) for point in shown])
+    sparsities = [point.cell.sparsity for point in shown]
+    x = marks.remaining_weights(sparsities, styles, ticks=_TICKS, sparsity_above=True)
+    shaded = marks.matching_band(ranges, x, sparsities)
+    layers = marks.band(alt.Chart(marks.data(shaded)), x) if shaded else []
+    dense = curves.dense(cells)
+    frame = frame_of(shown, dense)
+    layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity", frame=frame)
+    layers += marks.reference_points(references(results), x, styles, frame=frame)
+    if dense is not None:
+        layers += marks.dense_rule(alt.Chart(marks.data([dense_value(dense)])), frame)
+    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    if x.continuous:
+        chart = chart.resolve_axis(x="independent")
+    return marks.finish(chart, title, subtitle)
+
+
+def ablation_panels(
+    results: "DataFrame", *, benchmarks: bool = False, ranges: Ranges | None = None, title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """What shuffling, reinitialising and inverting do: a panel a method (E2), or a panel a benchmark (E3).
+
+    Only what has an ablated run gets a panel; all panels share the scale of accuracy.
+    """
+    cells = curves.points(results)
+    shown = ablated(cells, benchmarks=benchmarks)
+    if not shown:
+        return None
+    panels = {name: style.label for name, style in theme.series_styles(p.series for p in shown).items()}
+    styles = theme.ablation_styles(point.cell.ablation for point in shown)
+    values = [marks.value(p, styles[p.cell.ablation], panel=panels[p.series]) for p in shown]
+    names = list(panels.values())
+    return _panels(cells, shown, values, names, styles, ranges, legend="subnetwork", title=title, subtitle=subtitle)
+
+
+def variant_panels(
+    results: "DataFrame",
+    *,
+    families: Mapping[str, Sequence[str]],
+    ranges: Ranges | None = None,
+    title: str,
+    subtitle: str,
+) -> marks.AnyChart | None:
+    """Accuracy against sparsity of the variants of one method: a panel a family, a line a variant (E6).
+
+    A variant looks the same in all panels. Each panel has its own scale of accuracy, from which variants that classify
+    less than half of the test set may run out.
+    `families` are the methods' labels by family, as `prunemark.reports.families.families` finds them.
+    """
+    cells = curves.points(results)
+    mine = [point for point in curves.earliest(cells) if _is_unmodified(point) and not point.cell.benchmark]
+    names = {label: name for family, labels in families.items() for label, name in variants(family, labels).items()}
+    shown = [point for point in mine if point.series in names]
+    if not shown:
+        return None
+    styles = theme.variant_styles(names[point.series] for point in shown)
+    x = marks.remaining_weights([point.cell.sparsity for point in shown], styles, ticks=_PANEL_TICKS)
+    dense = curves.dense(cells)
+    panels: list[marks.AnyChart] = []
+    for family, labels in families.items():
+        members = [point for point in shown if point.series in labels]
+        if not members:
+            continue
+        values = [marks.value(point, styles[names[point.series]], panel=theme.label(family)) for point in members]
+        values += marks.matching_band(ranges, x, [point.cell.sparsity for point in members])
+        values += [dense_value(dense)] if dense else []
+        frame = frame_of(members, dense, may_leave=curves.collapsed)
+        layers = marks.band(alt.Chart(), x)
+        layers += marks.lines(alt.Chart(), x, styles, legend="variant", over="sparsity:sparsity", frame=frame)
+        layers += marks.dense_rule(alt.Chart(), frame)
+        heading = alt.TitleParams(theme.label(family), fontSize=14)
+        panel = alt.layer(*layers, data=marks.data(values), title=heading)
+        panels.append(panel.properties(width=NARROW_PANEL_WIDTH, height=PANEL_HEIGHT))
+    with warnings.catch_warnings():
+        # That a click on the legend picks out one line in all panels is what is wanted.
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
+        side_by_side = alt.concat(*panels, columns=3)
+    return marks.finish(side_by_side, title, subtitle)
+
+
+def _panels(
+    cells: Sequence[Point],
+    shown: Sequence[Point],
+    values: list[dict[str, Any]],
+    panels: list[str],
+    styles: Mapping[str, theme.Style],
+    ranges: Ranges | None,
+    *,
+    legend: str,
+    title: str,
+    subtitle: str,
+) -> marks.AnyChart:
+    sparsities = [point.cell.sparsity for point in shown]
+    x = marks.remaining_weights(sparsities, styles, ticks=_PANEL_TICKS)
+    common = marks.matching_band(ranges, x, sparsities)
+    if (dense := curves.dense(cells)) is not None:
+        common.append(dense_value(dense))
+    frame = frame_of(shown, dense)
+    values += [{"panel": panel, "below": text} for panel, text in _below(values, frame).items()]
+    values += [one | {"panel": panel} for one in common for panel in panels]
+    layers = marks.band(alt.Chart(), x)
+    layers += marks.lines(alt.Chart(), x, styles, legend=legend, over="sparsity:sparsity", frame=frame)
+    layers += [*marks.dense_rule(alt.Chart(), frame), marks.note_below(alt.Chart())]
+    return marks.finish(faceted(layers, values, panels), title, subtitle)
+
+
+def unmodified(cells: Sequence[Point]) -> list[Point]:
+    """What `accuracy_chart` shows."""
+    return [point for point in curves.earliest(cells) if _is_unmodified(point)]
+
+
+def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
+    """What `ablation_panels` show: all of each method, or benchmark, that has an ablated run."""
+    mine = [point for point in curves.earliest(cells) if bool(point.cell.benchmark) == benchmarks]
+    series = {point.series for point in mine if not _is_unmodified(point)}
+    return [point for point in mine if point.series in series]
+
+
+def frame_of(
+    shown: Sequence[Point], dense: Point | None, *, may_leave: Callable[[Point], bool] = curves.random_or_inverted
+) -> tuple[float, float] | None:
+    """`curves.frame` of these points and the dense network's."""
+    return curves.frame([*shown, *([dense] if dense else [])], may_leave=may_leave)
+
+
+def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:
+    """For each panel with lines that lie below the frame as a whole: which."""
+    if frame is None:
+        return {}
+    highest: dict[tuple[str, str], float] = {}
+    for one in values:
+        line = one["panel"], one["line"]
+        highest[line] = max(one["mean"], highest.get(line, 0))
+    below: dict[str, list[str]] = {}
+    for (panel, line), mean in highest.items():
+        if mean < frame[0]:
+            below.setdefault(panel, []).append(f"{line}, at most {mean:.0f} %")
+    return {panel: f"below: {'; '.join(lines)}" for panel, lines in below.items()}
+
+
+def _is_unmodified(point: Point) -> bool:
+    return point.cell.ablation == UNMODIFIED
+
+
+def dense_value(dense: Point) -> dict[str, Any]:
+    """The datum of `marks.dense_rule`."""
+    return {"dense": round(dense.mean, 4), "text": f"dotted: dense network {dense.mean:.1f} %"}
+
+
+def faceted(
+    layers: list[alt.Chart], values: list[dict[str, Any]], panels: list[str], *, own_scales: bool = False
+) -> alt.FacetChart:
+    """The layers once for each value of the field `panel`, up to three panels in a row; `own_scales` are vertical."""
+    columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
+    width = PANEL_WIDTH if columns == 3 else PANEL_WIDTH * 5 // 4
+    if own_scales and columns == 3:
+        width = NARROW_PANEL_WIDTH
+    facet = alt.Facet("panel:N", sort=panels, title=None)
+    chart = alt.layer(*layers, data=marks.data(values)).properties(width=width, height=PANEL_HEIGHT)
+    chart = chart.facet(facet=facet, columns=columns)
+    return chart.resolve_scale(y="independent") if own_scales else chart

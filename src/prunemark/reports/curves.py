@@ -1,0 +1,224 @@
+"""A results table reduced to what charts and tables show: one point a cell, with the spread over replicates."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound_to
+from prunemark.terms.ablations import ABLATIONS
+from prunemark.terms.steps import Step
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class OfCell(Protocol):
+    """What belongs to one cell of a study."""
+
+    @property
+    def cell(self) -> Cell: ...
+
+
+C = TypeVar("C", bound=OfCell)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The runs of one cell that have an accuracy.
+
+    `mean`, `low` and `high` are test accuracy in percent over the `replicates` runs (`low` and `high`: the worst and
+    the best of them); `deviation` is their sample standard deviation, NaN for a single run.
+    """
+
+    cell: Cell
+    mean: float
+    low: float
+    high: float
+    deviation: float
+    replicates: int
+
+    @property
+    def series(self) -> str:
+        """The benchmark's name, or else the method's."""
+        return self.cell.benchmark or self.cell.method
+
+    @property
+    def density(self) -> float:
+        """The share of the weights that remains, in (0, 1]."""
+        return 1 - self.cell.sparsity
+
+
+def points(results: "DataFrame") -> list[Point]:
+    """One point for each cell in which at least one run has an accuracy, in the table's order.
+
+    Runs that diverged count with the accuracy that they ended with, as they do in verdicts; failed runs are left out.
+
+    Raises:
+        ValueError: the table is malformed, or holds more than one study, network or data set.
+    """
+    found = experiments(results)
+    if len(found) > 1:
+        names = ", ".join(f"{one.study}/{one.network}/{one.dataset}" for one in found)
+        raise ValueError(f"a chart shows one study, network and data set, not {len(found)}: {names}")
+    return points_of(found[0]) if found else []
+
+
+def points_of(experiment: Experiment) -> list[Point]:
+    """`points` of results that are already sorted into cells."""
+    finished = {
+        cell: [accuracy for accuracy in accuracies.values() if math.isfinite(accuracy)]
+        for cell, accuracies in experiment.accuracies.items()
+    }
+    return [_point(cell, accuracies) for cell, accuracies in finished.items() if accuracies]
+
+
+def _point(cell: Cell, accuracies: Sequence[float]) -> Point:
+    n = len(accuracies)
+    mean = math.fsum(accuracies) / n
+    variance = math.fsum((accuracy - mean) ** 2 for accuracy in accuracies) / (n - 1) if n > 1 else math.nan
+    return Point(
+        cell=cell,
+        mean=mean,
+        low=min(accuracies),
+        high=max(accuracies),
+        deviation=math.sqrt(variance),
+        replicates=n,
+    )
+
+
+def dense(cells: Iterable[Point]) -> Point | None:
+    """The dense network's point, if it was trained."""
+    return next((point for point in cells if point.cell.method == "dense"), None)
+
+
+def pruned(cells: Iterable[C]) -> list[C]:
+    """All points but the dense network's."""
+    return [point for point in cells if point.cell.method != "dense"]
+
+
+def random_or_inverted(point: Point) -> bool:
+    """Whether a point is of random pruning or an inverted ranking, which run out of the paper's figures too."""
+    return point.cell.method == "random" or ABLATIONS[point.cell.ablation].inverts
+
+
+def collapsed(point: Point) -> bool:
+    """Whether a point is below 50 %: most of its subnetworks have learnt little."""
+    return point.mean < 50
+
+
+def frame(
+    shown: Sequence[Point], *, may_leave: Callable[[Point], bool] = random_or_inverted
+) -> tuple[float, float] | None:
+    """The accuracies that a chart is about, in percent, where a few lines that collapse would squeeze all others.
+
+    Points that `may_leave` run out of the frame; everything else lies within, worst and best replicates included. None
+    where that would spare less than a third of the height.
+    """
+    inside = [point for point in shown if not may_leave(point)]
+    if not inside:
+        return None
+    low, high = min(p.low for p in inside), max(p.high for p in inside)
+    spared = low - min(p.low for p in shown)
+    margin = max(0.06 * (high - low), 0.2)
+    if spared < 0.5 * (high - low + 2 * margin):
+        return None
+    return max(low - margin, 0.0), min(high + margin, 100.0)
+
+
+def steps(cells: Iterable[OfCell]) -> list[str]:
+    """The steps at which methods prune, as the study writes them: initialisation first, "end" last."""
+    return in_order(point.cell.prune_at for point in pruned(cells) if not point.cell.benchmark)
+
+
+def in_order(steps: Iterable[str]) -> list[str]:
+    """Steps in the order of training, each once, in the spelling met first: "0it" is "0ep"."""
+    found: dict[tuple[str, float], str] = {}
+    for step in steps:
+        found.setdefault(moment(Step.parse(step)), step)
+    return sorted(found.values(), key=_order)
+
+
+def _order(prune_at: str) -> tuple[bool, bool, float]:
+    step = Step.parse(prune_at)
+    return step.unit == "end", step.count != 0, step.count
+
+
+def earliest(cells: Sequence[C]) -> list[C]:
+    """The methods' points at initialisation (or at the first step that the study has) and the benchmarks' points.
+
+    Rewinding to further steps is not among them.
+    """
+    first = [moment(Step.parse(step)) for step in steps(cells)[:1]]
+    return [
+        point
+        for point in without_further_steps(pruned(cells))
+        if point.cell.benchmark or moment(Step.parse(point.cell.prune_at)) in first
+    ]
+
+
+def without_further_steps(cells: Sequence[C]) -> list[C]:
+    """The points less those that only the chart of steps shows: rewinding to a step beside others.
+
+    Of a benchmark that is rewound to the study's own step and to others ("lottery-rewinding:2ep") the study's own is
+    left; of one that is rewound to one step only, that one.
+    """
+    forms: dict[str, set[str]] = {}
+    for point in cells:
+        forms.setdefault(rewound_to(point.cell.benchmark)[0], set()).add(point.cell.benchmark)
+
+    def is_left(cell: Cell) -> bool:
+        kind, step = rewound_to(cell.benchmark)
+        return step is None or len(forms[kind]) == 1
+
+    return [point for point in cells if is_left(point.cell)]
+
+
+def step_words(prune_at: str) -> str:
+    """A step in words: "at initialisation", "after 1000 iterations", "after 10 epochs", "at the end of training"."""
+    step = Step.parse(prune_at)
+    if step.unit == "end":
+        return "at the end of training"
+    if step.count == 0:
+        return "at initialisation"
+    noun = "iteration" if step.unit == "it" else "epoch"
+    return f"after {step.count:g} {noun}{'' if step.count == 1 else 's'}"
+
+
+def replicate_range(cells: Iterable[Point]) -> str:
+    """The number of replicates in words: "5 replicates", "1 replicate", "3 to 5 replicates"."""
+    counts = {point.replicates for point in cells}
+    low, high = min(counts, default=0), max(counts, default=0)
+    if low == high:
+        return f"{low} replicate{'' if low == 1 else 's'}"
+    return f"{low} to {high} replicates"
+
+
+def accuracy_text(point: Point | None) -> str:
+    """Mean and sample standard deviation in percent: "91.42 ± 0.18"; no deviation for one run, "–" for none."""
+    if point is None:
+        return "–"
+    return f"{point.mean:.2f}" + (f" ± {point.deviation:.2f}" if point.replicates > 1 else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table of numbers: what was trained, and its point at each of the table's sparsities."""
+
+    series: str
+    ablation: str
+    prune_at: str
+    points: dict[float, Point]
+
+
+def grid(cells: Iterable[Point]) -> tuple[list[float], list[Row]]:
+    """The pruned points as a table: its sparsities, ascending, and its rows in the order of the points."""
+    rows: dict[tuple[str, str, str], dict[float, Point]] = {}
+    for point in pruned(cells):
+        key = (point.series, point.cell.ablation, point.cell.prune_at)
+        rows.setdefault(key, {})[point.cell.sparsity] = point
+    sparsities = sorted({sparsity for points_ in rows.values() for sparsity in points_})
+    return sparsities, [
+        Row(series=series, ablation=ablation, prune_at=prune_at, points=found)
+        for (series, ablation, prune_at), found in rows.items()
+    ]

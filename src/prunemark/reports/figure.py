@@ -1,0 +1,66 @@
+"""A figure: a chart with its words, drawn once to SVG and from that to PNG."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunemark.reports.marks import AnyChart
+
+PNG_SCALE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A chart ready to be shown: `name` of its files, `title`, `caption`, `description` in words, Vega-Lite `spec`."""
+
+    name: str
+    title: str
+    caption: str
+    description: str
+    spec: dict[str, Any]
+
+    def svg(self) -> str:
+        """The chart as SVG text on white."""
+        import vl_convert
+
+        return vl_convert.vegalite_to_svg(self.spec | {"background": "white"}, vl_version=vega_lite_version())
+
+    def save(self, folder: Path) -> str:
+        """Write `name`.svg and `name`.png (twice the size) into the folder; returns the SVG text."""
+        import vl_convert
+
+        svg = self.svg()
+        (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
+        (folder / f"{self.name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE))
+        return svg
+
+
+def figure(
+    name: str,
+    title: str,
+    subtitle: str,
+    caption: str,
+    draw: "Callable[[str, str], AnyChart | None]",
+    description: str,
+) -> Figure | None:
+    """The figure of what `draw(title, subtitle)` draws; None where that is nothing."""
+    chart = draw(title, subtitle)
+    if chart is None:
+        return None
+    spec: dict[str, Any] = chart.to_dict() | {"description": description}
+    return Figure(name=name, title=title, caption=caption.strip(), description=description, spec=spec)
+
+
+def vega_lite_version() -> str:
+    """The Vega-Lite that altair writes for, as vl-convert names it: "6.4"."""
+    import altair as alt
+
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name: letters, digits, dots and hyphens."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"

@@ -1,0 +1,303 @@
+"""All figures of a report, with their captions: E1 to E6 of one network and data set, and the ranges of all (E7)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from prunemark.reports import charts, curves, theme, words
+from prunemark.reports.curves import Point
+from prunemark.reports.families import families
+from prunemark.reports.figure import Figure, figure
+from prunemark.reports.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
+from prunemark.reports.layers import Wiring, repeated, wirings
+from prunemark.reports.learning_curves import learning_curve_panels, learning_curves
+from prunemark.reports.pruning_step import placed, pruning_step_chart, swept
+from prunemark.reports.range_bars import range_bars
+from prunemark.reports.references import references, sentence
+from prunemark.stats import Ranges
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import percent, percent_number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_BAND = (
+    "The band is the matching range: random pruning no longer reaches the dense network’s accuracy, magnitude pruning "
+    "after training still does."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    """What the figures of one network and data set are drawn from."""
+
+    results: "DataFrame"
+    cells: Sequence[Point]
+    first: Sequence[Point]
+    ranges: Ranges | None
+    subject: str
+    when: str
+    replicates: str
+
+    @property
+    def marks(self) -> str:
+        one = len({point.cell.sparsity for point in self.first}) == 1
+        how = "bars reach" if one else "shaded"
+        return (
+            f"Points are means over {self.replicates}, {how} from the worst replicate to the best; "
+            "dotted: the dense network."
+        )
+
+    def spread(self, shown: Sequence[Point]) -> str:
+        """What marks are, and that some of what is shown lies out of the frame."""
+        if charts.frame_of(shown, curves.dense(self.cells)) is None:
+            return self.marks
+        return f"{self.marks} What collapses runs out of the frame; the table of numbers has it."
+
+    @property
+    def band(self) -> str:
+        shown = {point.cell.sparsity for point in self.first}
+        return _BAND if self.ranges and self.ranges.matching and len(shown) > 1 else ""
+
+    @property
+    def how(self) -> str:
+        return f"{self.subject}, pruned {self.when}; mean and range of {self.replicates}"
+
+
+def figures(
+    results: "DataFrame",
+    *,
+    subject: str,
+    ranges: Ranges | None,
+    layers: "DataFrame | None" = None,
+    epochs: "DataFrame | None" = None,
+    methods: Mapping[str, str] | None = None,
+    prefix: str = "",
+) -> list[Figure]:
+    """All figures that the results of one study, network and data set allow.
+
+    Args:
+        results: as `prunemark.results` returns them.
+        subject: what was pruned and trained: "resnet-20 on cifar-10".
+        ranges: its sparsities by range; None where they are not known.
+        layers: what was kept in each layer, if it is at hand; see `write_report`.
+        epochs: how training went, if it is at hand; see `write_report`.
+        methods: label -> name of the methods, to find variants; see `write_report`.
+        prefix: of the figures' names.
+    """
+    cells = curves.points(results)
+    pruned = curves.pruned(cells)
+    if not pruned:
+        return []
+    first = curves.earliest(cells)
+    at = [point.cell.prune_at for point in first if not point.cell.benchmark]
+    study = _Study(
+        results=results,
+        cells=cells,
+        first=first,
+        ranges=ranges,
+        subject=subject,
+        when=curves.step_words(at[0]) if at else "after training",
+        replicates=curves.replicate_range(pruned),
+    )
+    found = [_accuracy(study), *_ablations(study), _steps(study)]
+    if layers is not None and len(layers):
+        found += _layers(study, layers)
+    found.append(_variants(study, methods))
+    if epochs is not None and len(epochs):
+        found.append(_training(study, epochs))
+    return [replace(one, name=prefix + one.name) for one in found if one is not None]
+
+
+def ranges_figure(subjects: Mapping[str, Ranges]) -> Figure | None:
+    """The ranges of all subjects of a report, a bar each (E7)."""
+    return figure(
+        "ranges",
+        "Trivial, matching and extreme sparsities",
+        ", ".join(subjects),
+        "Trivial: random pruning still reaches the dense network’s accuracy. Matching: magnitude pruning after "
+        "training still does. Extreme: it does not. Undecided: the replicates cannot tell, or the study has no such "
+        "run. Dots are the sparsities that were run; borders lie half way between them.",
+        lambda title, subtitle: range_bars(subjects, title=title, subtitle=subtitle),
+        " ".join(f"{name}. {words.ranges_sentence(found)}" for name, found in subjects.items()),
+    )
+
+
+def _accuracy(study: _Study) -> Figure | None:
+    return figure(
+        "accuracy",
+        "Accuracy against sparsity",
+        study.how,
+        f"Test accuracy of the trained subnetworks against the share of weights that remains. "
+        f"{study.spread(charts.unmodified(study.cells))} "
+        f"{study.band} Methods prune {study.when}, benchmarks after training. {words.missing(study.results)} "
+        f"{sentence(references(study.results))}",
+        lambda title, subtitle: charts.accuracy_chart(
+            study.results, ranges=study.ranges, title=title, subtitle=subtitle
+        ),
+        _extremes([point for point in study.first if point.cell.ablation == UNMODIFIED]),
+    )
+
+
+def _ablations(study: _Study) -> list[Figure | None]:
+    def spread(*, benchmarks: bool) -> str:
+        return study.spread(charts.ablated(study.cells, benchmarks=benchmarks))
+
+    def draw(benchmarks: bool) -> charts.Draw:
+        return lambda title, subtitle: charts.ablation_panels(
+            study.results, benchmarks=benchmarks, ranges=study.ranges, title=title, subtitle=subtitle
+        )
+
+    return [
+        figure(
+            "ablations",
+            "What the methods know: shuffled, reinitialised, inverted",
+            study.how,
+            f"One panel a method, all on one scale. Where lines coincide, the method’s choice of weights within layers "
+            f"(shuffled) or their values (reinitialised) do not matter. {spread(benchmarks=False)} {study.band}",
+            draw(benchmarks=False),
+            _panels([point for point in study.first if not point.cell.benchmark]),
+        ),
+        figure(
+            "benchmark-ablations",
+            "What pruning after training knows",
+            f"{study.subject}, pruned after training; mean and range of {study.replicates}",
+            f"The same ablations of the benchmarks, where they are expected to hurt. {spread(benchmarks=True)} "
+            f"{study.band}",
+            draw(benchmarks=True),
+            _panels([point for point in study.first if point.cell.benchmark]),
+        ),
+    ]
+
+
+def _steps(study: _Study) -> Figure | None:
+    at = swept(study.cells)
+    if not at:
+        return None
+    lines = [one for sparsity in at for one in placed(study.cells, sparsity)]
+    rewound = any(one.point.cell.benchmark and one.step for one in lines)
+    highest = study.ranges.highest_matching if study.ranges else None
+    which = f"{percent_number(highest)} % is the highest matching sparsity. " if highest in at and highest else ""
+    texts = ", ".join(percent_number(sparsity) for sparsity in at)
+    return figure(
+        "pruning-step",
+        "Accuracy against the step of pruning",
+        f"{study.subject} at {texts} % sparsity; mean and range of {study.replicates}",
+        f"Methods prune the dense network in training at the step shown; the subnetwork then trains with the whole "
+        f"schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. {which}{study.marks}",
+        lambda title, subtitle: pruning_step_chart(study.results, sparsities=at, title=title, subtitle=subtitle),
+        f"Line chart of {_list([one.line for one in lines])} at {texts} % sparsity.",
+    )
+
+
+_REWOUND = "Rewinding prunes after training and takes the weights back to that step. "
+
+
+def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
+    everything = wirings(layers)
+    twice = repeated(everything)
+    wired = [one for one in everything if one.cell.benchmark not in twice]
+    if not wired:
+        return []
+    highest = study.ranges.highest_matching if study.ranges else None
+    at = shown_sparsity(wired, highest)
+    which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
+    same = f" Not drawn twice, with the masks of another benchmark: {_list(twice)}." if twice else ""
+    subject = f"{study.subject}, pruned {study.when}"
+    return [
+        figure(
+            "layer-density",
+            "Where the weights remain",
+            f"{subject}; mean of {study.replicates}",
+            f"Share of each layer’s weights that is kept, in the order of layers. The scale is linear below 0.1 % and "
+            f"logarithmic above; 0 is a collapsed layer.{same}",
+            lambda title, subtitle: layer_density_panels(wired, title=title, subtitle=subtitle),
+            "Line charts of the share of weights kept in each layer, a panel a sparsity.",
+        ),
+        figure(
+            "kept-inputs",
+            "How many inputs a unit keeps",
+            f"{subject}, at {percent_number(at)} % sparsity; {study.replicates} together",
+            f"Of all units (neurons, output channels) the share that keeps at most so many of its inputs, at {which}. "
+            f"Where a line starts, at 0, is the share of units that keep none. A shuffled mask keeps as many weights "
+            f"in each layer, spread by chance: where the line of the unmodified mask starts higher and ends later, the "
+            f"method crowds its weights into few units.{same}",
+            lambda title, subtitle: kept_inputs_panels(wired, sparsity=at, title=title, subtitle=subtitle),
+            f"Cumulative distributions of kept inputs per unit. {_dead(wired, at)}",
+        ),
+        figure(
+            "dead-units",
+            "Units that keep no input",
+            f"{subject}; mean and range of {study.replicates}",
+            f"Neuron collapse: the share of all units that keep none of their inputs, a panel a mask. Points are "
+            f"means, shaded from the lowest replicate to the highest. {study.band}{same}",
+            lambda title, subtitle: dead_unit_panels(wired, ranges=study.ranges, title=title, subtitle=subtitle),
+            f"Charts of the share of units without a kept input against sparsity. {_dead(wired, at)}",
+        ),
+    ]
+
+
+def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
+    found = learning_curves(epochs)
+    pruned = curves.pruned(found)
+    if not pruned:
+        return None
+    highest = study.ranges.highest_matching if study.ranges else None
+    at = shown_sparsity(pruned, highest)
+    which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
+    last = max(epoch for one in pruned for epoch in one.epochs)
+    return figure(
+        "learning-curves",
+        "How training went",
+        f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean and range of {study.replicates}",
+        f"Loss on the training set, averaged over each epoch as it went, and loss and accuracy on the test set at the "
+        f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch, shaded from the "
+        f"lowest to the highest; a run that diverged ends where it stopped. Losses are on a logarithmic scale.",
+        lambda title, subtitle: learning_curve_panels(found, sparsity=at, title=title, subtitle=subtitle),
+        f"Line charts of train loss, test loss and test accuracy over {last} epochs for "
+        f"{_list([one.series for one in pruned if one.cell.sparsity == at])}.",
+    )
+
+
+def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None:
+    labels = [point.cell.method for point in study.first if not point.cell.benchmark]
+    kin = families(labels, methods)
+    named = "; ".join(f"{theme.label(family)}: {_list(members)}" for family, members in kin.items())
+    return figure(
+        "variants",
+        "Variants of a method",
+        study.how,
+        f"One panel a method, each on its own scale of accuracy; one line a variant. Variants that fall below half of "
+        f"the test set run out of the frame where they would squeeze the others. {study.marks} {study.band}",
+        lambda title, subtitle: charts.variant_panels(
+            study.results, families=kin, ranges=study.ranges, title=title, subtitle=subtitle
+        ),
+        f"Charts of test accuracy against sparsity of variants. {named}.",
+    )
+
+
+def _extremes(shown: Sequence[Point]) -> str:
+    if not shown:
+        return ""
+    ends = sorted({min(p.cell.sparsity for p in shown), max(p.cell.sparsity for p in shown)})
+    sentences: list[str] = []
+    for sparsity in ends:
+        here = sorted((p for p in shown if p.cell.sparsity == sparsity), key=lambda p: -p.mean)
+        reached = ", ".join(f"{theme.label(p.series)} {p.mean:.1f} %" for p in here)
+        sentences.append(f"At {percent_number(sparsity)} % sparsity: {reached}.")
+    return f"Chart of test accuracy against sparsity. {' '.join(sentences)}"
+
+
+def _panels(shown: Sequence[Point]) -> str:
+    ablations = _list([point.cell.ablation for point in shown])
+    return f"Charts of test accuracy against sparsity for {_list([p.series for p in shown])}: {ablations}."
+
+
+def _dead(shown: Sequence[Wiring], sparsity: float) -> str:
+    here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == UNMODIFIED]
+    dead = ", ".join(f"{theme.label(one.series)} {one.at_most(0):.1f} %" for one in here)
+    return f"Units without a kept input at {percent_number(sparsity)} % sparsity: {dead}."
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(theme.label(name) for name in names))

@@ -1,0 +1,139 @@
+"""Charts of what was kept (E5): the density of each layer, the inputs that units keep, the units that keep none."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import altair as alt
+
+from prunemark.reports import charts, curves, marks, theme
+from prunemark.reports.layers import Wiring
+from prunemark.reports.stretches import remaining
+from prunemark.stats import Ranges
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import percent_number
+
+DEAD_UNITS = "units without a kept input (%)"
+_TICKS = 5
+_EVERY_COUNT_TO, _STEP = 16, 1.15
+
+
+def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) -> marks.AnyChart | None:
+    """The share of each layer's weights that is kept, unmodified: a panel a sparsity, a line a method (E5)."""
+    shown = [one for one in wired if one.cell.ablation == UNMODIFIED]
+    if not shown:
+        return None
+    styles = theme.series_styles(one.series for one in shown)
+    names = list(dict.fromkeys(layer for one in shown for layer in one.densities))
+    panels = {s: f"sparsity {percent_number(s)} %" for s in sorted({one.cell.sparsity for one in shown})}
+    values = [
+        {
+            "line": styles[one.series].label,
+            "panel": panels[one.cell.sparsity],
+            "layer": layer,
+            "density": round(density, 6),
+        }
+        for one in shown
+        for layer, density in one.densities.items()
+    ]
+    colour, dash, shape = marks.looks(styles, "pruned by")
+    axis = alt.Axis(title="layer", labelAngle=-45, labelFontSize=10, labelLimit=130, grid=False)
+    x = alt.X("layer:O", sort=names, axis=axis)
+    # Layer collapse is exactly 0 and must be seen: symlog has a place for it, a logarithm has none.
+    y = alt.Y(
+        "density:Q",
+        scale=alt.Scale(type="symlog", constant=0.1, domain=[0, 100], nice=False),
+        axis=alt.Axis(title="weights kept in the layer (%)", values=[0, 0.1, 1, 10, 100], format=".1~r"),
+    )
+    tooltip = [alt.Tooltip("line:N"), alt.Tooltip("layer:N"), alt.Tooltip("density:Q", title="kept (%)", format=".3~r")]
+    base = alt.Chart()
+    drawn = [
+        base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour, strokeDash=dash),
+        base.mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
+    ]
+    return marks.finish(charts.faceted(drawn, values, list(panels.values())), title, subtitle)
+
+
+def kept_inputs_panels(wired: Sequence[Wiring], *, sparsity: float, title: str, subtitle: str) -> marks.AnyChart | None:
+    """The distribution of kept inputs per unit at one sparsity, cumulated: a panel a method, a line a mask (E5).
+
+    At each number of inputs (logarithmic, with a place for 0) stands the share of the network's units that keep at most
+    that many; at 0 it is the share of dead units. Replicates are pooled.
+    """
+    shown = [one for one in wired if one.cell.sparsity == sparsity]
+    if not shown:
+        return None
+    panels = {name: style.label for name, style in theme.series_styles(one.series for one in shown).items()}
+    styles = theme.ablation_styles(one.cell.ablation for one in shown)
+    most = max(kept for one in shown for kept in one.units)
+    values: list[dict[str, Any]] = [
+        {
+            "line": styles[one.cell.ablation].label,
+            "panel": panels[one.series],
+            "inputs": inputs,
+            "share": round(one.at_most(inputs), 4),
+        }
+        for one in shown
+        for inputs in _counts(most)
+    ]
+    colour, dash, _ = marks.looks(styles, "mask", points=False)
+    ticks = [tick for tick in (0, *(10**e * f for e in range(7) for f in (1, 3))) if tick <= most]
+    x = alt.X(
+        "inputs:Q",
+        scale=alt.Scale(type="symlog", constant=1, domain=[0, most], nice=False),
+        axis=alt.Axis(title="kept inputs of a unit", values=ticks, format=",d", grid=False),
+    )
+    y = alt.Y("share:Q", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(title="units with at most as many (%)"))
+    tooltip = [
+        alt.Tooltip("line:N", title="mask"),
+        alt.Tooltip("inputs:Q", title="kept inputs"),
+        alt.Tooltip("share:Q", title="units with at most as many (%)", format=".1f"),
+    ]
+    line = alt.Chart().mark_line(strokeWidth=2, interpolate="step-after")
+    drawn = [line.encode(x=x, y=y, color=colour, strokeDash=dash, tooltip=tooltip)]
+    return marks.finish(charts.faceted(drawn, values, list(panels.values())), title, subtitle)
+
+
+def _counts(most: int) -> list[int]:
+    """0 to `most`: every count while there are few, then in steps of an even ratio."""
+    counts = list(range(min(most, _EVERY_COUNT_TO) + 1))
+    while counts[-1] < most:
+        counts.append(min(most, round(counts[-1] * _STEP)))
+    return counts
+
+
+def dead_unit_panels(
+    wired: Sequence[Wiring], *, ranges: Ranges | None = None, title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """Neuron collapse: the share of units that keep no input, against sparsity; a panel a mask (E5)."""
+    shown = [one for one in wired if one.dead]
+    sparsities = [one.cell.sparsity for one in shown]
+    if len(set(sparsities)) < 2:
+        return None
+    styles = theme.series_styles(one.series for one in shown)
+    names = {name: style.label for name, style in theme.ablation_styles(one.cell.ablation for one in shown).items()}
+    x = marks.remaining_weights(sparsities, styles, ticks=_TICKS)
+    values = [_dead_value(one, styles[one.series].label) | {"panel": names[one.cell.ablation]} for one in shown]
+    shaded = marks.matching_band(ranges, x, sparsities)
+    values += [one | {"panel": panel} for one in shaded for panel in names.values()]
+    drawn = marks.band(alt.Chart(), x, named_at="top")
+    drawn += marks.lines(alt.Chart(), x, styles, legend="pruned by", over="sparsity:sparsity", measure=DEAD_UNITS)
+    return marks.finish(charts.faceted(drawn, values, list(names.values())), title, subtitle)
+
+
+def _dead_value(one: Wiring, line: str) -> dict[str, Any]:
+    return {
+        "line": line,
+        "remaining": remaining(one.cell.sparsity),
+        "sparsity": f"{percent_number(one.cell.sparsity)} %",
+        "mean": round(fmean(one.dead), 4),
+        "low": round(min(one.dead), 4),
+        "high": round(max(one.dead), 4),
+        "replicates": len(one.dead),
+    }
+
+
+def shown_sparsity(shown: Sequence[curves.OfCell], highest_matching: float | None) -> float:
+    """The sparsity of charts that show one: the highest matching one, or else the highest."""
+    found = {one.cell.sparsity for one in shown}
+    return highest_matching if highest_matching in found else max(found)

@@ -1,0 +1,85 @@
+"""The table of counts per layer reduced to what charts show: a `Wiring` a method, ablation and sparsity."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunemark.reports import curves
+from prunemark.stats.cells import Cell
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
+from prunemark.terms.sparsity import same_sparsity
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What the masks of one cell keep, over its replicates.
+
+    `densities` maps each layer, in the network's order, to the mean percentage of its weights that is kept. `units`
+    counts the units of all layers and replicates by their kept inputs. `dead` is the percentage of units that keep
+    none, a number a replicate.
+    """
+
+    cell: Cell
+    densities: Mapping[str, float]
+    units: Mapping[int, int]
+    dead: tuple[float, ...]
+
+    @property
+    def series(self) -> str:
+        """The benchmark's name, or else the method's."""
+        return self.cell.benchmark or self.cell.method
+
+    def at_most(self, inputs: int) -> float:
+        """The percentage of units that keep at most that many inputs."""
+        few = sum(units for kept, units in self.units.items() if kept <= inputs)
+        return 100 * few / sum(self.units.values())
+
+
+def wirings(layers: "DataFrame") -> list[Wiring]:
+    """What was kept at the earliest step and by benchmarks, in the table's order; see `write_report` for the table."""
+    rows: list[dict[str, Any]] = layers.to_dict("records")  # pyright: ignore[reportAssignmentType]
+    cells: dict[Cell, list[dict[str, Any]]] = {}
+    for row in rows:
+        cell = Cell(
+            method=str(row["method"]),
+            sparsity=same_sparsity(float(row["sparsity"])),
+            prune_at=str(row["prune_at"]),
+            ablation=str(row["ablation"]),
+            benchmark=str(row["benchmark"] or ""),
+        )
+        if cell.ablation == UNMODIFIED or ABLATIONS[cell.ablation].own_mask:
+            cells.setdefault(cell, []).append(row)
+    return curves.earliest([_wiring(cell, group) for cell, group in cells.items()])
+
+
+def repeated(shown: Sequence[Wiring]) -> list[str]:
+    """The benchmarks that keep the very weights of one before them, as rewinding does: they have the same masks."""
+    kept: dict[str, dict[float, tuple[Any, ...]]] = {}
+    for one in shown:
+        if one.cell.benchmark and one.cell.ablation == UNMODIFIED:
+            numbers = (tuple(one.densities.items()), tuple(sorted(one.units.items())), one.dead)
+            kept.setdefault(one.cell.benchmark, {})[one.cell.sparsity] = numbers
+    names = list(kept)
+    return [name for at, name in enumerate(names) if any(kept[name] == kept[other] for other in names[:at])]
+
+
+def _wiring(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> Wiring:
+    shares: dict[str, list[float]] = {}
+    by_replicate: dict[int, Counter[int]] = {}
+    for row in rows:
+        name = str(row["layer"]).removesuffix(".weight")
+        shares.setdefault(name, []).append(100 * float(row["kept"]) / float(row["total"]))
+        counts = by_replicate.setdefault(int(row["replicate"]), Counter())
+        for kept, units in row["units_by_kept_inputs"].items():
+            counts[int(kept)] += int(units)
+    return Wiring(
+        cell=cell,
+        densities={name: math.fsum(values) / len(values) for name, values in shares.items()},
+        units=sum(by_replicate.values(), Counter[int]()),
+        dead=tuple(100 * counts[0] / counts.total() for counts in by_replicate.values() if counts.total()),
+    )

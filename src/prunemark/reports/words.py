@@ -1,0 +1,158 @@
+"""The sentences of a report: the answer in a paragraph, how a claim's questions came out, what charts leave out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunemark.reports import curves, theme
+from prunemark.reports.curves import Point
+from prunemark.stats import Finding, Ranges, Subject
+from prunemark.stats.claims import ALL
+from prunemark.stats.predicates import State
+from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import counted, percent_number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+STATES: tuple[State, ...] = ("supported", "contradicted", "open", "untested")
+
+STATE_MEANINGS: dict[State, str] = {
+    "supported": "the interval shows it",
+    "contradicted": "the interval shows the contrary",
+    "open": "the replicates cannot tell",
+    "untested": "the study has no comparison that counts",
+}
+
+
+def together(findings: Sequence[Finding]) -> Finding | None:
+    """Of one claim's findings in one range, that about all methods or benchmarks; the only one where there is one."""
+    whole = [finding for finding in findings if finding.subject in ALL.values()]
+    return whole[0] if whole else findings[0] if len(findings) == 1 else None
+
+
+def outcome(findings: Sequence[Finding]) -> str:
+    """How one claim came out in one range: its state, or how its questions are divided: "2 supported, 1 open"."""
+    one = together(findings)
+    return one.state if one else divided(findings)
+
+
+def divided(findings: Sequence[Finding]) -> str:
+    """How the questions about single methods or benchmarks came out: "3 supported, 1 open"; empty without any."""
+    counts = Counter(finding.state for finding in findings if finding.subject not in ALL.values())
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
+def by_claim(findings: Sequence[Finding]) -> dict[str, dict[str, list[Finding]]]:
+    """Findings by claim and range, in their order."""
+    found: dict[str, dict[str, list[Finding]]] = {}
+    for finding in findings:
+        found.setdefault(finding.claim, {}).setdefault(finding.range, []).append(finding)
+    return found
+
+
+def settled(subject: Subject) -> str:
+    """How many questions are settled, one a claim, method or benchmark and range."""
+    done, total = subject.settled
+    return f"{done} of {counted(total, 'question')} settled" if total else ""
+
+
+def trust(subject: Subject) -> str:
+    """How far to trust it: replicates, test images, margin, questions settled."""
+    replicates = sorted({f.effect.replicates for f in subject.findings if f.effect})
+    parts: list[str] = []
+    if replicates:
+        span = str(replicates[0]) if len(replicates) == 1 else f"{replicates[0]} to {replicates[-1]}"
+        unseen = 100 * (1 - 0.05 ** (1 / replicates[-1])) if replicates[-1] else 100
+        parts.append(
+            f"{span} replicates a comparison, which cannot exclude a failure that strikes up to {unseen:.0f} % of runs"
+        )
+    if subject.standard.images:
+        worth = 100 / subject.standard.images
+        parts.append(f"{subject.standard.images:,} test images, each worth {worth:.2g} points")
+    parts.append(f"margin {subject.standard.margin:g} points")
+    parts += filter(None, [settled(subject)])
+    return f"{'; '.join(parts)}."
+
+
+def answer(results: "DataFrame", subject: Subject) -> str:
+    """The report's first paragraph: the paper's conclusion here, who misses the mark, and accuracies at one sparsity.
+
+    Args:
+        results: of one study, network and data set.
+        subject: what they say.
+    """
+    return " ".join([subject.answer(theme.label), *_at_one_sparsity(results, subject.ranges)])
+
+
+def _at_one_sparsity(results: "DataFrame", found: Ranges) -> list[str]:
+    cells = curves.points(results)
+    shown = [point for point in curves.earliest(cells) if point.cell.ablation == UNMODIFIED]
+    if not shown:
+        return []
+    sparsity = max(found.matching, default=max(point.cell.sparsity for point in shown))
+    reason = (
+        ", the highest at which magnitude pruning after training keeps up with the dense network and random pruning "
+        "does not,"
+        if found.matching
+        else ", the highest of the study,"
+    )
+    here = {point.series: point for point in shown if point.cell.sparsity == sparsity}
+    methods = [p for name, p in here.items() if not p.cell.benchmark and name != "random"]
+    reached = [f"{theme.label(one.series)} {_accuracy(one)}" for one in methods]
+    references = theme.series_styles(name for name, p in here.items() if p.cell.benchmark or name == "random")
+    reached += [f"{style.label} {_accuracy(here[name])}" for name, style in references.items()]
+    dense = curves.dense(cells)
+    if dense is not None:
+        reached.append(f"the dense network {_accuracy(dense)}")
+    return [f"At {percent_number(sparsity)} % sparsity{reason} mean test accuracies are: {', '.join(reached)}."]
+
+
+def _accuracy(point: Point) -> str:
+    return f"{point.mean:.1f} %"
+
+
+def sparsity_span(sparsities: Sequence[float]) -> str:
+    """Ascending sparsities in words: "48.8 %", "48.8 to 91.4 %", "–" for none."""
+    if not sparsities:
+        return "–"
+    ends = list(dict.fromkeys(percent_number(sparsity) for sparsity in (sparsities[0], sparsities[-1])))
+    return f"{' to '.join(ends)} %"
+
+
+def ranges_sentence(found: Ranges) -> str:
+    """The ranges of sparsity in a sentence or two, with the highest matching one (E7)."""
+    parts = [
+        f"{kind} at {sparsity_span(inside)}"
+        for kind, inside in (
+            ("trivial", found.trivial),
+            ("matching", found.matching),
+            ("extreme", found.extreme),
+            ("undecided", found.undecided),
+        )
+        if inside
+    ]
+    if not parts:
+        return "No sparsity was run."
+    highest = found.highest_matching
+    if not found.mark_was_run:
+        last = "Magnitude pruning after training was not run, so that no sparsity is known to be matching."
+    elif highest is None:
+        last = "Magnitude pruning after training is not shown to match the dense network at any of them."
+    else:
+        last = f"Highest matching sparsity: {percent_number(highest)} %."
+    return f"Of the sparsities run: {', '.join(parts)}. {last}"
+
+
+def missing(results: "DataFrame") -> str:
+    """Which runs failed or diverged and what became of them; empty where all are done."""
+    statuses = Counter(str(status) for status in results["status"])
+    sentences: list[str] = []
+    if statuses["failed"]:
+        verb = "is" if statuses["failed"] == 1 else "are"
+        sentences.append(f"{statuses['failed']} of {len(results)} runs failed and {verb} left out.")
+    if statuses["diverged"]:
+        count = statuses["diverged"]
+        ended = "the accuracy it" if count == 1 else "the accuracies they"
+        sentences.append(f"{count} diverged and {'counts' if count == 1 else 'count'} with {ended} ended with.")
+    return " ".join(sentences)

@@ -1,0 +1,282 @@
+"""From a table of results to what it says about the paper's claims."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from prunemark.stats.cells import Experiment, experiments
+from prunemark.stats.claims import ALL, CLAIMS
+from prunemark.stats.conclusion import Conclusion, conclude
+from prunemark.stats.effects import Standard
+from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
+from prunemark.stats.findings import Finding
+from prunemark.stats.fitness import DenseRun, Fitness, fitness
+from prunemark.stats.looks import Looks
+from prunemark.stats.questions import Question, questions
+from prunemark.stats.ranges import Ranges, ranges_of
+from prunemark.stats.rows import CellRow, Row
+from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
+from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.margins import DEFAULT_MARGIN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+ByDataset = T | Mapping[str, T] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What one study says about one network on one data set.
+
+    Attributes:
+        ranges: its sparsities by range.
+        findings: for each claim and range, one per method or benchmark and one for all; C0 with its three parts first.
+        cells: the same for each sparsity by itself.
+        conclusions: C0 by range, with what its sentence needs.
+        fitness: whether the study is fit to test the claims; where it is not, its findings are untested.
+        headline: the answer in one sentence.
+        notes: what was decided about the evidence: what counts in nothing and why, shared trainings, replicates.
+    """
+
+    study: str
+    network: str
+    dataset: str
+    standard: Standard
+    ranges: Ranges
+    findings: tuple[Finding, ...]
+    cells: tuple[Finding, ...]
+    conclusions: Mapping[str, Conclusion]
+    fitness: Fitness
+    headline: str
+    notes: tuple[str, ...]
+
+    def answer(self, name: Name = str) -> str:
+        """The answer in a sentence or two: C0, and which methods miss the mark, each named by `name`."""
+        if not self.fitness.fit:
+            return self.fitness.sentence
+        tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
+        range_ = tested[0].whole.range if tested else next(iter(self.conclusions), "all")
+        about = [f for f in self.findings if (f.claim, f.range) == ("C2", range_) and f.subject not in ALL.values()]
+        parts = [*([conclusion_sentence(tested[0], name)] if tested else []), mark_sentence(about, name)]
+        return " ".join(filter(None, parts)) or conclusion_sentence(self.conclusions[range_], name)
+
+    @property
+    def questions(self) -> tuple[Finding, ...]:
+        """The findings that count one by one: a claim, one method or benchmark, a range, by trainings of their own."""
+        return tuple(finding for finding in self.findings if finding.counts)
+
+    @property
+    def settled(self) -> tuple[int, int]:
+        """How many of the questions are supported or contradicted, and how many there are."""
+        return sum(f.state != "open" for f in self.questions), len(self.questions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a table of results says, one Subject per study, network and data set."""
+
+    subjects: tuple[Subject, ...]
+
+    @property
+    def claims(self) -> "pd.DataFrame":
+        """One row per claim, range and subject: study, network, dataset, claim, range, subject, state, difference, low,
+        high (percentage points), replicates, sparsities."""
+        return Row.frame(finding.row() for subject in self.subjects for finding in subject.findings)
+
+    @property
+    def cells(self) -> "pd.DataFrame":
+        """The same for one sparsity; `range` is also "trivial" and "undecided"."""
+        return CellRow.frame(finding.cell_row() for subject in self.subjects for finding in subject.cells)
+
+    @property
+    def ranges(self) -> "pd.DataFrame":
+        """One row per study, network and data set: its sparsities by range."""
+        return Ranges.frame(subject.ranges for subject in self.subjects)
+
+    @property
+    def headline(self) -> str:
+        """The answer in one sentence; one per network and data set, with its name, where there are several."""
+        if len(self.subjects) == 1:
+            return self.subjects[0].headline
+        return " ".join(f"{one.network} on {one.dataset}: {one.headline}" for one in self.subjects)
+
+
+def judge(
+    results: "pd.DataFrame",
+    *,
+    margin: float = DEFAULT_MARGIN,
+    looks: Looks | None = None,
+    images: ByDataset[int] = None,
+    chance: ByDataset[float] = None,
+    methods: Mapping[str, str] | None = None,
+    steps_per_epoch: float | None = None,
+    runs: ByDataset[Sequence[DenseRun]] = None,
+) -> Judged:
+    """What a table of results says about the paper's claims C0 to C8.
+
+    Each claim is judged for every method or benchmark by itself, at matching and at extreme sparsities apart (at all
+    where an experiment has neither), by the mean over the range's sparsities within each replicate and its interval
+    over replicates; then for all of them.
+
+    Args:
+        results: as `prunemark.results` returns them, or of any origin: see `prunemark.stats.experiments` for the
+            columns.
+        margin: the smallest difference that matters, in percentage points, fixed before the run.
+        looks: where the number of replicates was decided by the results.
+        images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
+        chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
+            nothing.
+        methods: label in the results -> the method's name; a label missing in it is a name.
+        steps_per_epoch: for C7a, where one method is pruned both at epochs and at iterations.
+        runs: what dense training did in each replicate, for all data sets or by name; see `Fitness`.
+
+    Raises:
+        ValueError: the table is malformed, or the margin is not positive and finite.
+    """
+    return Judged(
+        subjects=tuple(
+            _subject(
+                one,
+                Standard(margin=margin, looks=looks, images=_of(images, one.dataset)),
+                chance=_of(chance, one.dataset),
+                asked=questions(one, methods=methods, steps_per_epoch=steps_per_epoch),
+                runs=_of(runs, one.dataset) or (),
+            )
+            for one in experiments(results)
+        )
+    )
+
+
+def _of(given: ByDataset[T], dataset: str) -> T | None:
+    return given.get(dataset) if isinstance(given, Mapping) else given  # pyright: ignore[reportUnknownVariableType]
+
+
+def _subject(
+    experiment: Experiment,
+    standard: Standard,
+    *,
+    chance: float | None,
+    asked: list[Question],
+    runs: Sequence[DenseRun],
+) -> Subject:
+    ranges = ranges_of(experiment, standard)
+    evidence = Evidence(experiment=experiment, ranges=ranges, standard=standard, chance=chance)
+    findings: list[Finding] = []
+    conclusions: dict[str, Conclusion] = {}
+    first: dict[str, list[Finding]] = {name: [] for name in CLAIMS}
+    spans = _ranges(ranges, asked)
+    for range_, sparsities in spans.items():
+        by_claim: dict[str, list[Finding]] = {}
+        for name, claim in CLAIMS.items():
+            mine = [q for q in asked if q.claim == name]
+            if claim.kind == "conclusion" or not mine:
+                continue
+            each = told_apart(evidence, [of_each(evidence, q, range_, sparsities) for q in mine], mine)
+            by_claim[name] = [*each, *([of_all(evidence, each, mine)] if claim.together else [])]
+        conclusions[range_] = _conclude(evidence, range_, by_claim, asked, sparsities)
+        found = conclusions[range_]
+        first["C0"] += [found.whole, found.methods, found.mark, found.contrast]
+        for name, items in by_claim.items():
+            first[name] += items
+    for name, claim in CLAIMS.items():
+        if not first[name]:
+            because = "the study has no such comparison"
+            first[name] = [evidence.blank(name, ALL[claim.of], "all", claim.predicate, (), because)]
+        findings += first[name]
+    cells = tuple(
+        evidence.finding(q.claim, q.subject, ranges.of(s), q.predicate, {s: contrast})
+        for q in asked
+        for s, contrast in q.contrasts.items()
+    )
+    fit = fitness(evidence, runs, spans)
+    if not fit.fit:
+        findings = [_withheld(finding, fit.sentence) for finding in findings]
+    return Subject(
+        study=experiment.study,
+        network=experiment.network,
+        dataset=experiment.dataset,
+        standard=standard,
+        ranges=ranges,
+        findings=tuple(findings),
+        cells=cells,
+        conclusions=conclusions,
+        fitness=fit,
+        headline=fit.sentence or _headline(conclusions, findings),
+        notes=tuple(_notes(findings, cells)),
+    )
+
+
+def _withheld(finding: Finding, why: str) -> Finding:
+    """The finding with its numbers but without a verdict."""
+    members = tuple(_withheld(member, why) for member in finding.members)
+    return replace(finding, state="untested", because=why, members=members, prospect=None)
+
+
+def _ranges(ranges: Ranges, asked: list[Question]) -> dict[str, tuple[float, ...]]:
+    found = {name: inside for name, inside in (("matching", ranges.matching), ("extreme", ranges.extreme)) if inside}
+    if found:
+        return found
+    sparsities = sorted({s for question in asked for s in question.contrasts})
+    beyond = tuple(s for s in sparsities if s not in ranges.trivial)
+    return {"all": beyond or tuple(sparsities)}
+
+
+def _conclude(
+    evidence: Evidence,
+    range_: str,
+    by_claim: Mapping[str, list[Finding]],
+    asked: list[Question],
+    sparsities: tuple[float, ...],
+) -> Conclusion:
+    shuffled = by_claim.get("C3", [])
+    mark = next((q for q in asked if (q.claim, q.subject) == ("C6a", MAGNITUDE_AFTER_TRAINING)), None)
+    return conclude(
+        evidence,
+        range_,
+        shuffled[:-1],
+        [q for q in asked if q.claim == "C3"],
+        shuffled[-1] if shuffled else None,
+        mark,
+        sparsities,
+    )
+
+
+def _headline(conclusions: Mapping[str, Conclusion], findings: list[Finding]) -> str:
+    """C0 where the claims are about: at matching sparsities if it is tested there; else C2, else that it is not."""
+    tested = [one for one in conclusions.values() if one.whole.state != "untested"]
+    if tested:
+        return conclusion_sentence(tested[0])
+    range_ = next(iter(conclusions))
+    about_the_mark = mark_sentence([f for f in findings if f.claim == "C2" and f.range == range_ and not f.members])
+    return about_the_mark or conclusion_sentence(conclusions[range_])
+
+
+def _notes(findings: list[Finding], cells: tuple[Finding, ...]) -> list[str]:
+    notes = [
+        f"{one.claim} ({one.range}): {one.subject} shares its trainings with {one.same_as}; they count once."
+        for one in findings
+        if one.same_as
+    ]
+    left_out: dict[str, int] = {}
+    for cell in cells:
+        if cell.state == "untested":
+            left_out[cell.because] = left_out.get(cell.because, 0) + 1
+    notes += [
+        f"{count} comparison{' counts' if count == 1 else 's count'} in nothing: {why}."
+        for why, count in left_out.items()
+    ]
+    off = [f for f in findings if f.effect and f.effect.outlier is not None and not f.members]
+    for finding in off:
+        found = finding.effect
+        assert found is not None
+        without = f"{found.difference_without:+.2f}"
+        if math.isfinite(found.low_without):
+            without += f" [{found.low_without:+.2f}, {found.high_without:+.2f}]"
+        notes.append(
+            f"{finding.claim} ({finding.range}), {finding.subject}: replicate {found.outlier} lies more than five "
+            f"median deviations off; without it the difference is {without} points."
+        )
+    return list(dict.fromkeys(notes))

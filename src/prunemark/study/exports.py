@@ -1,0 +1,137 @@
+"""The tables of a folder of results, in Python and as files. No torch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from prunemark.registry import unknown
+from prunemark.study.judging import judge_study
+from prunemark.study.lock import StoreError
+from prunemark.study.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+What = Literal["trials", "claims", "cells", "curves", "layers"]
+Format = Literal["csv", "parquet", "json", "latex"]
+
+_TABLES: tuple[What, ...] = get_args(What)
+_FORMATS: tuple[Format, ...] = get_args(Format)
+_SUFFIXES = {"latex": "tex"}
+_STEMS: dict[What, str] = {"trials": "results"}
+
+
+def results(
+    out: str | Path, *, study: str | None = None, what: What = "trials", correct: bool = False
+) -> "pd.DataFrame":
+    """The results in a folder as a table.
+
+    "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
+    fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what
+    was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored
+    counts kept weights that position chose; engine is what trained it, missing where that was not recorded. Trials
+    that have not run yet are left out.
+
+    "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that
+    stored a curve: train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense
+    training stopped within the epoch); test_loss and test_accuracy are those at the end of the epoch. "layers" has one
+    row per trial and layer, with the columns of `prunemark.terms.columns.LAYER`. "claims" and "cells" are those of
+    `prunemark.judge`.
+
+    Args:
+        out: the folder.
+        study: only this study of the folder; by default all, and for claims, cells and layers the last that was run.
+        what: which table.
+        correct: add the column `correct` to the trials: for each a boolean array (images,), which test images it got
+            right, in the order of the data set; None where that was not stored. `numpy.stack` over the replicates of
+            a cell makes an array (replicates, images).
+
+    Raises:
+        StoreError: there are no results in the folder, or they cannot be read.
+        ValueError: there is no study of that name in it, or no such table.
+    """
+    if what not in _TABLES:
+        raise ValueError(unknown("table", what, _TABLES))
+    if correct and what != "trials":
+        raise ValueError(f'correct= goes with what="trials", not "{what}"')
+    if what in ("claims", "cells"):
+        judged = judge_study(out, study=study)
+        return judged.claims if what == "claims" else judged.cells
+    with Store.reading(out) as store:
+        if what == "curves":
+            return store.curves(study)
+        if what == "layers":
+            return store.layers(study or next(reversed(store.studies()), ""))
+        table = store.results(study)
+        return table.assign(correct=store.correct(study)) if correct else table
+
+
+def export(
+    out: str | Path,
+    *,
+    what: What = "trials",
+    format: Format = "csv",
+    to: str | Path | None = None,
+    study: str | None = None,
+) -> Path:
+    """Write a table of `results` as a file, by default results.csv, or claims.csv and so on, in that folder.
+
+    "latex" is a table of the package booktabs.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        StoreError: there are no results, the file cannot be written, or parquet lacks its library.
+        ValueError: an unknown table, format or study.
+    """
+    if format not in _FORMATS:
+        raise ValueError(unknown("format", format, _FORMATS))
+    table = results(out, study=study, what=what)
+    path = Path(to) if to is not None else Path(out) / f"{_STEMS.get(what, what)}.{_SUFFIXES.get(format, format)}"
+    try:
+        match format:
+            case "csv":
+                table.to_csv(path, index=False)
+            case "json":
+                table.to_json(path, orient="records", indent=1, double_precision=15)
+            case "parquet":
+                table.to_parquet(path, index=False)
+            case "latex":
+                path.write_text(_booktabs(table), encoding="utf-8")
+    except ImportError:
+        raise StoreError("parquet needs pyarrow: pip install 'prunemark[parquet]'") from None
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def _booktabs(table: "pd.DataFrame") -> str:
+    numeric = [str(table[name].dtype).startswith(("float", "int")) for name in table.columns]
+    rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.itertuples(index=False, name=None)]
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{''.join('r' if each else 'l' for each in numeric)}}}",
+            r"\toprule",
+            " & ".join(map(_latex, table.columns)) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex(value: object) -> str:
+    if isinstance(value, float):
+        return "--" if value != value else f"{value:.4g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(_latex, value))
+    return "".join(_SPECIAL.get(character, character) for character in str(value))

@@ -1,0 +1,73 @@
+"""What is asked of the database of a folder of results. No torch."""
+
+CORRECT = """
+SELECT json_extract(jobs.result, '$.correct') FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+PRUNABLE = """
+SELECT json_extract(masks.result, '$.total'), json_extract(masks.result, '$.parameters')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
+LIMIT 1
+"""
+
+OVERLAPS = """
+SELECT replicate, sparsity, json_extract(masks.result, '$.initial_overlap')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND benchmark = 'magnitude-after-training' AND ablation = 'unmodified'
+    AND json_extract(masks.result, '$.initial_overlap') IS NOT NULL
+ORDER BY trials.rowid
+"""
+
+# A shuffled mask is made where it is trained; any other is a job of its own.
+LAYERS = """
+SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
+    coalesce(json_extract(jobs.result, '$.layers'), json_extract(masks.result, '$.layers')) AS layers
+FROM trials
+JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
+LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND layers IS NOT NULL
+ORDER BY trials.rowid
+"""
+
+CURVES = """
+SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
+    job_key, json_extract(result, '$.curve')
+FROM trials JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+# A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
+RESULTS = """
+WITH RECURSIVE chain (key, start, seconds) AS (
+    SELECT key, json_extract(inputs, '$.start'), coalesce(json_extract(result, '$.train_seconds'), 0) FROM jobs
+    WHERE kind = 'dense'
+    UNION ALL
+    SELECT chain.key, json_extract(jobs.inputs, '$.start'), json_extract(jobs.result, '$.train_seconds')
+    FROM chain JOIN jobs ON jobs.key = chain.start
+)
+SELECT trials.*,
+    json_extract(jobs.result, '$.density') AS density,
+    coalesce(json_extract(jobs.result, '$.effective_density'), json_extract(masks.result, '$.effective_density'))
+        AS effective_density,
+    json_extract(masks.result, '$.unscored') AS unscored,
+    json_extract(jobs.result, '$.test_accuracy') AS test_accuracy,
+    json_extract(jobs.result, '$.test_loss') AS test_loss,
+    CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'
+         THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
+         ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
+    jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE :study IS NULL OR study = :study
+ORDER BY trials.rowid
+"""
+
+DENSE_CURVES = """
+SELECT key, json_extract(inputs, '$.start'), json_extract(result, '$.curve') FROM jobs WHERE kind = 'dense'
+"""

@@ -1,0 +1,43 @@
+"""The columns of the tables that prunemark gives out: names, in this order."""
+
+from typing import Literal
+
+Status = Literal["done", "diverged", "failed"]
+
+SUBJECT = ("study", "network", "dataset")
+"""What a comparison never crosses."""
+
+TRIAL = (
+    *SUBJECT,
+    "method",
+    "ablation",
+    "benchmark",
+    "prune_at",
+    "sparsity",
+    "density",
+    "effective_density",
+    "unscored",
+    "replicate",
+    "test_accuracy",
+    "test_loss",
+    "train_seconds",
+    "status",
+    "job_key",
+    "code_version",
+    "torch_version",
+    "device",
+    "engine",
+)
+"""The results: one row per trial."""
+
+CURVE = (
+    *(*SUBJECT, "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
+    *("epoch", "step", "train_loss", "test_loss", "test_accuracy", "job_key"),
+)
+"""Learning curves: one row per trial and epoch."""
+
+LAYER = (
+    *(*SUBJECT, "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),
+    *("layer", "kept", "total", "units_by_kept_inputs", "effective", "dead_units", "units"),
+)
+"""What masks keep: one row per trial and layer."""

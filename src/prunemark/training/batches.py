@@ -1,0 +1,57 @@
+"""The batches of a training set: in which order, and augmented."""
+
+import torch
+from torch import Tensor
+
+from prunemark.datasets import LazyInputs, Split
+from prunemark.randomness import generator
+from prunemark.recipes import Recipe
+from prunemark.training.augmentation import Augmenter
+
+
+class Batches:
+    """An epoch's batches, which depend on the seed and the epoch alone.
+
+    Epoch e visits all examples in the order of `generator(seed, "order", e)`, cut as `Recipe.steps_per_epoch` says;
+    its augmentations are drawn from `generator(seed, "augment", e)`, for all examples when it begins.
+
+    Args:
+        data: the training examples; moved to the device as a whole.
+        recipe: batch size and augmentations.
+        seed: the replicate's seed.
+        device: where batches come out.
+        memory_format: their layout.
+    """
+
+    def __init__(
+        self, data: Split, recipe: Recipe, *, seed: int, device: torch.device, memory_format: torch.memory_format
+    ) -> None:
+        self._inputs = data.inputs.to(device, memory_format=memory_format)
+        self._targets = data.targets.to(device)
+        self._size, self._seed = recipe.batch_size, seed
+        self._examples = len(data.inputs)
+        self.per_epoch = recipe.steps_per_epoch(self._examples)
+        self._augment = Augmenter(recipe.augment, self._inputs)
+        self._places = self._order = torch.empty(0)
+        self._shown = self._inputs
+
+    def begin(self, epoch: int) -> None:
+        """Draw the order and the augmentations of an epoch."""
+        self._places = torch.randperm(self._examples, generator=generator(self._seed, "order", epoch))
+        self._order = self._places.to(self._targets.device)
+        self._augment.begin(generator(self._seed, "augment", epoch))
+        self._shown = self._augment.shown(self._inputs)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        """The images (B, C, H, W) and class numbers (B,) of one of the epoch's batches, counted from 0."""
+        first = position * self._size
+        # The last batch takes what is left, see Recipe.steps_per_epoch.
+        stop = first + self._size if position + 1 < self.per_epoch else self._examples
+        batch = self._order[first:stop]
+        if isinstance(self._shown, LazyInputs):
+            # By numbers on the CPU, so that nothing waits for an accelerator; the next batch is decoded meanwhile.
+            images = self._shown[self._places[first:stop]]
+            self._shown.prefetch(self._places[stop : stop + self._size])
+        else:
+            images = self._shown[batch]
+        return self._augment(images, batch), self._targets[batch]

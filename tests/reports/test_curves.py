@@ -1,0 +1,89 @@
+import math
+
+import pytest
+
+from prunemark.reports import curves
+from tests.reports.conftest import frame, make_results, row
+
+
+def test_point_is_mean_range_and_sample_deviation_in_percent() -> None:
+    accuracies = (0.90, 0.92, 0.97)
+    (point,) = curves.points(frame([row(replicate=i, test_accuracy=a) for i, a in enumerate(accuracies)]))
+    assert point.mean == pytest.approx(93.0)
+    assert (point.low, point.high) == pytest.approx((90.0, 97.0))
+    assert point.deviation == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
+    assert (point.replicates, point.density) == (3, pytest.approx(0.1))
+
+
+def test_failed_runs_are_left_out_and_diverged_ones_count() -> None:
+    rows = [
+        row(replicate=0, test_accuracy=0.9),
+        row(replicate=1, test_accuracy=0.1, status="diverged"),
+        row(replicate=2, test_accuracy=math.nan, status="failed"),
+        row(replicate=0, method="grasp", test_accuracy=math.nan, status="failed"),
+    ]
+    (point,) = curves.points(frame(rows))
+    assert (point.series, point.mean, point.replicates) == ("snip", pytest.approx(50.0), 2)
+
+
+def test_two_networks_are_two_charts() -> None:
+    with pytest.raises(ValueError, match=r"one study, network and data set, not 2.*resnet-20.*vgg-16"):
+        curves.points(frame([row(), row(network="vgg-16")]))
+
+
+def test_earliest_is_initialisation_however_it_is_written_and_all_benchmarks() -> None:
+    rows = [
+        row(prune_at="1000it"),
+        row(prune_at="0it"),
+        row(prune_at="end"),
+        row(method="magnitude", benchmark="lottery-rewinding", prune_at="end"),
+        row(method="dense", sparsity=0.0, prune_at=""),
+    ]
+    cells = curves.points(frame(rows))
+    assert [(p.series, p.cell.prune_at) for p in curves.earliest(cells)] == [
+        ("snip", "0it"),
+        ("lottery-rewinding", "end"),
+    ]
+    assert curves.steps(cells) == ["0it", "1000it", "end"]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "text"),
+    [
+        (0.0, "0"),
+        (0.2, "20"),
+        (0.9, "90"),
+        (1 - 0.8**3, "48.8"),
+        (1 - 0.8**12, "93.1"),
+        (0.98, "98"),
+        (0.9998, "99.98"),
+    ],
+)
+def test_sparsity_reads_as_in_the_paper(sparsity: float, text: str) -> None:
+    assert curves.sparsity_text(sparsity) == text
+
+
+def test_replicates_in_words() -> None:
+    assert curves.replicate_range(curves.points(make_results(replicates=1))) == "1 replicate"
+    assert curves.replicate_range(curves.points(frame([row(), row(method="grasp"), row(replicate=1)]))) == (
+        "1 to 2 replicates"
+    )
+
+
+def test_steps_in_words() -> None:
+    words = [curves.step_words(step) for step in ("0ep", "1ep", "1000it", "end")]
+    assert words == ["at initialisation", "after 1 epoch", "after 1000 iterations", "at the end of training"]
+
+
+def test_what_collapses_runs_out_of_the_frame_and_nothing_else_does() -> None:
+    rows = [row(replicate=i, test_accuracy=accuracy) for i, accuracy in enumerate((0.90, 0.96))]
+    assert curves.frame(curves.points(frame(rows))) is None
+    random = row(method="random", test_accuracy=0.1)
+    low, high = curves.frame(curves.points(frame([*rows, random]))) or (0, 0)
+    assert 88 < low < 90
+    assert 96 < high < 98
+    assert curves.frame(curves.points(frame([*rows, row(ablation="invert", test_accuracy=0.1)]))) == (low, high)
+    # Another method that collapses is what the chart is about.
+    assert curves.frame(curves.points(frame([*rows, random, row(method="grasp", test_accuracy=0.1)]))) is None
+    assert curves.frame(curves.points(frame([random]))) is None
+    assert curves.frame(curves.points(frame([*rows, row(method="random", test_accuracy=0.88)]))) is None

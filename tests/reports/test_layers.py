@@ -1,0 +1,37 @@
+import pandas as pd
+import pytest
+
+from prunemark.reports.layers import repeated, wirings
+from tests.reports.conftest import layer_rows, make_layers
+
+
+def test_a_wiring_sums_layers_and_replicates() -> None:
+    (one,) = wirings(pd.DataFrame(layer_rows()))
+    assert dict(one.densities) == {"stem": pytest.approx(50.25), "fc": pytest.approx(0.25)}
+    assert dict(one.units) == {0: 24, 10: 4, 60: 2}
+    assert one.dead == (80.0, 80.0)
+    assert [one.at_most(k) for k in (0, 9, 10, 59, 60, 999)] == pytest.approx([80, 80, 280 / 3, 280 / 3, 100, 100])
+
+
+def test_other_steps_and_repeated_masks_are_left_out() -> None:
+    found = wirings(make_layers())
+    kinds = {(one.series, one.cell.ablation, one.cell.prune_at) for one in found}
+    assert kinds == {
+        ("random", "unmodified", "0ep"),
+        *((name, ablation, "0ep") for name in ("snip", "mine") for ablation in ("unmodified", "shuffle")),
+        *((name, "unmodified", "end") for name in ("magnitude-after-training", "lottery-rewinding")),
+    }
+    assert repeated(found) == ["lottery-rewinding"]
+
+
+def test_iterative_pruning_that_keeps_other_weights_is_not_repeated() -> None:
+    rows = layer_rows(method="magnitude", benchmark="magnitude-after-training", prune_at="end")
+    rows += layer_rows(method="magnitude", benchmark="imp", prune_at="end", units=({0: 3, 10: 1, 60: 1}, {0: 10}))
+    assert repeated(wirings(pd.DataFrame(rows))) == []
+
+
+def test_no_units_of_a_unit_that_is_dead_are_none() -> None:
+    rows = layer_rows(units=({5: 4}, {1: 10}), replicates=1)
+    (one,) = wirings(pd.DataFrame(rows))
+    assert one.dead == (0.0,)
+    assert one.at_most(0) == 0
