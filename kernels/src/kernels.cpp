@@ -1,5 +1,5 @@
-// Compiled once per instruction set, with PRUNEMARK_TABLE naming the table to define. Everything else has internal
-// linkage and no standard library is used, so that no function compiled for one processor is linked into another's code.
+// Compiled once per instruction set, with PRUNEMARK_TABLE naming the table to define. All else has internal linkage
+// and no standard library is used, so that no function compiled for one processor is linked into another's code.
 #include "kernels.h"
 
 #include <cmath>
@@ -56,7 +56,7 @@ void convolve_tile(const Convolution& job, const float* input, float* output, lo
 
 // ---- weight gradient
 
-// The vector whose first half of every 2 SPAN lanes is a's, halves added, and whose second half is b's.
+// Of every 2 SPAN lanes the first half is a's two halves, added, and the second half is b's.
 template <int SPAN, int... J>
 INLINE Floats halved(const Floats& a, const Floats& b, std::integer_sequence<int, J...>) {
   return __builtin_shufflevector(a, b, (J % (2 * SPAN) < SPAN ? J : WIDTH + J - SPAN)...) +

@@ -19,7 +19,7 @@ from prunemark.training.evaluation import Evaluation
 _CELL = 16
 _CHECKED = 2  # examples
 # Share of a network's multiplications from which on the dense engine is as fast (benchmarks/sparse_engine.py).
-_PAYS_BELOW = 0.5
+_PAYS_BELOW = 0.7
 
 
 def pays(model: nn.Module, masks: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> bool:
