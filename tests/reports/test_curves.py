@@ -47,22 +47,6 @@ def test_earliest_is_initialisation_however_it_is_written_and_all_benchmarks() -
     assert curves.steps(cells) == ["0it", "1000it", "end"]
 
 
-@pytest.mark.parametrize(
-    ("sparsity", "text"),
-    [
-        (0.0, "0"),
-        (0.2, "20"),
-        (0.9, "90"),
-        (1 - 0.8**3, "48.8"),
-        (1 - 0.8**12, "93.1"),
-        (0.98, "98"),
-        (0.9998, "99.98"),
-    ],
-)
-def test_sparsity_reads_as_in_the_paper(sparsity: float, text: str) -> None:
-    assert curves.sparsity_text(sparsity) == text
-
-
 def test_replicates_in_words() -> None:
     assert curves.replicate_range(curves.points(make_results(replicates=1))) == "1 replicate"
     assert curves.replicate_range(curves.points(frame([row(), row(method="grasp"), row(replicate=1)]))) == (
