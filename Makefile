@@ -12,11 +12,23 @@ export NO_MKDOCS_2_WARNING = 1
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.venv/dev: .venv/run requirements/dev.txt
+# The kernels of the sparse engine are optional: without a C++ compiler, or where it cannot build them, training is dense.
+KERNELS := kernels/pyproject.toml kernels/CMakeLists.txt $(wildcard kernels/src/*)
+.venv/kernels: .venv/run requirements/kernels.txt $(KERNELS)
+	if ! command -v $${CXX:-c++} > /dev/null; then \
+		echo "No C++ compiler: the sparse engine is left out, training is dense."; \
+	elif ! { .venv/bin/pip install --quiet --disable-pip-version-check -r requirements/kernels.txt && \
+		PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pip install --quiet --disable-pip-version-check \
+			--no-build-isolation --no-deps --force-reinstall ./kernels; }; then \
+		echo "The kernels could not be built: the sparse engine is left out, training is dense."; \
+	fi
+	touch $@
+
+.venv/dev: .venv/kernels requirements/dev.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 
-quickstart: .venv/run
+quickstart: .venv/kernels
 	.venv/bin/prunemark run quickstart --out quickstart-out
 
 test: .venv/dev

@@ -136,8 +136,9 @@ def train(
         raise ValueError(f"cannot train from step {first} until step {last} of a schedule of {total_steps} steps")
     if evaluate_every_epoch and test is None:
         raise ValueError("evaluate_every_epoch needs a test set")
-    engine, make_engine = choose(engine)
     device = torch.device(device)
+    shape = tuple(data.inputs.shape[1:])
+    engine, make_engine = choose(engine, model=model, masks=masks, input_shape=shape, device=device)
 
     with (
         isolated(seed, "training", device=device),

@@ -67,14 +67,33 @@ ENGINES: dict[str, Entry] = {
         target="prunemark.training.engines.dense:DenseEngine",
         summary="PyTorch on whole weights, with pruned ones held at 0; any model, any device",
     ),
+    "sparse": Entry(
+        target="prunemark.training.engines.sparse:SparseEngine",
+        summary="C++ kernels that touch only kept weights; feed-forward networks of common layers, on a CPU",
+    ),
 }
 
 
-def choose(name: str) -> tuple[str, MakeEngine]:
+def choose(
+    name: str,
+    *,
+    model: "nn.Module | None" = None,
+    masks: Mapping[str, "Tensor"] | None = None,
+    input_shape: tuple[int, ...] = (),
+    device: "torch.device | None" = None,
+) -> tuple[str, MakeEngine]:
     """The engine of that name, or for "auto" the one that pays; its name and what makes it.
+
+    "auto" is the sparse engine where its kernels are installed, it takes the model, and the masks leave few enough
+    multiplications; otherwise, and where nothing is known of the training, the dense one.
 
     Raises:
         ValueError: an unknown name.
     """
-    name = "dense" if name == "auto" else name
+    if name == "auto":
+        name = "dense"
+        if model is not None and masks and input_shape and device is not None and device.type == "cpu":
+            from prunemark.training.engines.sparse import pays
+
+            name = "sparse" if pays(model, masks, input_shape) else "dense"
     return name, find(ENGINES, "engine", name).load()
