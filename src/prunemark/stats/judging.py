@@ -12,12 +12,12 @@ from prunemark.stats.effects import Standard
 from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
 from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
-from prunemark.stats.looks import Looks
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
