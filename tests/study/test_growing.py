@@ -8,6 +8,8 @@ import pytest
 
 from prunemark.stats import Subject
 from prunemark.study.exports import results
+from prunemark.study.job import Context, Job, Outcome
+from prunemark.study.jobs import execute
 from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import plan
@@ -180,21 +182,19 @@ def test_a_dry_run_tells_the_time_to_the_next_look_and_at_most(small: Tiny, tmp_
 
 
 def test_a_failed_job_is_not_tried_again_at_the_next_look(
-    small: Tiny, tmp_path: Path, inline: str, settle: Callable[[int], None]
+    small: Tiny, tmp_path: Path, inline: str, settle: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle(9)
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "def fails(problem):\n"
-        "    if problem.seed:  # not when the study is checked\n"
-        "        raise RuntimeError('no score today')\n"
-        "    return {name: weight.abs() for name, weight in problem.weights.items()}\n"
-    )
-    study = small(methods=["snip", f"{file}:fails"], ablations=[], replicates={"min": 3, "max": 5})
-    summary = run(study, out=tmp_path / "out", executor=inline)
-    assert len(summary.failures) == 5
+
+    def fails(job: Job, context: Context) -> Outcome:
+        return Outcome(status="failed", error="no score today") if job.kind == "score" else execute(job, context)
+
+    monkeypatch.setattr("tests.study.inline.execute", fails)
+    study = small(ablations=[], replicates={"min": 3, "max": 5})
+    summary = run(study, out=tmp_path, executor=inline)
+    # In each replicate the score, and with it a mask and a training.
+    assert (len(summary.failures), summary.failed, summary.left) == (5, 15, 0)
     assert len(InlineExecutor.executed) == len(set(InlineExecutor.executed))
-    assert (summary.failed, summary.left) == (15, 0)
     InlineExecutor.executed.clear()
-    run(study, out=tmp_path / "out", executor=inline)
+    run(study, out=tmp_path, executor=inline)
     assert len(InlineExecutor.executed) == 5, "the next run tries them"
