@@ -207,4 +207,4 @@ def _facts(
 def _replicates(begun: int, looks: Looks | None, stopping: Stopping | None) -> str:
     if looks is None:
         return str(begun)
-    return f"{begun} of {looks}" + (f"; {stopping.words}" if stopping else "")
+    return f"{begun} ({looks})" + (f"; {stopping.words}" if stopping else "")
