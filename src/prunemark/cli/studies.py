@@ -155,7 +155,8 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     for key, reason in summary.failures:
         console.print(f"[red]failed[/red] {key[:12]}: {escape(reason)}")
     if summary.interrupted:
-        console.print(f"stopped; {summary.left:,} jobs are left. Run the same command again to go on.")
+        left = f"{summary.left:,} jobs are left" if summary.left else "all jobs up to the next look are done"
+        console.print(f"stopped; {left}. Run the same command again to go on.")
         return
     words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
     if summary.skipped:

@@ -67,6 +67,7 @@ def trust(subject: Subject) -> str:
         parts.append(
             f"{span} replicates a comparison, which cannot exclude a failure that strikes up to {unseen:.0f} % of runs"
         )
+    parts += filter(None, [subject.sampling])
     if subject.standard.images:
         worth = 100 / subject.standard.images
         parts.append(f"{subject.standard.images:,} test images, each worth {worth:.2g} points")

@@ -12,12 +12,12 @@ from prunemark.stats.effects import Standard
 from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
 from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
-from prunemark.stats.looks import Looks
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.looks import Looks, Until
 from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Subject:
         fitness: whether the study is fit to test the claims; where it is not, its findings are untested.
         headline: the answer in one sentence.
         notes: what was decided about the evidence: what counts in nothing and why, shared trainings, replicates.
+        sampling: how the number of replicates was decided, where the results decided it; for the line on trust.
     """
 
     study: str
@@ -52,6 +53,7 @@ class Subject:
     fitness: Fitness
     headline: str
     notes: tuple[str, ...]
+    sampling: str = ""
 
     def answer(self, name: Name = str) -> str:
         """The answer in a sentence or two: C0, and which methods miss the mark, each named by `name`."""
@@ -71,7 +73,12 @@ class Subject:
     @property
     def settled(self) -> tuple[int, int]:
         """How many of the questions are supported or contradicted, and how many there are."""
-        return sum(f.state != "open" for f in self.questions), len(self.questions)
+        return self.settled_of("claims")
+
+    def settled_of(self, what: Until) -> tuple[int, int]:
+        """The same of the questions about claims, or of the cells that count in something."""
+        asked = self.questions if what == "claims" else [cell for cell in self.cells if cell.state != "untested"]
+        return sum(f.state != "open" for f in asked), len(asked)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,17 @@ WHERE :study IS NULL OR study = :study
 ORDER BY trials.rowid
 """
 
+# One of the dense network, in however many stretches, and those of subnetworks, also in rounds that have no trial.
+TRAININGS = """
+WITH RECURSIVE needed (key) AS (
+    SELECT job_key FROM trials WHERE study = :study
+    UNION
+    SELECT inputs.value FROM needed JOIN jobs ON jobs.key = needed.key, json_each(jobs.inputs) AS inputs
+)
+SELECT (SELECT count(*) FROM needed JOIN jobs ON jobs.key = needed.key WHERE kind = 'train')
+    + (SELECT count(DISTINCT replicate) FROM trials WHERE study = :study)
+"""
+
 # A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
 RESULTS = """
 WITH RECURSIVE chain (key, start, seconds) AS (

@@ -31,8 +31,10 @@ from prunemark.registry import unknown
 from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
+from prunemark.study.replicates import Replicates, sizes
 from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.quotas import QUOTAS
 from prunemark.terms.scoring import SCORING_BATCH
@@ -193,7 +195,8 @@ class Study(BaseModel):
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
         ablations: names in `prunemark.terms.ablations.ABLATIONS`; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
-        replicates: how many sets of seeds; fewer than 3 give no verdict.
+        replicates: how many sets of seeds; fewer than 3 give no verdict. Or {"min": 3, "max": 20, "until": "claims"}:
+            as many as it takes until all claims (or "cells") are settled, decided at looks on the way.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
         score_at, weights_at: the steps from which methods take their masks and the subnetworks their weights, in place
@@ -232,7 +235,7 @@ class Study(BaseModel):
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
-    replicates: Annotated[StrictInt, Field(ge=1)] = 3
+    replicates: Replicates = 3
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
     score_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
     weights_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
@@ -376,6 +379,16 @@ class Study(BaseModel):
         """The "FILE.py:attribute" of its network and methods, each once."""
         names = (self.network, *(method.name for method in self.methods))
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
+
+    @property
+    def looks(self) -> Looks | None:
+        """When it looks at its results to decide on further replicates; None where their number is fixed."""
+        return self.replicates if isinstance(self.replicates, Looks) else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of replicates at which it may end, ascending."""
+        return sizes(self.replicates)
 
     @property
     def full_recipe(self) -> Recipe:

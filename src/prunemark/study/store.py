@@ -310,6 +310,17 @@ class Store:
         (count,) = self._connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()
         return count
 
+    def replicates(self, study: str) -> int:
+        """How many replicates of the study have begun."""
+        query = "SELECT coalesce(max(replicate) + 1, 0) FROM trials WHERE study = ?"
+        (count,) = self._connection.execute(query, (study,)).fetchone()
+        return count
+
+    def trainings(self, study: str) -> int:
+        """How many trainings its replicates take: of subnetworks, and one of the dense network in each."""
+        (count,) = self._connection.execute(queries.TRAININGS, {"study": study}).fetchone()
+        return count
+
     def test_images(self, study: str) -> int | None:
         """How many test images its runs were evaluated on; None where that was not stored."""
         bits = next((text for (text,) in self._connection.execute(queries.CORRECT, {"study": study}) if text), None)
