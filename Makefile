@@ -28,7 +28,7 @@ KERNELS := kernels/pyproject.toml kernels/CMakeLists.txt $(wildcard kernels/src/
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 
-quickstart: .venv/kernels
+quickstart: .venv/run
 	.venv/bin/prunemark run quickstart --out quickstart-out
 
 test: .venv/dev

@@ -137,8 +137,7 @@ def train(
     if evaluate_every_epoch and test is None:
         raise ValueError("evaluate_every_epoch needs a test set")
     device = torch.device(device)
-    shape = tuple(data.inputs.shape[1:])
-    engine, make_engine = choose(engine, model=model, masks=masks, input_shape=shape, device=device)
+    engine, make_engine = choose(engine)
 
     with (
         isolated(seed, "training", device=device),

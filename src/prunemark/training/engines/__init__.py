@@ -74,26 +74,14 @@ ENGINES: dict[str, Entry] = {
 }
 
 
-def choose(
-    name: str,
-    *,
-    model: "nn.Module | None" = None,
-    masks: Mapping[str, "Tensor"] | None = None,
-    input_shape: tuple[int, ...] = (),
-    device: "torch.device | None" = None,
-) -> tuple[str, MakeEngine]:
-    """The engine of that name, or for "auto" the one that pays; its name and what makes it.
+def choose(name: str) -> tuple[str, MakeEngine]:
+    """The engine of that name, or for "auto" the dense one; its name and what makes it.
 
-    "auto" is the sparse engine where its kernels are installed, it takes the model, and the masks leave few enough
-    multiplications; otherwise, and where nothing is known of the training, the dense one.
+    "auto" will be whichever is faster once whole trainings of both are shown to agree; until then no number depends on
+    what is installed.
 
     Raises:
         ValueError: an unknown name.
     """
-    if name == "auto":
-        name = "dense"
-        if model is not None and masks and input_shape and device is not None and device.type == "cpu":
-            from prunemark.training.engines.sparse import pays
-
-            name = "sparse" if pays(model, masks, input_shape) else "dense"
+    name = "dense" if name == "auto" else name
     return name, find(ENGINES, "engine", name).load()

@@ -11,7 +11,7 @@ from prunemark.networks import network
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training import Checkpoint, evaluate, train
-from prunemark.training.engines.sparse import UnsupportedError
+from prunemark.training.engines.sparse import UnsupportedError, pays
 from tests.training.engines.sparse.reference import apply_, batch, draw_, engine, random_masks
 
 SHAPE = (3, 8, 8)
@@ -184,19 +184,21 @@ def test_a_trace_that_misses_something_trains_no_other_network():
         engine(model, {}).step(*batch(4, (1, 4, 4)), 0.1)
 
 
-def test_auto_is_sparse_where_that_pays():
+def test_it_pays_where_few_weights_are_kept_and_all_is_traced():
+    model = network("lenet-300-100", input_shape=(1, 6, 6), classes=10, seed=0)
+    assert pays(model, random_masks(model, density=0.2), (1, 6, 6))
+    assert not pays(model, random_masks(model, density=0.8), (1, 6, 6))
+    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 10), nn.GELU())
+    assert not pays(other, random_masks(other, density=0.1), (1, 6, 6))
+
+
+def test_it_is_taken_where_it_is_asked_for():
     model = network("lenet-300-100", input_shape=(1, 6, 6), classes=10, seed=0)
     inputs, targets = batch(40, (1, 6, 6))
     data, recipe = Split(inputs=inputs, targets=targets), Recipe(epochs=1, batch_size=20)
-
-    def chosen(model, masks):
-        return train(model, data, recipe, seed=0, masks=masks).engine
-
-    assert chosen(model, random_masks(model, density=0.2)) == "sparse"
-    assert chosen(model, random_masks(model, density=0.8)) == "dense"
-    assert chosen(model, None) == "dense"
-    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 10), nn.GELU())
-    assert chosen(other, random_masks(other, density=0.1)) == "dense"
+    masks = random_masks(model, density=0.2)
+    assert train(model, data, recipe, seed=0, masks=masks, engine="sparse").engine == "sparse"
+    assert train(model, data, recipe, seed=0, masks=masks).engine == "dense"
 
 
 def test_a_batch_larger_than_the_recipes_is_taken():
