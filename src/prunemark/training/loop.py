@@ -117,7 +117,7 @@ def train(
         evaluate_every_epoch: fill `Trained.history`; needs `test`.
         on_epoch: called after each epoch with its record and a function that returns a checkpoint of that moment. The
             test set is evaluated for it with `evaluate_every_epoch` only.
-        engine: a name in ENGINES, or "auto" for the one that pays.
+        engine: a name in ENGINES, or "auto", which is "dense".
         device: where to train.
 
     Returns:
