@@ -224,6 +224,18 @@ def test_a_variant_that_collapses_leaves_the_frame_of_its_panel_only() -> None:
     assert 10 < low < 97 < high
 
 
+@pytest.mark.parametrize("dense", [0.51, None])
+def test_variants_of_a_hard_data_set_stay_in_their_frame(dense: float | None) -> None:
+    accuracies = {"snip": 0.49, "snip:official": 0.47}
+    rows = [row(method=m, sparsity=s, test_accuracy=a - s / 20) for m, a in accuracies.items() for s in (0.2, 0.5, 0.9)]
+    rows += [row(method="dense", sparsity=0.0, prune_at="", test_accuracy=dense)] if dense else []
+    chart = charts.variant_panels(frame(rows), families={"snip": list(accuracies)}, **WORDS)
+    (panel,) = chart.to_dict()["concat"]  # pyright: ignore[reportOptionalMemberAccess]
+    scales = [layer["encoding"]["y"]["scale"] for layer in panel["layer"] if "y2" in layer["encoding"]]
+    assert scales
+    assert all("domain" not in scale for scale in scales)
+
+
 def test_the_frame_is_on_every_layer_and_clips_what_leaves_it() -> None:
     rows = [row(sparsity=s, test_accuracy=0.95) for s in (0.5, 0.9)]
     rows += [row(sparsity=s, method="random", test_accuracy=a) for s, a in ((0.5, 0.95), (0.9, 0.1))]

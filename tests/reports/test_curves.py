@@ -47,22 +47,6 @@ def test_earliest_is_initialisation_however_it_is_written_and_all_benchmarks() -
     assert curves.steps(cells) == ["0it", "1000it", "end"]
 
 
-@pytest.mark.parametrize(
-    ("sparsity", "text"),
-    [
-        (0.0, "0"),
-        (0.2, "20"),
-        (0.9, "90"),
-        (1 - 0.8**3, "48.8"),
-        (1 - 0.8**12, "93.1"),
-        (0.98, "98"),
-        (0.9998, "99.98"),
-    ],
-)
-def test_sparsity_reads_as_in_the_paper(sparsity: float, text: str) -> None:
-    assert curves.sparsity_text(sparsity) == text
-
-
 def test_replicates_in_words() -> None:
     assert curves.replicate_range(curves.points(make_results(replicates=1))) == "1 replicate"
     assert curves.replicate_range(curves.points(frame([row(), row(method="grasp"), row(replicate=1)]))) == (
@@ -87,3 +71,13 @@ def test_what_collapses_runs_out_of_the_frame_and_nothing_else_does() -> None:
     assert curves.frame(curves.points(frame([*rows, random, row(method="grasp", test_accuracy=0.1)]))) is None
     assert curves.frame(curves.points(frame([random]))) is None
     assert curves.frame(curves.points(frame([*rows, row(method="random", test_accuracy=0.88)]))) is None
+
+
+def test_a_frame_never_holds_the_dense_network_alone() -> None:
+    dense = curves.points(frame([row(method="dense", sparsity=0.0, prune_at="", test_accuracy=0.9)]))[0]
+    low = curves.points(frame([row(sparsity=s, test_accuracy=0.2) for s in (0.5, 0.9)]))
+    assert curves.frame(low, dense, may_leave=curves.below_half(low, dense)) is None
+    high = curves.points(frame([row(sparsity=s, test_accuracy=0.8, method="grasp") for s in (0.5, 0.9)]))
+    bottom, top = curves.frame([*low, *high], dense, may_leave=curves.below_half([*low, *high], dense)) or (0, 0)
+    assert 70 < bottom < 80
+    assert 90 < top < 92

@@ -50,7 +50,7 @@ def accuracy_chart(
     shaded = marks.matching_band(ranges, x, sparsities)
     layers = marks.band(alt.Chart(marks.data(shaded)), x) if shaded else []
     dense = curves.dense(cells)
-    frame = frame_of(shown, dense)
+    frame = curves.frame(shown, dense)
     layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity", frame=frame)
     layers += marks.reference_points(references(results), x, styles, frame=frame)
     if dense is not None:
@@ -90,7 +90,7 @@ def variant_panels(
     """Accuracy against sparsity of the variants of one method: a panel a family, a line a variant (E6).
 
     A variant looks the same in all panels. Each panel has its own scale of accuracy, from which variants that classify
-    less than half of the test set may run out.
+    less than half of what the dense network classifies may run out.
     `families` are the methods' labels by family, as `prunemark.reports.families.families` finds them.
     """
     cells = curves.points(results)
@@ -110,7 +110,7 @@ def variant_panels(
         values = [marks.value(point, styles[names[point.series]], panel=theme.label(family)) for point in members]
         values += marks.matching_band(ranges, x, [point.cell.sparsity for point in members])
         values += [dense_value(dense)] if dense else []
-        frame = frame_of(members, dense, may_leave=curves.collapsed)
+        frame = curves.frame(members, dense, may_leave=curves.below_half(members, dense))
         layers = marks.band(alt.Chart(), x)
         layers += marks.lines(alt.Chart(), x, styles, legend="variant", over="sparsity:sparsity", frame=frame)
         layers += marks.dense_rule(alt.Chart(), frame)
@@ -141,7 +141,7 @@ def _panels(
     common = marks.matching_band(ranges, x, sparsities)
     if (dense := curves.dense(cells)) is not None:
         common.append(dense_value(dense))
-    frame = frame_of(shown, dense)
+    frame = curves.frame(shown, dense)
     values += [{"panel": panel, "below": text} for panel, text in _below(values, frame).items()]
     values += [one | {"panel": panel} for one in common for panel in panels]
     layers = marks.band(alt.Chart(), x)
@@ -160,13 +160,6 @@ def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
     mine = [point for point in curves.earliest(cells) if bool(point.cell.benchmark) == benchmarks]
     series = {point.series for point in mine if not _is_unmodified(point)}
     return [point for point in mine if point.series in series]
-
-
-def frame_of(
-    shown: Sequence[Point], dense: Point | None, *, may_leave: Callable[[Point], bool] = curves.random_or_inverted
-) -> tuple[float, float] | None:
-    """`curves.frame` of these points and the dense network's."""
-    return curves.frame([*shown, *([dense] if dense else [])], may_leave=may_leave)
 
 
 def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:

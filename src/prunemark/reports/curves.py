@@ -102,24 +102,29 @@ def random_or_inverted(point: Point) -> bool:
     return point.cell.method == "random" or ABLATIONS[point.cell.ablation].inverts
 
 
-def collapsed(point: Point) -> bool:
-    """Whether a point is below 50 %: most of its subnetworks have learnt little."""
-    return point.mean < 50
+def below_half(shown: Sequence[Point], dense: Point | None) -> Callable[[Point], bool]:
+    """Whether a point has less than half of the dense network's accuracy: most of its subnetworks have learnt little.
+
+    Where there is no dense network, less than half of the best of `shown`.
+    """
+    best = dense.mean if dense else max((point.mean for point in shown), default=0.0)
+    return lambda point: point.mean < best / 2
 
 
 def frame(
-    shown: Sequence[Point], *, may_leave: Callable[[Point], bool] = random_or_inverted
+    shown: Sequence[Point], dense: Point | None = None, *, may_leave: Callable[[Point], bool] = random_or_inverted
 ) -> tuple[float, float] | None:
     """The accuracies that a chart is about, in percent, where a few lines that collapse would squeeze all others.
 
-    Points that `may_leave` run out of the frame; everything else lies within, worst and best replicates included. None
-    where that would spare less than a third of the height.
+    Points that `may_leave` run out of the frame; everything else lies within, with its interval, and so does the dense
+    network. None where that would spare less than a third of the height, or would leave nothing but the dense network.
     """
     inside = [point for point in shown if not may_leave(point)]
     if not inside:
         return None
+    spared = min(p.low for p in inside) - min(p.low for p in shown)
+    inside += [dense] if dense else []
     low, high = min(p.low for p in inside), max(p.high for p in inside)
-    spared = low - min(p.low for p in shown)
     margin = max(0.06 * (high - low), 0.2)
     if spared < 0.5 * (high - low + 2 * margin):
         return None

@@ -50,7 +50,7 @@ class _Study:
 
     def spread(self, shown: Sequence[Point]) -> str:
         """What marks are, and that some of what is shown lies out of the frame."""
-        if charts.frame_of(shown, curves.dense(self.cells)) is None:
+        if curves.frame(shown, curves.dense(self.cells)) is None:
             return self.marks
         return f"{self.marks} What collapses runs out of the frame; the table of numbers has it."
 
@@ -267,8 +267,8 @@ def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None
         "variants",
         "Variants of a method",
         study.how,
-        f"One panel a method, each on its own scale of accuracy; one line a variant. Variants that fall below half of "
-        f"the test set run out of the frame where they would squeeze the others. {study.marks} {study.band}",
+        f"One panel a method, each on its own scale of accuracy; one line a variant. Variants with less than half "
+        f"of the dense network’s accuracy run out of the frame where they would squeeze the others. {study.marks} {study.band}",
         lambda title, subtitle: charts.variant_panels(
             study.results, families=kin, ranges=study.ranges, title=title, subtitle=subtitle
         ),
