@@ -268,7 +268,8 @@ def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None
         "Variants of a method",
         study.how,
         f"One panel a method, each on its own scale of accuracy; one line a variant. Variants with less than half "
-        f"of the dense network’s accuracy run out of the frame where they would squeeze the others. {study.marks} {study.band}",
+        f"of the dense network’s accuracy run out of the frame where they would squeeze the others. {study.marks} "
+        f"{study.band}",
         lambda title, subtitle: charts.variant_panels(
             study.results, families=kin, ranges=study.ranges, title=title, subtitle=subtitle
         ),
