@@ -114,6 +114,7 @@ OWN = {
     "force": "backward",
     "grasp": "second_backward",
     "grasp:reversed": "second_backward",
+    "grasp:open-lth": "second_backward",
     "graspabs": "second_backward",
     "grasp:halves": "second_backward_along_a_sum",
     "synflow": "backward float64",

@@ -24,7 +24,7 @@ def test_method_names_and_their_rounds():
     assert METHODS["snip"].rounds == 1
     assert set(METHODS) >= {
         "random", "magnitude", "snip", "grasp", "synflow", "graspabs", "grasp:halves", "grasp:reversed",
-        "snip:mil-ad", "snip:official", "snip:synaptic-flow", "synflow:synaptic-flow",
+        "grasp:open-lth", "snip:mil-ad", "snip:official", "snip:synaptic-flow", "synflow:synaptic-flow",
     }  # fmt: skip
 
 

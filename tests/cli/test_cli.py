@@ -325,7 +325,9 @@ def test_ones_own_code_that_fails_is_one_sentence(tmp_path, arguments, message):
 
 def test_inspect_tells_what_was_done_before_a_shuffle(tmp_path):
     arguments = ("--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors", "--invert", "--shuffle")
-    assert prunemark("prune", "lenet-300-100", *arguments, cwd=tmp_path).returncode == 0
+    # Pixels that are always 0 give weights without a score, and an inversion keeps those first.
+    with pytest.warns(pm.UnscoredWarning):
+        assert prunemark("prune", "lenet-300-100", *arguments, cwd=tmp_path).returncode == 0
     told = prunemark("inspect", "m.safetensors", cwd=tmp_path).stdout
     assert "before       invert: " in told
     assert "certificate  shuffle: " in told
@@ -338,8 +340,8 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
     (tmp_path / "tiny.toml").write_text(STUDY)
     done = prunemark("check", "mine.py:largest", "--study", "tiny.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "within a layer" in done.stdout
-    assert "against magnitude pruning after training" in done.stdout.replace("\n", " ")
+    # A training this short keeps the initialisation's magnitudes: no question can be answered, and that is said.
+    assert "- This study cannot test the paper's claims: training hardly left" in done.stdout.replace("\n", " ")
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
     assert '"snip" is no FILE.py:METHOD' in wrong.stderr

@@ -1,8 +1,11 @@
 """What each named variant changes, and that it changes it."""
 
+import copy
 import itertools
 
+import pytest
 import torch
+from torch.nn import functional as F
 
 import prunemark as pm
 from prunemark.masks import Masks
@@ -81,3 +84,26 @@ def test_synflow_in_train_mode_normalises_by_the_one_input(convnet):
     evaluated = pm.score(convnet, "synflow", input_shape=(2, 6, 6))
     trained = pm.score(convnet, "synflow", input_shape=(2, 6, 6), bn="train")
     assert any(not torch.allclose(evaluated[name], trained[name]) for name in evaluated)
+
+
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")  # of units that no example activates
+def test_open_lths_grasp_has_g_over_pruned_weights_too(convnet, batches):
+    x, y = batches[0][0].double(), batches[0][1]
+    model = copy.deepcopy(convnet).double()
+    masks = pm.prune(model, "random", sparsity=0.6, seed=1)
+    masks.apply_(model)
+    weights = [model.get_parameter(name) for name in masks]
+    model.train()
+    gradients = torch.autograd.grad(F.cross_entropy(model(x) / 200, y), weights, create_graph=True)
+    products = torch.autograd.grad(sum((g.detach() * g).sum() for g in gradients), weights)
+    scores = pm.score(model, "grasp:open-lth", data=[(x, y)], within=masks)
+    for name, weight, product in zip(masks, weights, products, strict=True):
+        torch.testing.assert_close(scores[name], weight.detach() * product)
+    survivors = pm.score(model, "grasp", data=[(x, y)], within=masks)
+    assert any(not torch.allclose(survivors[name], scores[name], rtol=1e-2) for name in masks)
+    one, ten = (
+        [pm.prune(convnet, name, sparsity=0.3, data=batches, rounds=rounds) for name in ("grasp", "grasp:open-lth")]
+        for rounds in (1, 10)
+    )
+    assert one[0] == one[1]
+    assert ten[0] != ten[1]

@@ -74,17 +74,21 @@ class TestOutliers:
         )
 
     def test_keeps_needs_five_replicates_where_one_is_far_off(self) -> None:
-        few, more = [0.0, 0.0, 0.3], [0.0, 0.0, 0.3, 0.0, 0.0]
-        assert (of(few).outlier, of(few).low > -0.5) == (2, True)
+        few, more = [0.0, 0.0, 0.0, 0.8], [0.0, 0.0, 0.0, 0.8, 0.0]
+        assert (of(few).outlier, of(few).low > -0.5) == (3, True)
         assert of(few).state("keeps", margin=0.5) == "open"
         # The other predicates do not wait.
         assert of(few).state("hurts", margin=0.5) == "contradicted"
-        assert of(more).outlier == 2
+        assert of(more).outlier == 3
         assert of(more).state("keeps", margin=0.5) == "supported"
 
     def test_five_deviations_are_not_passed(self) -> None:
         assert of([0.0, 0.1, -0.1, 0.5, -0.1]).outlier is None
         assert of([0.0, 0.1, -0.1, 0.51, -0.1]).outlier == 3
+
+    def test_what_is_within_the_margin_is_not_far_off(self) -> None:
+        assert of([0.0, 0.0, 0.3]).outlier is None
+        assert of([0.0, 0.0, 0.3], Standard(margin=0.2)).outlier == 2
 
     def test_what_rounding_makes_is_not_far_off(self) -> None:
         # Of 500 images one is 0.2 points, and a deviation is at least 0.2 / sqrt(6).

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import subprocess
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from torch import Tensor
 
+from prunemark.datasets import DATASETS, Dataset, Normalisation, Split, digits
 from prunemark.study.executors import Finished
 from prunemark.study.exports import results
 from prunemark.study.job import Job
+from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import plan
 from prunemark.study.problems import StudyError
@@ -38,6 +42,49 @@ class Interrupt:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Advanced) and event.jobs_done == self.after:
             raise KeyboardInterrupt
+
+
+def load_digits(*, data_dir: str | None = None, normalisation: Normalisation | None = None) -> Dataset:
+    """The digits, whose inputs are twice as large where a normalisation is given."""
+    data = digits.load(data_dir=data_dir)
+    if normalisation is None:
+        return data
+    assert isinstance(data.train.inputs, Tensor)
+    assert isinstance(data.test.inputs, Tensor)
+    splits = {
+        name: Split(inputs=2 * part.inputs, targets=part.targets)
+        for name, part in (("train", data.train), ("test", data.test))
+    }
+    return dataclasses.replace(data, **splits)
+
+
+def test_studies_with_named_deviations_run_beside_others_and_their_facts_say_so(
+    tiny: Tiny, tmp_path: Path, inline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = dataclasses.replace(
+        DATASETS["digits"],
+        target="tests.study.test_run:load_digits",
+        paper_normalisation=Normalisation(mean=(0.0,), std=(0.5,)),
+    )
+    monkeypatch.setitem(DATASETS, "digits", entry)
+    few = {"methods": ["snip"], "benchmarks": [], "ablations": [], "replicates": 2}
+    ours = tiny(**few)
+    theirs = tiny(**few, name="theirs", normalise="paper", scoring_batch=60)
+    assert not {job.key for job in plan(ours).jobs} & {job.key for job in plan(theirs).jobs}
+    for study in (ours, theirs):
+        assert run(study, out=tmp_path, executor=inline).failed == 0
+    table = results(tmp_path)
+    dense = table[table.method == "dense"]
+    assert (
+        dense[dense.study == "tiny"].test_loss.to_numpy() != dense[dense.study == "theirs"].test_loss.to_numpy()
+    ).all()
+    facts = {name: judge_study(tmp_path, study=name).facts for name in ("tiny", "theirs")}
+    assert facts["tiny"]["Inputs"].startswith("normalised by the mean and standard deviation of the data set's own")
+    assert facts["theirs"]["Inputs"].startswith("normalised by the constants in the code of Frankle et al. 2021")
+    assert [facts[name]["Scored examples"] for name in facts] == [
+        "10 per class, 250 at a time",
+        "10 per class, 60 at a time",
+    ]
 
 
 def test_a_study_from_beginning_to_end(tiny: Tiny, tmp_path: Path, inline: str) -> None:

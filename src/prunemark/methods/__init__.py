@@ -27,11 +27,12 @@ class MethodEntry(Entry):
     """A line of METHODS.
 
     `rounds` is the number of rounds in which the method prunes by default; `needs_data` says whether its
-    scores need examples.
+    scores need examples; `own_precision` that they do not depend on the precision of the model.
     """
 
     rounds: int = 1
     needs_data: bool = False
+    own_precision: bool = False
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -39,11 +40,13 @@ METHODS: dict[str, MethodEntry] = {
         target="prunemark.methods.random:Random",
         summary="uniform random numbers",
         source="baseline",
+        own_precision=True,
     ),
     "magnitude": MethodEntry(
         target="prunemark.methods.magnitude:Magnitude",
         summary="|w|",
         source="Han et al. 2015",
+        own_precision=True,
     ),
     "snip": MethodEntry(
         target="prunemark.methods.snip:Snip",
@@ -82,6 +85,13 @@ METHODS: dict[str, MethodEntry] = {
         source="alecwangcq/GraSP",
         needs_data=True,
     ),
+    "grasp:open-lth": MethodEntry(
+        target="prunemark.methods.grasp:Grasp",
+        options={"over": "all"},
+        summary="GraSP with g over all weights in every round, pruned ones at 0 included",
+        source="Frankle et al. 2021",
+        needs_data=True,
+    ),
     "grasp:reversed": MethodEntry(
         target="prunemark.methods.grasp:Grasp",
         options={"keep": "smallest"},
@@ -101,6 +111,7 @@ METHODS: dict[str, MethodEntry] = {
         summary="|w * dR/dw|: synaptic flow, without data",
         source="Tanaka et al. 2020",
         rounds=100,
+        own_precision=True,
     ),
     "synflow:synaptic-flow": MethodEntry(
         target="prunemark.methods.synflow:SynFlow",
@@ -108,6 +119,7 @@ METHODS: dict[str, MethodEntry] = {
         summary="SynFlow in float32, buffers made positive too",
         source="ganguli-lab/Synaptic-Flow",
         rounds=100,
+        own_precision=True,
     ),
     "force": MethodEntry(
         target="prunemark.methods.force:Force",
@@ -133,6 +145,7 @@ METHODS: dict[str, MethodEntry] = {
         target="prunemark.methods.phew:Phew",
         summary="paths of random walks that prefer large |w|, without data",
         source="Patil & Dovrolis 2021",
+        own_precision=True,
     ),
     "ntk-sap": MethodEntry(
         target="prunemark.methods.ntk_sap:NtkSap",

@@ -229,6 +229,7 @@ class Method(ABC):
         keeps_ceiling: rounds before the last keep the ceiling of the count, not the nearest number.
         reuses_weights: what the method does to `problem.weights` is the same done twice as once, so that the next
             round's copy of the model may have them as it left them, further ones pruned; this saves a copy.
+        own_precision: scores do not depend on the precision of the model, so that `score_dtype` means nothing.
         zero_means: whether a score of exactly 0 says nothing about a weight ("unscored": products with a gradient) or
             is a "score" like any other (|w|); where it is "unknown", zeros count as unscored where some are kept and
             others pruned.
@@ -240,6 +241,7 @@ class Method(ABC):
     revives: bool = field(default=False, init=False)
     keeps_ceiling: bool = field(default=False, init=False)
     reuses_weights: bool = field(default=False, init=False)
+    own_precision: bool = field(default=False, init=False)
     zero_means: ZeroMeans = field(default="unknown", init=False)
 
     @abstractmethod

@@ -32,6 +32,10 @@ class Grasp(Method):
             by class, as the program draws them, a half holds half of the classes. The program also draws the weights
             of linear layers afresh before it scores; here they are the network's own.
 
+        over: in several rounds, the weights that g and H g are taken over: the "survivors", or "all", pruned ones at 0
+            included, as the study's own code has it (`grasp:open-lth`). After ten rounds 55 to 79 % of the kept weights
+            differ, after one none.
+
     Raises:
         ValueError: a temperature that is not positive.
     """
@@ -41,6 +45,7 @@ class Grasp(Method):
     temperature: float = 200.0
     keep: Literal["largest", "smallest", "magnitude"] = "largest"
     halves: bool = False
+    over: Literal["survivors", "all"] = "survivors"
     zero_means = "unscored"
 
     def __post_init__(self) -> None:
@@ -69,7 +74,7 @@ class Grasp(Method):
         """The size-weighted mean of each batch's H g."""
         total: dict[str, Tensor] = {}
         for batch, share in problem.weighted_batches():
-            products = _derivative_along(problem, self._gradient(problem, batch))
+            products = self._derivative_along(problem, self._gradient(problem, batch))
             _add_(total, products, share)
         return total
 
@@ -79,22 +84,24 @@ class Grasp(Method):
         direction: dict[str, Tensor] = {}
         total: dict[str, Tensor] = {}
         for half in halves:
-            _add_(direction, problem.gradients(problem.batch_loss(half, temperature=self.temperature)))
+            _add_(direction, self._gradients(problem, problem.batch_loss(half, temperature=self.temperature)))
         for half in halves:
-            _add_(total, _derivative_along(problem, self._gradient(problem, half), direction))
+            _add_(total, self._derivative_along(problem, self._gradient(problem, half), direction))
         return total
 
     def _gradient(self, problem: Problem, batch: Batch) -> dict[str, Tensor]:
         loss = problem.batch_loss(batch, temperature=self.temperature)
-        return problem.gradients(loss, create_graph=True)
+        return self._gradients(problem, loss, create_graph=True)
 
+    def _gradients(self, problem: Problem, value: Tensor, *, create_graph: bool = False) -> dict[str, Tensor]:
+        return problem.gradients(value, create_graph=create_graph, masked=self.over == "survivors")
 
-def _derivative_along(
-    problem: Problem, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor] | None = None
-) -> dict[str, Tensor]:
-    """H v for a gradient g that still has its graph, as the gradient of g . v; v is g itself if not given."""
-    dots: Sequence[Tensor] = [((direction or gradient)[name].detach() * g).sum() for name, g in gradient.items()]
-    return problem.gradients(torch.stack(dots).sum())
+    def _derivative_along(
+        self, problem: Problem, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """H v for a gradient g that still has its graph, as the gradient of g . v; v is g itself if not given."""
+        dots: Sequence[Tensor] = [((direction or gradient)[name].detach() * g).sum() for name, g in gradient.items()]
+        return self._gradients(problem, torch.stack(dots).sum())
 
 
 def _add_(total: dict[str, Tensor], terms: dict[str, Tensor], share: float = 1.0) -> None:

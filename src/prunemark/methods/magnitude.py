@@ -11,6 +11,7 @@ from prunemark.methods.base import Method, Problem
 class Magnitude(Method):
     """Score each weight with its absolute value: s = |w|, compared over the whole network."""
 
+    own_precision = True
     zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from prunemark.methods.base import Method, Problem
 class Random(Method):
     """Score each weight with an independent uniform random number: s ~ U(0, 1)."""
 
+    own_precision = True
     zero_means = "score"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

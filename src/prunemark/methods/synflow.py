@@ -40,6 +40,7 @@ class SynFlow(Method):
     buffers: bool = False
     keeps_ceiling: bool = True
     reuses_weights = True  # their absolute values, which the next round would only compute again
+    own_precision = True
     zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

@@ -53,12 +53,40 @@ def explained_loss(loss: Loss) -> Loss:
                 "the model gives one output, and cross-entropy over one class is 0 whatever the weights: pass loss=, "
                 "such as torch.nn.functional.mse_loss, or binary_cross_entropy_with_logits for a yes or no"
             )
+        if loss is functional.cross_entropy:
+            _require_classes(outputs, targets)
         value = loss(outputs, targets)
         if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"the loss must be one number as a tensor, so that it has gradients; got {value!r}")
         return value
 
     return explained
+
+
+def _require_classes(outputs: Tensor, targets: Any) -> None:
+    """Raise a ValueError unless these are targets that cross-entropy takes."""
+    takes = (
+        "cross-entropy takes class indices, int64, of shape {}, or probabilities of the outputs' shape; for regression "
+        "pass loss=(outputs, targets) -> scalar"
+    )
+    indices = tuple(outputs.shape[:1] + outputs.shape[2:]) if outputs.ndim > 1 else ()
+    if not isinstance(targets, Tensor):
+        raise ValueError(f"targets are a {type(targets).__name__}, not a tensor: {takes.format(indices)}")
+    whole = targets.dtype in (torch.int64, torch.uint8) and tuple(targets.shape) == indices
+    if not whole and not (targets.is_floating_point() and targets.shape == outputs.shape):
+        raise ValueError(
+            f"targets are {_names({targets.dtype})} of shape {tuple(targets.shape)}, outputs have shape "
+            f"{tuple(outputs.shape)}: {takes.format(indices)}"
+        )
+
+
+def require_derivatives(method: str, error: RuntimeError) -> None:
+    """Raise a ValueError if the error is that an operation of the model has no second derivative."""
+    if "derivative for" in str(error) or "once_differentiable" in str(error):
+        raise ValueError(
+            f"{method} takes a second derivative, which an operation of the model does not have ({error}): take a "
+            "method of first derivatives, such as snip or synflow, or another activation"
+        ) from error
 
 
 def _require_function(name: str, given: Any, signature: str) -> None:

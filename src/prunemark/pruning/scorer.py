@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +19,20 @@ from prunemark.models.copies import at_least_single, independent_copy, to_single
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.left_out import share_record, warn_of_left_out
+from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
-from prunemark.pruning.explaining import explained_forward, explained_loss
+from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
-from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
+from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, map_tensors, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite
 from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
 from prunemark.terms.quotas import QuotaName
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.version import __version__
 
+ScoreDtype = Literal["float32", "float64"]
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 AnyMethod = str | Method | Callable[[Problem], Mapping[str, Tensor]]
 
 
@@ -46,6 +49,8 @@ def score(
     forward: Forward = call,
     scoring_batch: int = SCORING_BATCH,
     within: Masks | None = None,
+    score_dtype: ScoreDtype | None = None,
+    tf32: bool = False,
     **options: Any,
 ) -> dict[str, Tensor]:
     """Score every prunable weight of a model, once: name -> tensor of the weight's shape, larger = keep.
@@ -53,15 +58,18 @@ def score(
     Works on a copy: the model, its BatchNorm statistics, gradients and flags, and the global random states (torch's,
     NumPy's, Python's) are untouched, and neither `no_grad` nor autocast around the call reaches in. A model in half
     precision is scored in float32, which represents its weights exactly: products of bfloat16 numbers tie too often
-    to be ranked. Any other precision is the model's own.
+    to be ranked. Any other precision is the model's own, unless `score_dtype` says otherwise. float32 is TF32
+    only if `tf32`.
 
     Args:
         model: any module.
         method: a name in METHODS, a configured method, a function `(Problem) -> scores`, or "FILE.py:function".
         data: (inputs, targets) batches, all of them used exactly as given and read once, or a dataset, from which the
             method's `examples_per_class` (10) examples of each class are drawn. Inputs that are a tuple are
-            given as model(*inputs), a dict as model(**inputs).
-        seed: names all random choices: the examples, the order of a shuffling DataLoader, random scores, dropout.
+            given as model(*inputs), a dict as model(**inputs). A batch may be a dict itself, as Hugging Face's loaders
+            yield it: "labels", "label" or "targets" are its targets, all else its inputs.
+        seed: names all random choices: the examples, the order of a shuffling DataLoader (its own generator's
+            too, whose state is restored), random scores, dropout.
         input_shape: shape of one example without the batch axis, for methods that need no data.
         include: which weights are prunable, as in `prunemark.models.prunable.prunable`.
         exclude: which of them are not.
@@ -70,6 +78,9 @@ def score(
         scoring_batch: examples in each batch of a dataset's sample, at least 1 (the study's code: as many as in
             training, 128 or 256); where a sample is larger, scores depend on it through BatchNorm.
         within: score the subnetwork of these masks. Where they cut the network through, all scores may be 0.
+        score_dtype: "float32" or "float64"; None = the model's own precision. Methods with one of their own (SynFlow:
+            its option `dtype`) or that compute nothing (random, magnitude, PHEW) keep theirs.
+        tf32: let a GPU compute convolutions and products of float32 in TF32.
         options: the method's own, such as `bn="eval"`.
 
     Raises:
@@ -89,6 +100,8 @@ def score(
         loss=loss,
         forward=forward,
         scoring_batch=scoring_batch,
+        score_dtype=score_dtype,
+        tf32=tf32,
     )
     scores = scorer(within)
     if within is None or within.kept == within.total:  # masks may cut the network through
@@ -112,6 +125,8 @@ def prune(
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
     scoring_batch: int = SCORING_BATCH,
+    score_dtype: ScoreDtype | None = None,
+    tf32: bool = False,
     **options: Any,
 ) -> Masks:
     """Prune a model to exactly round((1 - sparsity) * prunable) weights.
@@ -134,8 +149,9 @@ def prune(
 
     What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
 
-    The other arguments, and what they raise, are those of `score`; scores that are all 0 are an error in the first
-    round, for later rounds may cut the network through.
+    `score_dtype` None is the model's own precision in one round and float64 in more, in which differences of 1e-5
+    would add up to other masks. The other arguments, and what they raise, are those of `score`; scores that are all 0
+    are an error in the first round only, for later rounds may cut the network through.
 
     Warns:
         LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
@@ -157,6 +173,8 @@ def prune(
         loss=loss,
         forward=forward,
         scoring_batch=scoring_batch,
+        score_dtype=score_dtype or ("float64" if rounds > 1 else None),
+        tf32=tf32,
     )
     if include is None:
         warn_of_left_out(scorer.model, scorer.weights, exclude)
@@ -174,6 +192,7 @@ def prune(
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
         if n == 1:
+            provenance["score_dtype"] = str(next(iter(scores.values())).dtype).removeprefix("torch.")
             require_scores(scores, meaning)
         masks = selection.choose(scores, keep)
         del scores  # or they would still be held while the next round makes its own
@@ -206,10 +225,15 @@ class _Scorer:
         loss: Loss,
         forward: Forward,
         scoring_batch: int,
+        score_dtype: ScoreDtype | None,
+        tf32: bool,
     ) -> None:
         if isinstance(scoring_batch, bool) or not isinstance(scoring_batch, Integral) or scoring_batch < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"scoring_batch is a whole number from 1; got {scoring_batch!r}")
         self.scoring_batch = int(scoring_batch)
+        self.tf32 = tf32
+        if score_dtype not in (None, *_DTYPES):
+            raise ValueError(f"score_dtype is {' or '.join(map(repr, _DTYPES))}, or None; got {score_dtype!r}")
         self.model = unwrap(model)
         self.weights = prunable(self.model, include=include, exclude=exclude)
         self.loaded = as_loaded(parameters_by_name(self.model))
@@ -220,8 +244,14 @@ class _Scorer:
         for name, weight in self.weights.items():
             if weight.is_meta:
                 raise ValueError(f"{name} is on the meta device: it has no values to score")
+            if weight.is_complex() and method.zero_means == "unscored":
+                raise ValueError(
+                    f"{name} holds complex numbers, of which no product with a gradient is defined as a score: leave "
+                    f"it out with exclude={name!r}, or take a method without gradients, such as magnitude"
+                )
         self.device, self.dtype = first.device, at_least_single(first[:0]).dtype
         self.half = self.dtype != first.dtype
+        self.recast = None if score_dtype is None or method.own_precision else _DTYPES[score_dtype]
         with isolated(self.seed, "batches", device=self.device):
             self.batches = scoring_batches(
                 data,
@@ -238,9 +268,15 @@ class _Scorer:
         self.left: Mapping[str, nn.Parameter] | None = None
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
-        with isolated(self.seed, "scoring", device=self.device), sound_convolutions(self.model):
+        with isolated(self.seed, "scoring", device=self.device):
             problem = self._problem(masks, n)
-            scores = self._checked(self.method(problem))
+            with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
+                try:
+                    found = self.method(problem)
+                except RuntimeError as error:
+                    require_derivatives(type(self.method).__name__, error)
+                    raise
+                scores = self._checked(found)
             if self.method.reuses_weights:
                 self.left = problem.weights
             return scores
@@ -248,6 +284,8 @@ class _Scorer:
     def _problem(self, masks: Masks | None, n: int) -> Problem:
         private = independent_copy(self.model, weights=self.left).train()
         to_single_precision_(private)
+        if self.recast is not None:
+            cast_(private, self.recast)
         by_name = parameters_by_name(private)
         if self.left is None:
             for name, loaded in self.loaded.items():
@@ -265,14 +303,20 @@ class _Scorer:
             model=private,
             weights=weights,
             masks=masks,
-            initial={name: at_least_single(self.loaded.get(name, w.detach())) for name, w in self.weights.items()},
+            initial={
+                name: self._in_precision(at_least_single(self.loaded.get(name, weight.detach())))
+                for name, weight in self.weights.items()
+            },
             seed=self.seed,
             loss=self.loss,
             forward=self.forward,
             input_shape=self.input_shape,
             round=n,
-            given_batches=self.batches,
+            given_batches=map_tensors(self._in_precision, self.batches),
         )
+
+    def _in_precision(self, tensor: Tensor) -> Tensor:
+        return tensor if self.recast is None else cast(tensor, self.recast)
 
     def _checked(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not isinstance(scores, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]

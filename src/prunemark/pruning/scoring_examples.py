@@ -1,7 +1,8 @@
 """The examples that scores are computed on."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from prunemark.datasets import Dataset
 from prunemark.methods.base import Method
 from prunemark.models.calling import Batch
 from prunemark.models.copies import at_least_single
-from prunemark.randomness import generator
+from prunemark.randomness import derive, generator
 
 Data = Dataset | Iterable[Batch]
+
+# What a batch that is a mapping calls its targets; the rest are the inputs, given by name.
+_TARGETS = ("labels", "label", "targets")
 
 
 def scoring_batches(
@@ -30,8 +34,8 @@ def scoring_batches(
     """The (inputs, targets) batches that a method scores with, on the model's device; none without data.
 
     Of a dataset, a sample as the method asks for it, `size` examples a batch, in the model's own `dtype`; anything else
-    is taken to be batches, all of which are used as they are, but that half-precision inputs become float32 if
-    `single`.
+    is taken to be batches, (inputs, targets) or mappings with the targets as "labels", "label" or "targets", all of
+    which are used as they are, but that half-precision inputs become float32 if `single`.
 
     Raises:
         ValueError: `data` is not an iterable of pairs, holds no batches or an empty one; a class of the dataset has
@@ -47,7 +51,8 @@ def scoring_batches(
         placed = (tensor.clone() if tensor.is_inference() else tensor).to(device)
         return at_least_single(placed) if single else placed
 
-    batches = [(_map_tensors(place, inputs), _map_tensors(place, targets)) for inputs, targets in _pairs(data)]
+    with _reseeded(data, seed):
+        batches = [(map_tensors(place, inputs), map_tensors(place, targets)) for inputs, targets in _pairs(data)]
     if not batches:
         raise ValueError("data holds no batches")
     for number, (inputs, _) in enumerate(batches):
@@ -79,7 +84,7 @@ def fingerprint(batches: Sequence[Batch]) -> str | None:
 def tensors_of(value: Any) -> list[Tensor]:
     """The tensors in a tensor, or in nested tuples, lists and mappings of them."""
     found: list[Tensor] = []
-    _map_tensors(found.append, value)
+    map_tensors(found.append, value)
     return found
 
 
@@ -111,6 +116,9 @@ def _pairs(data: Iterable[Any]) -> Iterable[Batch]:
     if not isinstance(data, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"{expected}, not a {type(data).__name__}")
     for number, batch in enumerate(data):
+        if isinstance(batch, Mapping):
+            yield _named(batch, number)  # pyright: ignore[reportUnknownArgumentType]
+            continue
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             what = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | Mapping) else None
             raise ValueError(f"{expected}; batch {number} is a {what or type(batch).__name__}")
@@ -118,14 +126,50 @@ def _pairs(data: Iterable[Any]) -> Iterable[Batch]:
             raise ValueError(
                 f"{expected} of tensors; batch {number} holds NumPy arrays: torch.from_numpy makes tensors"
             )
+        if isinstance(batch[1], int | float) or (isinstance(batch[1], Tensor) and batch[1].ndim == 0):
+            raise ValueError(
+                f"{expected}; item {number} is a single example, with one target: torch.utils.data.DataLoader makes "
+                "batches of them"
+            )
         yield batch[0], batch[1]
 
 
-def _map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
+def _named(batch: Mapping[Any, Any], number: int) -> Batch:
+    """The inputs and targets of a batch as Hugging Face's loaders yield it."""
+    found = [name for name in _TARGETS if name in batch]
+    if len(found) != 1 or len(batch) < 2:
+        raise ValueError(
+            f"a batch that is a mapping holds inputs by name, and its targets as one of {', '.join(_TARGETS)}; "
+            f"batch {number} has {', '.join(map(str, batch))}"
+        )
+    return {name: value for name, value in batch.items() if name not in found}, batch[found[0]]
+
+
+@contextmanager
+def _reseeded(data: Any, seed: int) -> Generator[None]:
+    """Give a loader's own random generators a state that the seed names; theirs is restored after."""
+    sampler, batches = getattr(data, "sampler", None), getattr(data, "batch_sampler", None)
+    places = (data, sampler, batches, getattr(batches, "sampler", None))
+    owned = {
+        id(source): source
+        for place in places
+        if isinstance(source := getattr(place, "generator", None), torch.Generator)
+    }
+    states = {key: source.get_state() for key, source in owned.items()}
+    try:
+        for source in owned.values():
+            source.manual_seed(derive(seed, "batches"))
+        yield
+    finally:
+        for key, source in owned.items():
+            source.set_state(states[key])
+
+
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
-        return {key: _map_tensors(function, item) for key, item in value.items()}
+        return {key: map_tensors(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(_map_tensors(function, item) for item in value)
+        return tuple(map_tensors(function, item) for item in value)
     return value

@@ -52,7 +52,8 @@ class Effect(Record):
     `look` (counted from 1) of `looks`. They are NaN where there is no verdict. `level` is the nominal one-sided error
     of either end. `dropped` counts replicates without a result on one side; `later` counts those beyond the last look,
     which wait for the next. `outlier` is the replicate that lies farthest off, if that is more than 5 median
-    deviations; `difference_without`, `low_without` and `high_without` are the same numbers without it.
+    deviations and more than the margin; `difference_without`, `low_without` and `high_without` are the same numbers
+    without it.
     """
 
     replicates: int
@@ -127,7 +128,7 @@ def measure(
     sizes = () if looks is None or look is None else looks.sizes[: look + 1]
     valid = tuple(sum(replicate in finite for replicate in used[:size]) for size in sizes)
     level = ALPHA if looks is None else _last_level(looks, valid, ALPHA)
-    far = _outlier(finite, standard.rounding_variance(squared_weights))
+    far = _outlier(finite, standard, squared_weights)
     without = {i: value for i, value in finite.items() if i != far}
     difference, error, low, high = _interval(finite, standard, squared_weights, level)
     apart = _interval(without, standard, squared_weights, level) if far is not None else (math.nan,) * 4
@@ -175,12 +176,17 @@ def _interval(
     return difference, error, difference - half, difference + half
 
 
-def _outlier(values: Mapping[int, float], rounding_variance: float) -> int | None:
-    """The replicate farthest from the median, if that is more than 5 median deviations (at least rounding's)."""
+def _outlier(values: Mapping[int, float], standard: Standard, squared_weights: float) -> int | None:
+    """The replicate farthest from the median, if that is more than 5 median deviations and more than the margin.
+
+    Of three replicates in normal order, one is more than 5 median deviations off in three studies of ten; only a
+    distance that would matter is worth a warning.
+    """
     if len(values) < FEWEST_REPLICATES:
         return None
     middle = float(np.median(list(values.values())))
     off = {replicate: abs(value - middle) for replicate, value in values.items()}
-    deviation = max(float(np.median(list(off.values()))), math.sqrt(rounding_variance))
+    rounding = math.sqrt(standard.rounding_variance(squared_weights))
+    deviation = max(float(np.median(list(off.values()))), rounding)
     farthest = max(off, key=lambda replicate: off[replicate])
-    return farthest if off[farthest] > OUTLYING_DEVIATIONS * deviation else None
+    return farthest if off[farthest] > max(OUTLYING_DEVIATIONS * deviation, standard.margin) else None

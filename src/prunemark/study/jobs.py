@@ -19,6 +19,7 @@ from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.models.left_out import LeftOutWarning, share_record
+from prunemark.models.precision import true_float32
 from prunemark.models.prunable import prunable
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
@@ -50,7 +51,8 @@ def execute(job: Job, context: Context) -> Outcome:
     """
     began, before = time.perf_counter(), set(sys.modules)
     try:
-        result = _WORK[job.kind](job, context)
+        with true_float32(tf32=job.spec.get("tf32", False)):
+            result = _WORK[job.kind](job, context)
         require_covered_files(job.files, before)
     except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"
@@ -99,6 +101,8 @@ def _score(job: Job, context: Context) -> Result:
         data=_data(job, context),
         seed=job.spec["seed"],
         scoring_batch=_scoring_batch(job),
+        score_dtype=job.spec.get("score_dtype"),
+        tf32=job.spec.get("tf32", False),
     )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
@@ -123,6 +127,8 @@ def _mask(job: Job, context: Context) -> Result:
                 invert=invert,
                 quotas=quotas,
                 scoring_batch=_scoring_batch(job),
+                score_dtype=spec.get("score_dtype"),
+                tf32=spec.get("tf32", False),
             )
     else:
         survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunemark.datasets import DatasetEntry, entry_for
+from prunemark.datasets import NORMALISATIONS, DatasetEntry, entry_for
 from prunemark.recipes import recipe_for
 from prunemark.registry import unknown
 from prunemark.stats import Judged
@@ -15,6 +15,7 @@ from prunemark.stats.fitness import DenseRun
 from prunemark.study.store import Store
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.numbers import percent
+from prunemark.terms.scoring import SCORING_BATCH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,9 +142,12 @@ def _facts(
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
     devices = sorted(set(table["device"].dropna()))
     mixed = " (mixed: numbers of different devices differ in their last digits)" if len(devices) > 1 else ""
+    at_once = spec.get("scoring_batch", SCORING_BATCH)  # studies of earlier versions have no such field
     facts = {
         "Network": spec["network"],
         "Data set": spec["dataset"],
+        "Inputs": f"normalised {NORMALISATIONS[spec.get('normalise', 'own')]}",
+        "Scored examples": f"{spec['examples_per_class']} per class, {at_once} at a time",
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",
         "Trials": f"{len(table):,} of {planned:,} finished",
         "Replicates": _replicates(spec["replicates"]),

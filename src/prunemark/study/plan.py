@@ -171,6 +171,8 @@ class _Planner:
     ) -> str:
         data = {"dataset": self.study.dataset, **self.deviations}
         spec: dict[str, Any] = {"network": self.network, **data, "seed": self.seed, **fields}
+        if self.study.tf32:
+            spec["tf32"] = True
         key = content_key(kind, spec)
         if key not in self.jobs:
             used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
@@ -278,13 +280,16 @@ class _Planner:
         return self._add("mask", fields, {"scores": scores}, cost=1)
 
     def _scoring(self, method: MethodSpec) -> dict[str, Any]:
-        named, options = self._named(method.name, METHODS), dict(method.options)
-        if not method.needs_data:
-            return {"method": named, "options": options}
-        options = {"examples_per_class": self.study.examples_per_class} | options
-        batch = self.study.scoring_batch
-        size = {} if batch == SCORING_BATCH else {"scoring_batch": batch}
-        return {"method": named, "options": options, **size}
+        scoring: dict[str, Any] = {"method": self._named(method.name, METHODS), "options": dict(method.options)}
+        # What is as ever is not named, so that keys do not move.
+        if method.needs_data:
+            scoring["options"] = {"examples_per_class": self.study.examples_per_class} | scoring["options"]
+            if self.study.scoring_batch != SCORING_BATCH:
+                scoring["scoring_batch"] = self.study.scoring_batch
+        dtype = self.study.score_dtype or ("float64" if method.entry_rounds > 1 else None)
+        if dtype and not method.own_precision:
+            scoring["score_dtype"] = dtype
+        return scoring
 
     def _scoring_cost(self, method: MethodSpec) -> float:
         if not method.needs_data:

@@ -39,6 +39,9 @@ from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
 
+# Those of prunemark.pruning.scorer.ScoreDtype, which cannot be imported without torch.
+SCORE_DTYPES = ("float32", "float64")
+
 
 def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
     """A known name, or an absolute "FILE.py:attribute" whose file has that attribute."""
@@ -164,6 +167,11 @@ class MethodSpec(BaseModel):
         return METHODS[self.name].rounds if self.name in METHODS else 1
 
     @property
+    def own_precision(self) -> bool:
+        """Whether its scores do not depend on the precision of the network; not known of a user's own method."""
+        return self.name in METHODS and METHODS[self.name].own_precision
+
+    @property
     def needs_data(self) -> bool:
         """Whether its scores depend on examples; assumed of a user's own method."""
         return METHODS[self.name].needs_data if self.name in METHODS else True
@@ -192,6 +200,9 @@ class Study(BaseModel):
         examples_per_class: how many training examples of each class data-driven scores use.
         scoring_batch: how many of them are scored at a time. The paper's code takes as many as in training.
         normalise: "own" or "paper", see `prunemark.datasets.NORMALISATIONS`.
+        score_dtype: "float32" or "float64", the precision of scores; None = the network's own in one round, float64 in
+            more, see `prunemark.prune`.
+        tf32: let a GPU compute convolutions and products of float32 in TF32, in training and scoring.
         seed: names all randomness of the study.
         margin: difference that counts as none, in percentage points of accuracy.
         curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
@@ -222,6 +233,8 @@ class Study(BaseModel):
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
     scoring_batch: Annotated[StrictInt, Field(ge=1)] = SCORING_BATCH
     normalise: Annotated[StrictStr, _one_of(NORMALISATIONS, "normalisation")] = "own"
+    score_dtype: Annotated[StrictStr, _one_of(SCORE_DTYPES, "score_dtype")] | None = None
+    tf32: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True

@@ -45,6 +45,7 @@ class Phew(Method):
     """
 
     coverage: float = 0.8
+    own_precision = True
     zero_means = "score"
 
     def __post_init__(self) -> None:
