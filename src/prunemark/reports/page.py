@@ -142,13 +142,15 @@ def _section(
         results,
         subject=subject,
         ranges=judged.ranges,
+        standard=judged.standard,
+        compared=judged.cells,
         layers=layers,
         epochs=epochs,
         methods=methods,
         prefix=prefix,
     )
     drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
-    cells = curves.points(results)
+    cells = curves.points(results, judged.standard)
     sparsities, rows = curves.grid(cells)
     dense = curves.dense(cells)
     return Section(
