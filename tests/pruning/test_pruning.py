@@ -283,7 +283,10 @@ X, Y = SMALL_BATCHES[0]
         ({"method": "snip", "data": X}, r"batches such as \[\(inputs, targets\)\], not one Tensor"),
         ({"method": "snip", "data": [X, Y]}, r"\(inputs, targets\) batches; batch 0 is a Tensor"),
         ({"method": "snip", "data": [(X, Y, Y)]}, r"\(inputs, targets\) batches; batch 0 is a tuple of 3"),
-        ({"method": "snip", "data": [{"x": X, "y": Y, "z": Y}]}, "batch 0 is a dict of 3"),
+        (
+            {"method": "snip", "data": [{"x": X, "y": Y, "z": Y}]},
+            "targets as one of labels, label, targets; batch 0 has x, y, z",
+        ),
         ({"method": "snip", "data": 7}, "an iterable of .* batches, not a int"),
         ({"method": "snip", "data": [(X.numpy(), Y.numpy())]}, "batches of tensors; batch 0 holds NumPy arrays"),
         ({"method": "snip", "data": [((X * 9).byte(), Y)]}, "computes in float32, but its inputs are uint8: convert"),

@@ -61,6 +61,7 @@ def test_uniform_plus_keeps_the_first_convolution_and_a_fifth_of_the_last_layer(
         quotas("uniform-plus", SHAPES, 500)
 
 
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
 @rules
 @pytest.mark.parametrize("sparsity", [0.5, 0.8])
 @pytest.mark.parametrize("rounds", [1, 10])
@@ -81,6 +82,7 @@ def test_quotas_taken_from_masks(convnet, batches):
         assert random != snip
 
 
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
 def test_inverting_within_quotas_is_certified_within_layers(convnet, batches):
     plain = pm.prune(convnet, "snip", sparsity=0.5, data=batches, quotas="uniform")
     inverted = pm.prune(convnet, "snip", sparsity=0.5, data=batches, quotas="uniform", invert=True)

@@ -334,3 +334,28 @@ def test_a_final_single_example_does_not_break_batchnorm():
 def test_input_that_does_not_fit_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         train(tiny(), split(), TINY, seed=0, **options)
+
+
+class Dropped(nn.Module):
+    """One linear layer behind dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.fc = nn.Dropout(0.5), nn.Linear(50, 3)
+        nn.init.zeros_(self.fc.weight)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, inputs):
+        return self.fc(self.drop(inputs.flatten(1)))
+
+
+def test_what_a_model_draws_depends_on_the_seed_and_the_step_alone():
+    model, state = Dropped(), torch.random.get_rng_state()
+    whole = train(model, split(), TINY, seed=3).checkpoint
+    assert torch.equal(torch.random.get_rng_state(), state), "the caller's random state is restored"
+    torch.manual_seed(2)
+    first = train(Dropped(), split(), TINY, seed=3, until=4).checkpoint
+    torch.rand(5)
+    assert_equal(train(Dropped(), split(), TINY, seed=3, start=first).checkpoint, whole)
+    other = train(Dropped(), split(), TINY, seed=4).checkpoint
+    assert not torch.equal(other.model["fc.weight"], whole.model["fc.weight"])

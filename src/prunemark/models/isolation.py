@@ -22,14 +22,19 @@ def isolated(seed: int, *purpose: str | int, device: torch.device) -> Generator[
             torch.inference_mode(False),  # turns gradients on too
             torch.autocast(device.type, enabled=False),
         ):
-            # `torch.manual_seed` would seed every other device too.
-            torch.default_generator.manual_seed(drawn)
-            if on_cuda:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(drawn)
-            random.seed(drawn)
-            np.random.seed(drawn % 2**32)  # noqa: NPY002
+            seed_generators(drawn, device)
             yield
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def seed_generators(drawn: int, device: torch.device) -> None:
+    """Seed the global generators of torch (on the CPU and this device), NumPy and Python, and no others."""
+    # `torch.manual_seed` would seed every other device too.
+    torch.default_generator.manual_seed(drawn)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(drawn)
+    random.seed(drawn)
+    np.random.seed(drawn % 2**32)  # noqa: NPY002

@@ -75,7 +75,7 @@ def learning_curve_panels(
         return None
     styles = theme.series_styles(one.series for one in shown)
     if any(one.cell.method == _DENSE for one in found):
-        styles[_DENSE] = theme.Style(label="dense network", colour=theme.SOFT, dash=(1, 3))
+        styles[_DENSE] = theme.Style(label="dense network", colour=theme.SOFT, dash=theme.LONG)
         shown += [one for one in found if one.cell.method == _DENSE]
     panels = [_panel(name, measure, shown, styles) for name, measure in _MEASURES.items()]
     with warnings.catch_warnings():

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATUSES = get_args(Status)
+MOST_UNSCORED = 0.01
+"""Share of a mask's kept weights that may be unscored, as those of a few dead units are, if its cell is to count."""
 _EXPERIMENT = SUBJECT
 _TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
 _NUMBERS = ("sparsity", "replicate", "test_accuracy")
@@ -154,7 +156,8 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"results: column {name} does not hold numbers: {error}") from error
     if "unscored" in results.columns:
-        columns["unscored"] = [value > 0 for value in results["unscored"].to_numpy(dtype=float, na_value=math.nan)]
+        shares = results["unscored"].to_numpy(dtype=float, na_value=math.nan)
+        columns["unscored"] = [share > MOST_UNSCORED for share in shares]
     rows: list[dict[str, Any]] = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
@@ -182,7 +185,7 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     Needed are the columns method, sparsity (in [0, 1)), replicate and test_accuracy (a fraction). Where they are
     missing, study, network, dataset and benchmark are empty, ablation is "unmodified", prune_at "0ep" ("end" for a
     benchmark), and status "done" where there is an accuracy. job_key says which rows are one training; it is ignored
-    where one key stands for several replicates or accuracies. unscored (a count, or true and false) marks rows some of
+    where one key stands for several replicates or accuracies. unscored (a share, or true and false) marks rows some of
     whose kept weights were chosen by position.
 
     Raises:

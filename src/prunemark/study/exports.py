@@ -27,9 +27,9 @@ def results(
 
     "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
     fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what
-    was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored
-    counts kept weights that position chose; engine is what trained it, missing where that was not recorded. Trials
-    that have not run yet are left out.
+    was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored the
+    share of the kept weights that position chose; engine is what trained it, missing where that was not recorded.
+    Trials that have not run yet are left out.
 
     "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that
     stored a curve: train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense

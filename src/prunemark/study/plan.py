@@ -141,8 +141,11 @@ class _Planner:
             self._trial("dense", UNMODIFIED, "", "", 0.0, self.dense[self.total_steps])
             for method in study.methods:
                 for at in study.prune_at:
-                    state = self.dense[study.step(at)]
-                    self._cells(method, self._ablations(method), "", at, state, state)
+                    scored, weights = study.score_at or at, study.weights_at or at
+                    # What a subnetwork is given is known by the later of the two.
+                    known_by = max(scored, weights, key=study.step)
+                    state, trained = self.dense[study.step(scored)], self.dense[study.step(weights)]
+                    self._cells(method, self._ablations(method), "", known_by, state, trained)
             for text in study.benchmarks:
                 benchmark, step = parse_benchmark(text)
                 rewound = self.dense[study.step(step or study.rewind_step)] if benchmark.rewinds else None
@@ -195,6 +198,7 @@ class _Planner:
         """Dense training of a replicate, cut at every step that something starts from: step -> key."""
         study = self.study
         steps = {0, self.total_steps, *map(study.step, study.prune_at)}
+        steps |= {study.step(at) for at in (study.score_at, study.weights_at) if at}
         for benchmark, step in map(parse_benchmark, study.benchmarks):
             if benchmark.rewinds:
                 steps.add(study.step(step or study.rewind_step))
@@ -313,7 +317,18 @@ class _Planner:
             inputs["state"] = state
             fields = {"weights": entry.redraws} | self._drawn_by()
         fields |= {"recipe": self.recipe, "mask": mask, "shuffle": entry.shuffles}
-        return self._add("train", fields, inputs, steps=self.total_steps, keeps_state=keeps_state)
+        begins = self._begins(weights)
+        if begins:
+            fields["begins"] = begins
+        return self._add("train", fields, inputs, steps=self.total_steps - begins, keeps_state=keeps_state)
+
+    def _begins(self, weights: str) -> int:
+        """At which step of the schedule a subnetwork's training begins, given the state that its weights are from."""
+        if self.study.retrain == "whole":
+            return 0
+        step = next((step for step, key in self.dense.items() if key == weights), self.total_steps)
+        # What is pruned after training has nothing left of its schedule, and begins it anew.
+        return step % self.total_steps
 
     def _drawn_by(self) -> dict[str, str]:
         """A user's own network is built again; until version 0.2 its modules' `reset_parameters` was guessed at."""
@@ -338,6 +353,13 @@ class _Planner:
     def _notes(self) -> tuple[str, ...]:
         study = self.study
         notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
+        if study.score_at or study.weights_at:
+            scored, weights = (at or "the step of pruning" for at in (study.score_at, study.weights_at))
+            notes.append(
+                f"methods take masks from {scored} and weights from {weights}; results name the later as prune_at"
+            )
+        if study.retrain == "rest":
+            notes.append("subnetworks train what is left of the schedule; those pruned after training train all of it")
         if study.ablations and any(method.name == "random" for method in study.methods):
             notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
         inverts = any(ABLATIONS[name].inverts for name in study.ablations)

@@ -55,7 +55,7 @@ SELECT trials.*,
     json_extract(jobs.result, '$.density') AS density,
     coalesce(json_extract(jobs.result, '$.effective_density'), json_extract(masks.result, '$.effective_density'))
         AS effective_density,
-    json_extract(masks.result, '$.unscored') AS unscored,
+    json_extract(masks.result, '$.unscored') * 1.0 / json_extract(masks.result, '$.kept') AS unscored,
     json_extract(jobs.result, '$.test_accuracy') AS test_accuracy,
     json_extract(jobs.result, '$.test_loss') AS test_loss,
     CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'

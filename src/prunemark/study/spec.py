@@ -196,6 +196,11 @@ class Study(BaseModel):
         replicates: how many sets of seeds; fewer than 3 give no verdict.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
+        score_at, weights_at: the steps from which methods take their masks and the subnetworks their weights, in place
+            of `prune_at`; the results' prune_at is then the later of the two.
+        retrain: "whole" (every subnetwork trains the whole schedule) or "rest" (it trains, without momentum at first,
+            what is left of the schedule after the step that its weights are from; those pruned after training train
+            the whole).
         rewind_to: the step that benchmarks rewind to; None = the recipe's.
         examples_per_class: how many training examples of each class data-driven scores use.
         scoring_batch: how many of them are scored at a time. The paper's code takes as many as in training.
@@ -229,6 +234,9 @@ class Study(BaseModel):
     ]
     replicates: Annotated[StrictInt, Field(ge=1)] = 3
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
+    score_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
+    weights_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
+    retrain: Annotated[StrictStr, _one_of(("whole", "rest"), "way of retraining")] = "whole"
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
     scoring_batch: Annotated[StrictInt, Field(ge=1)] = SCORING_BATCH
@@ -323,6 +331,13 @@ class Study(BaseModel):
             if repeats := _repeats(steps):
                 raise fail(*(f'[{j}]: "{texts[j]}" is the same step as "{texts[i]}"' for i, j in repeats))
         return texts
+
+    @field_validator("weights_at")
+    @classmethod
+    def _a_sweep_is_left(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text and info.data.get("score_at") and len(info.data.get("prune_at", ())) > 1:
+            raise fail("with score_at and weights_at both given, prune_at has nothing to say: leave it out")
+        return text
 
     @field_validator("rewind_to")
     @classmethod

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from prunemark.datasets import Split
+from prunemark.models.isolation import isolated, seed_generators
+from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.training.batches import Batches
 from prunemark.training.checkpoint import Checkpoint
@@ -96,6 +98,8 @@ def train(
     batches as `Recipe.steps_per_epoch` says, so that the order depends on nothing but seed and epoch. The recipe's
     augmentations are drawn from `generator(seed, "augment", e)`, for all examples when the epoch begins.
 
+    What the model itself draws (dropout) comes from generators seeded by seed and step; the global ones are restored.
+
     Weights that a mask prunes are exactly 0 at every step and in the checkpoint, and so is their momentum.
     Training until step k and then on from that checkpoint gives, bit for bit, what one run gives (on an accelerator:
     as far as its kernels are deterministic).
@@ -135,11 +139,15 @@ def train(
     engine, make_engine = choose(engine)
     device = torch.device(device)
 
-    with contextlib.closing(make_engine(model, recipe, masks or {}, start, device)) as running:
+    with (
+        isolated(seed, "training", device=device),
+        contextlib.closing(make_engine(model, recipe, masks or {}, start, device)) as running,
+    ):
         batches = Batches(data, recipe, seed=seed, device=device, memory_format=running.memory_format)
         held_out = Split(inputs=test.inputs.to(device), targets=test.targets.to(device)) if test is not None else None
         watch, epochs = LossWatch(device), _Epochs(running, held_out if evaluate_every_epoch else None, on_epoch)
         records = evaluate_every_epoch or on_epoch is not None
+        first_draw = derive(seed, "step")
         step, diverged, evaluation = first, False, None
         train_seconds, began = 0.0, time.perf_counter()
         while step < last:
@@ -148,6 +156,8 @@ def train(
                 batches.begin(epoch)
                 epochs.begin()
             images, targets = batches[position]
+            # What the model draws (dropout) depends on seed and step alone, wherever training was begun or resumed.
+            seed_generators((first_draw + step) % 2**63, device)
             loss = running.step(images, targets, learning_rate(recipe, step, batches.per_epoch))
             ends_epoch = position + 1 == batches.per_epoch
             bad = watch.first_bad(step, loss, wait=ends_epoch or step + 1 == last)
