@@ -88,7 +88,8 @@ def test_paths_have_panels_where_they_were_followed() -> None:
     assert found == {"80 %": pytest.approx(80), "95 %": pytest.approx(40)}
     dead = dead_unit_panels(wired, **WORDS)
     assert {v["sparsity"]: v["mean"] for v in values(dead)} == {"80 %": pytest.approx(25), "95 %": pytest.approx(75)}
-    assert layers(dead)[0]["encoding"]["y"]["title"] == "units on no path (%)"
+    titles = {layer["encoding"]["y"]["title"] for layer in layers(dead) if "title" in layer["encoding"].get("y", {})}
+    assert titles == {"units on no path (%)"}
     assert on_path_panels(wirings(make_layers()), **WORDS) is None
 
 

@@ -1,7 +1,7 @@
 """From a folder of results to what it says, for the command line, reports and notebooks alike."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,10 @@ from prunemark.registry import unknown
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
 from prunemark.stats.fitness import DenseRun
+from prunemark.stats.images import ImageShare, image_shares
+from prunemark.study.provenance import provenance
 from prunemark.study.store import Store
+from prunemark.study.toml_text import toml_text
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.numbers import percent
 from prunemark.terms.scoring import SCORING_BATCH
@@ -32,6 +35,8 @@ class JudgedStudy(Judged):
         layers: what masks keep, see `prunemark.terms.columns.LAYER`.
         curves: learning curves, see `prunemark.terms.columns.CURVE`.
         planned: how many trials the study has; `results` has those that have finished.
+        shares: how much of each headline difference is the test set's; empty where runs did not store their images.
+        toml: the study as a file.
         facts: what a reader must know to trust or repeat the numbers, in the order in which it is shown.
     """
 
@@ -41,6 +46,8 @@ class JudgedStudy(Judged):
     layers: "pd.DataFrame"
     curves: "pd.DataFrame"
     planned: int
+    shares: Sequence[ImageShare]
+    toml: str
     facts: Mapping[str, str]
 
     @property
@@ -79,17 +86,19 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
         spec = specs[name]
         table, layers, curves = store.results(name), store.layers(name), store.curves(name)
         overlaps, planned, prunable = store.overlaps(name), store.planned(name), store.prunable(name)
-        images = store.test_images(name)
+        images, correct = store.test_images(name), store.correct(name)
+        repeat = provenance(store, name, spec)
     if table.empty:
         raise ValueError(f"no trial of {name} in {folder} has finished yet")
     entry = _entry(spec["dataset"])
     images = images or (entry.test_examples if entry else None)
+    names = {method["label"]: method["name"] for method in spec["methods"]}
     judged = judge_results(
         table,
         margin=spec["margin"] if margin is None else margin,
         images=images,
         chance=100 / entry.classes if entry else None,
-        methods={method["label"]: method["name"] for method in spec["methods"]},
+        methods=names,
         steps_per_epoch=_steps_per_epoch(spec, entry),
         runs=_dense_runs(curves, overlaps),
     )
@@ -101,7 +110,9 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
         layers=layers,
         curves=curves,
         planned=planned,
-        facts=_facts(spec, table, planned=planned, images=images, prunable=prunable),
+        shares=[one for each in judged.subjects for one in image_shares(table, correct, each, methods=names)],
+        toml=toml_text(spec),
+        facts={**_facts(spec, table, planned=planned, images=images, prunable=prunable), **repeat},
     )
 
 
@@ -152,7 +163,6 @@ def _facts(
         "Trials": f"{len(table):,} of {planned:,} finished",
         "Replicates": _replicates(spec["replicates"]),
         "Margin": f"{spec['margin']:g} percentage points",
-        "Recipe overrides": ", ".join(f"{key} = {value}" for key, value in spec["recipe"].items()) or "none",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
         "Engine": ", ".join(sorted(set(table["engine"].dropna()))) or "not recorded",
