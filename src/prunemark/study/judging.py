@@ -1,5 +1,6 @@
 """From a folder of results to what it says, for the command line, reports and notebooks alike."""
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,27 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
         toml=toml_text(spec),
         facts={**_facts(spec, table, planned=planned, images=images, prunable=prunable), **repeat},
     )
+
+
+def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
+    """The headline and every judged claim as JSON: numbers in percentage points, null where there is none.
+
+    Args:
+        judged: a study.
+        page: of its report, to be named beside them.
+    """
+    settled = [subject.settled for subject in judged.subjects]
+    said = {
+        "study": judged.name,
+        "headline": judged.headline,
+        "fit": all(subject.fitness.fit for subject in judged.subjects),
+        "margin": judged.subjects[0].standard.margin,
+        "trials": {"finished": len(judged.results), "planned": judged.planned},
+        "questions": {"settled": sum(done for done, _ in settled), "asked": sum(total for _, total in settled)},
+        "report": None if page is None else str(page),
+        "claims": [finding.row().to_dict() for subject in judged.subjects for finding in subject.findings],
+    }
+    return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _entry(dataset: str) -> DatasetEntry | None:

@@ -11,6 +11,7 @@ function fitted(text, width) {
   spec.config.font = getComputedStyle(document.body).fontFamily;
   const narrow = width < NARROW;
   spec.config.legend.labelLimit = LEGEND - 25;
+  if (narrow && spec.usermeta) inLegend(spec);
   if (narrow) Object.assign(spec.config.legend, { orient: "bottom", columns: width < 420 ? 1 : 2 });
   const room = width - AXIS - (narrow ? 0 : LEGEND);
   if (!spec.facet) {
@@ -22,6 +23,16 @@ function fitted(text, width) {
   spec.spec.width = Math.max(160, Math.floor((room - GAP * (spec.columns - 1)) / spec.columns));
   spec.config.header.labelLimit = spec.spec.width;
   return spec;
+}
+
+// Names beside the plot take a third of a narrow page: a legend below it takes their place.
+function inLegend(spec) {
+  spec.layer = spec.layer.filter((layer) => !layer.name?.startsWith("line-ends"));
+  for (const { encoding } of spec.layer) {
+    for (const channel of ["color", "strokeDash", "shape"]) {
+      if (encoding[channel]?.legend === null) encoding[channel].legend = spec.usermeta.legend;
+    }
+  }
 }
 
 async function show(figure) {
