@@ -92,9 +92,13 @@ def named_ends(ends: Sequence[LineEnd], styles: Mapping[str, Style]) -> list[alt
     base = alt.Chart(values, name=NAME)
     colour, _, shape = marks.looks(styles, None)
     y = alt.Y("at:Q", scale=None)
+    # Only marks with a tooltip of their own take clicks beside the layer that is picked from.
+    hint = [alt.Tooltip("line:N", title="click to single out")]
     symbol = base.mark_point(filled=True, size=60, opacity=1, xOffset=_SYMBOL_AT, cursor="pointer")
     text = base.mark_text(align="left", dx=_TEXT_AT, fontSize=12, color=theme.INK, cursor="pointer")
     return [
-        symbol.encode(x=alt.value("width"), y=y, color=colour, shape=shape),
-        text.encode(x=alt.value("width"), y=y, text="name:N", detail="line:N").properties(name=f"{NAME}-text"),
+        symbol.encode(x=alt.value("width"), y=y, color=colour, shape=shape, tooltip=hint),
+        text.encode(x=alt.value("width"), y=y, text="name:N", detail="line:N", tooltip=hint).properties(
+            name=f"{NAME}-text"
+        ),
     ]

@@ -139,8 +139,6 @@ def label(name: str) -> str:
 def config() -> dict[str, Any]:
     """The Vega-Lite configuration that every chart carries."""
     return {
-        # The page and the figure's description say what a chart shows; marks one by one would drown it.
-        "aria": False,
         "background": "transparent",
         "font": FONT,
         "padding": 8,

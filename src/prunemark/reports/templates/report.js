@@ -14,6 +14,11 @@ function fitted(text, width) {
   if (narrow && spec.usermeta) inLegend(spec);
   if (narrow) Object.assign(spec.config.legend, { orient: "bottom", columns: width < 420 ? 1 : 2 });
   const room = width - AXIS - (narrow ? 0 : LEGEND);
+  if (spec.concat) {
+    spec.columns = Math.max(1, Math.min(spec.columns, Math.floor((room + GAP) / (160 + AXIS))));
+    for (const panel of spec.concat) panel.width = Math.max(150, Math.floor(room / spec.columns) - (spec.columns > 1 ? AXIS : 0));
+    return spec;
+  }
   if (!spec.facet) {
     spec.width = Math.max(room, 200);
     if (narrow) spec.height = Math.min(spec.height, 300);
@@ -43,6 +48,11 @@ async function show(figure) {
   figure.view?.finalize();
   live.hidden = false;
   figure.view = await window.vegaEmbed(live, fitted(figure.querySelector(".chart").textContent, width), options);
+  // The description says what the chart shows; its marks one by one would drown it.
+  live.setAttribute("role", "img");
+  live.setAttribute("aria-label", figure.querySelector("img").alt);
+  live.tabIndex = 0; // it scrolls where the page is narrow
+  for (const part of live.children) part.setAttribute("aria-hidden", "true");
   figure.shownWidth = width;
   figure.classList.add("shown");
 }
