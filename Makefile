@@ -26,7 +26,18 @@ KERNELS := kernels/pyproject.toml kernels/CMakeLists.txt $(wildcard kernels/src/
 
 .venv/dev: .venv/kernels requirements/dev.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(CHROMIUM)
 	touch $@
+
+# Tests of the report open it in Debian's chromium: Playwright's own builds are a download that many machines refuse.
+define CHROMIUM
+if command -v chromium > /dev/null; then :; \
+elif command -v apt-get > /dev/null; then \
+	as_root=$$(test "$$(id -u)" = 0 || echo sudo); \
+	$$as_root apt-get update --quiet=2 && \
+	DEBIAN_FRONTEND=noninteractive $$as_root apt-get install --quiet=2 --yes --no-install-recommends chromium; \
+else echo "install chromium, which the tests of the report open"; fi
+endef
 
 quickstart: .venv/run
 	.venv/bin/prunemark run quickstart --out quickstart-out

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 def make_console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
-    # A file or pipe has no width; 80 columns would wrap tables that are then read elsewhere.
+    # A file or pipe has no width, and what is read there is plain text.
     console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80, no_color=True)
 
 
 class ProgressBar:

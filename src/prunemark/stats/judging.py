@@ -57,13 +57,18 @@ class Subject:
 
     def answer(self, name: Name = str) -> str:
         """The answer in a sentence or two: C0, and which methods miss the mark, each named by `name`."""
+        return " ".join(self.sentences(name))
+
+    def sentences(self, name: Name = str) -> tuple[str, ...]:
+        """The sentences of `answer`: C0 first, or why the study cannot test it."""
         if not self.fitness.fit:
-            return self.fitness.sentence
+            return (self.fitness.sentence,)
         tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
         range_ = tested[0].whole.range if tested else next(iter(self.conclusions), "all")
         about = [f for f in self.findings if (f.claim, f.range) == ("C2", range_) and f.subject not in ALL.values()]
         parts = [*([conclusion_sentence(tested[0], name)] if tested else []), mark_sentence(about, name)]
-        return " ".join(filter(None, parts)) or conclusion_sentence(self.conclusions[range_], name)
+        said = tuple(part for part in parts if part)
+        return said or (conclusion_sentence(self.conclusions[range_], name),)
 
     @property
     def questions(self) -> tuple[Finding, ...]:

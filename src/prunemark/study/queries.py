@@ -14,6 +14,11 @@ WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
 LIMIT 1
 """
 
+DATES = """
+SELECT min(jobs.finished_at), max(jobs.finished_at) FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE study = :study
+"""
+
 OVERLAPS = """
 SELECT replicate, sparsity, json_extract(masks.result, '$.initial_overlap')
 FROM trials JOIN jobs ON jobs.key = trials.job_key

@@ -305,6 +305,16 @@ class Store:
             found.setdefault(replicate, {})[sparsity] = overlap
         return found
 
+    def facts(self) -> dict[str, str]:
+        """Facts on which all jobs of the folder rest, such as fingerprints of data: name -> value."""
+        return dict(self._connection.execute("SELECT name, value FROM facts ORDER BY rowid"))
+
+    def dates(self, study: str) -> tuple[str, str] | None:
+        """When the first and the last of a study's trainings ended, in UTC as ISO 8601; None where none has."""
+        cursor = self._connection.execute(queries.DATES, {"study": study})
+        first, last = cursor.fetchone()
+        return None if first is None else (first, last)
+
     def planned(self, study: str) -> int:
         """How many trials the study has, finished or not."""
         (count,) = self._connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()
