@@ -64,7 +64,7 @@ def run(
     if dry_run:
         return
     console = make_console()
-    _tell(make_console(stderr=True) if json else console, summary, folder)
+    _tell(make_console(stderr=True), summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     show(console, folder, checked.name, folder / "report.html", json=json)
@@ -139,7 +139,7 @@ def check(
             check_timeout_s=check_timeout,
         )
     console = make_console()
-    _tell(console, summary, folder)
+    _tell(make_console(stderr=True), summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     judged = show(console, folder, checked.name, folder / "report.html")
