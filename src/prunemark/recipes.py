@@ -228,6 +228,7 @@ _VIT_DIGITS = Recipe(epochs=32, lr=0.02, drops=(16, 24), warmup_epochs=2, rewind
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("lenet-300-100", "mnist"): _LENET,
     ("lenet-300-100", "fashion-mnist"): _LENET,
+    ("lenet-300-100", "fashion-mnist-small"): _LENET,
     ("lenet-300-100", "digits"): _LENET,
     ("resnet-8", "cifar-10"): _CIFAR,
     ("resnet-14", "cifar-10"): _CIFAR,
