@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
-DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
@@ -118,7 +118,9 @@ def check(
     from prunemark.study.spec import Study
 
     if not is_own_code(method):
-        raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
+        raise ValueError(
+            f'"{method}" is not of the form FILE.py:METHOD; built-in methods run in a study: prunemark run'
+        )
     label = method.rpartition(":")[2]
     with data_folder(data_dir):
         battery = Study.load(study)
@@ -155,7 +157,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     for key, reason in summary.failures:
         console.print(f"[red]failed[/red] {key[:12]}: {escape(reason)}")
     if summary.interrupted:
-        console.print(f"stopped; {summary.left:,} jobs are left. Run the same command again to go on.")
+        console.print(f"stopped; {summary.left:,} jobs are left. Run the same command again to resume.")
         return
     words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
     if summary.skipped:

@@ -58,7 +58,7 @@ def bounds(fractions: Sequence[float], *, alpha: float, spending: Spending = poc
         spending: (alpha, t) -> the error spent up to t.
 
     Raises:
-        ValueError: fractions that decrease or lie outside (0, 1].
+        ValueError: fractions that decrease or are outside (0, 1].
 
     Reference: Armitage, McPherson and Rowe (1969), J. R. Statist. Soc. A 132:235, for the recursion.
     """
@@ -66,7 +66,7 @@ def bounds(fractions: Sequence[float], *, alpha: float, spending: Spending = poc
     from scipy.special import ndtri
 
     if any(not 0 < t <= 1 for t in fractions) or any(b < a for a, b in pairwise(fractions)):
-        raise ValueError(f"information fractions must not decrease and lie in (0, 1], not {list(fractions)}")
+        raise ValueError(f"information fractions must be in (0, 1] and not decrease, not {list(fractions)}")
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     found: list[float] = []
     before, spent = 0.0, 0.0
@@ -106,7 +106,7 @@ def _excess(bound: float, aim: float, step: float, places: Floats, masses: Float
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """When a study looks at its results, and until what is settled.
+    """Plan of a study's looks at its results, and of what each must settle.
 
     Replicates grow from `min` to `max` through `sizes`; each look's repeated confidence interval goes into the same
     predicates as that of a study with a fixed number. `until` says what must be settled to stop: "claims" or "cells".
@@ -134,7 +134,7 @@ class Looks:
         return (*sorted({self.min, self.max, *(n for n in grown if self.min < n < self.max)}),)
 
     def look_of(self, replicates: int) -> int | None:
-        """Which look (0, 1, ...) this number of replicates has reached; None before the first."""
+        """Look (0, 1, ...) that this number of replicates has reached; None before the first."""
         reached = sum(size <= replicates for size in self.sizes)
         return reached - 1 if reached else None
 
