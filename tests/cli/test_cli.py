@@ -360,7 +360,7 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
     assert "- This study cannot test the paper's claims: training hardly left" in done.stdout.replace("\n", " ")
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert '"snip" is no FILE.py:METHOD' in wrong.stderr
+    assert '"snip" is not of the form FILE.py:METHOD' in wrong.stderr
 
 
 def test_fetching_from_the_hub_does_not_say_that_the_data_are_part_of_the_package(tmp_path, monkeypatch):

@@ -14,14 +14,14 @@ _READ_TIMEOUT_S = 60
 
 
 def partial(path: Path) -> Path:
-    """Where the first bytes of a file lie until the whole file is there and verified."""
+    """Path of the partial download, used until the whole file is there and verified."""
     return path.with_name(f"{path.name}.part")
 
 
 def download(url: str, name: str, part: Path, to: Path, progress: Progress | None) -> None:
     """Download a file to `to`, keeping what has come so far in `part` for the next try.
 
-    A connection that drops is taken up again as long as each try brings something. A server that cannot go on in
+    A connection that drops is taken up again as long as each try brings something. A server that cannot resume in
     the middle of a file sends it from the start. Nothing is verified here.
 
     Raises:
