@@ -95,7 +95,8 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
     """
     # torch's first dual number compiles formulas with a function that torch has deprecated.
     with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        # Up to torch 2.13 a DeprecationWarning, from 2.14 a FutureWarning.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is ")
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
     probe = _Probe(model, forward, input_shape)
     probe.run(source=None)
