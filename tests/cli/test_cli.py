@@ -154,7 +154,7 @@ def test_wrong_usage_says_what_is_known_and_exits_with_2(folder, tmp_path):
         (("list", "method"), 'unknown kind "method"; known: datasets, methods, networks, studies'),
         (("run", "quickstrt"), 'did you mean "quickstart"?'),
         (("report", "nowhere"), "nowhere holds no results of prunemark: there is no such folder"),
-        (("export", folder / "results", "--format", "xls"), 'unknown format "xls"; known: csv, json, parquet'),
+        (("export", folder / "results", "--format", "xls"), 'unknown format "xls"; known: csv, json, latex, parquet'),
         (("run", "quickstart", "--executor", "cloud"), 'unknown executor "cloud"'),
         (("run", "quickstart", "--device", "tpu9"), 'device "tpu9" cannot be used here'),
         (("report", folder / "results", "--study", "tny"), 'unknown study "tny"; known: tiny; did you mean "tiny"?'),
@@ -360,7 +360,7 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
     assert "- This study cannot test the paper's claims: training hardly left" in done.stdout.replace("\n", " ")
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert '"snip" is no FILE.py:METHOD' in wrong.stderr
+    assert '"snip" is not of the form FILE.py:METHOD' in wrong.stderr
 
 
 def test_fetching_from_the_hub_does_not_say_that_the_data_are_part_of_the_package(tmp_path, monkeypatch):

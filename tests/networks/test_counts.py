@@ -46,6 +46,11 @@ def test_vgg_16_without_batchnorm_has_the_published_14719818_weights_and_biases(
     assert sum(p.numel() for module in mapping for p in module.parameters()) == 14_719_818
 
 
+def test_lenet_of_half_the_width_by_hand():
+    model = on_meta("lenet-300-100", (1, 28, 28), 10, width=0.5)
+    assert prunable_weights(model) == 784 * 150 + 150 * 50 + 50 * 10
+
+
 def test_resnet_8_on_digits_by_hand():
     stem, stages = 9 * 16, 9 * (2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
     shortcuts, classifier = 16 * 32 + 32 * 64, 64 * 10

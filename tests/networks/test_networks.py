@@ -120,7 +120,7 @@ def test_an_unknown_name_lists_the_known_ones_and_suggests():
         ("vit-tiny", {"batchnorm": "ones"}, 'unknown option "batchnorm"; known: init, patch, width'),
         ("resnet-8", {"init": "he"}, 'unknown init "he"; known: he-normal'),
         ("resnet-8", {"batchnorm": "one"}, 'did you mean "ones"'),
-        ("lenet-300-100", {"batchnorm": "ones"}, 'unknown option "batchnorm"; known: init'),
+        ("lenet-300-100", {"batchnorm": "ones"}, 'unknown option "batchnorm"; known: init, width'),
     ],
 )
 def test_input_that_a_network_cannot_take_is_named(name, arguments, message):

@@ -306,3 +306,17 @@ def test_subnetworks_train_what_is_left_of_the_schedule(tiny: Tiny) -> None:
     assert {t.job_key for t in whole.trials} & {t.job_key for t in rest.trials} == {
         t.job_key for t in rest.trials if t.method == "dense" or t.benchmark == "magnitude-after-training"
     }
+
+
+def test_looks_are_planned_one_after_the_other_and_move_no_key(tiny: Tiny) -> None:
+    growing, fixed = tiny(replicates={"min": 3, "max": 8}), tiny(replicates=8)
+    assert plan(growing).jobs == plan(fixed).jobs
+    first, second = plan(growing, 3), plan(growing, 5)
+    assert [one.replicates for one in (first, second, plan(growing))] == [3, 5, 8]
+    assert second.jobs[: len(first.jobs)] == first.jobs == plan(tiny(replicates=3)).jobs
+    assert second.trials[: len(first.trials)] == first.trials
+    text = first.describe()
+    assert "on digits, 3 to 8 replicates, looks at 3, 5, 8\n" in text
+    assert f"up to the look at 3 replicates: {len(first.trials)} trials from {len(first.jobs)} jobs" in text
+    assert "it ends at the first look at which every question about a claim is settled" in text
+    assert not any("no verdicts" in note for note in first.notes)

@@ -1,4 +1,4 @@
-"""What the command line prints on: a console, and the progress of a run."""
+"""The console that the command line prints on, and the progress of a run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ def make_console(*, stderr: bool = False) -> "Console":
 
 
 class ProgressBar:
-    """A bar with the time left on terminals, a line a tenth of the way elsewhere."""
+    """A bar with the time left on terminals, a line per tenth of the way elsewhere."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -43,12 +43,16 @@ class ProgressBar:
         self.bar.stop()
 
     def _tell(self, event: "Event") -> None:
-        from prunemark.study.progress import Planned, duration
+        from prunemark.study.progress import Looked, Planned, duration
 
         if isinstance(event, Planned):
             self.console.print(event.describe(), markup=False)
             if event.jobs:
                 self.task = self.bar.add_task("", total=event.jobs, left=duration(event.seconds))
+            return
+        if isinstance(event, Looked):
+            self.console.print(event.describe(), markup=False)
+            self.tenths = 0
             return
         left = duration(event.seconds_left)
         if event.status == "failed":
@@ -56,7 +60,7 @@ class ProgressBar:
                 f"failed {event.kind} {event.key[:12]}: {event.error.partition(chr(10))[0]}", markup=False
             )
         if self.task is not None:
-            self.bar.update(self.task, completed=event.jobs_done, left=left)
+            self.bar.update(self.task, completed=event.jobs_done, total=event.jobs_total, left=left)
         tenths = 10 * event.jobs_done // event.jobs_total
         if not self.console.is_terminal and tenths > self.tenths:
             self.tenths = tenths

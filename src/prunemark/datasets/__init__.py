@@ -116,6 +116,15 @@ DATASETS: dict[str, DatasetEntry] = {
         train_examples=60_000,
         test_examples=10_000,
     ),
+    "fashion-mnist-small": DatasetEntry(
+        target="prunemark.datasets.fashion_mnist_small:load",
+        summary="a sixth of Fashion-MNIST's training images and all test images, part of the package",
+        source="Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747",
+        input_shape=(1, 28, 28),
+        classes=10,
+        train_examples=10_000,
+        test_examples=10_000,
+    ),
     "imagenet": DatasetEntry(
         target="prunemark.datasets.imagenet:load_imagenet",
         summary="photographs of a thousand kinds of things, streamed as 224x224; needs the extra vision",
@@ -162,7 +171,8 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
 
     Args:
         name: a name of DATASETS, or "hub:OWNER/NAME" for one of the Hugging Face hub.
-        data_dir: folder that holds DATA_SET_NAME/FILES or the files themselves; "digits" needs none.
+        data_dir: folder that holds DATA_SET_NAME/FILES or the files themselves; "digits" and
+            "fashion-mnist-small" need none.
         normalise: a name of NORMALISATIONS.
 
     Raises:

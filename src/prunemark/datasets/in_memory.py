@@ -179,7 +179,7 @@ def moments(name: str, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], 
 
 
 def byte_counts(channel: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each byte occurs, (256,)."""
+    """Number of occurrences of each byte value, (256,)."""
     # torch counts bytes as they are; numpy would copy them to int64, eight times the memory.
     return torch.bincount(torch.from_numpy(channel.copy()).flatten(), minlength=256).numpy()
 
@@ -213,4 +213,4 @@ def _split(images: Images, labels: Labels, tables: NDArray[np.float32]) -> Split
     for channel, table in enumerate(tables):
         # A byte cannot be out of a table of 256, so "clip" only saves take the check, and a copy.
         np.take(table, images[:, channel], out=inputs[:, channel], mode="clip")
-    return Split(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(labels.astype(np.int64)))  # pyright: ignore[reportUnknownMemberType]
+    return Split(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(labels.astype(np.int64)))

@@ -7,7 +7,7 @@ from prunemark.datasets.idx import parse_labelled_images
 from prunemark.datasets.in_memory import Dataset, Images, Labels, from_images
 from prunemark.datasets.sources import FASHION_MNIST, MNIST
 
-_CLOTHES = (
+CLOTHES = (
     "T-shirt/top",
     "trouser",
     "pullover",
@@ -30,7 +30,16 @@ def load_fashion_mnist(*, data_dir: str | Path | None = None) -> Dataset:
     Raises:
         ValueError: a file is missing or is not the published one.
     """
-    return load(FASHION_MNIST, class_names=_CLOTHES, data_dir=data_dir)
+    return load(FASHION_MNIST, class_names=CLOTHES, data_dir=data_dir)
+
+
+def read_fashion_mnist(*, data_dir: str | Path | None = None) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
+    """Images (N, 1, 28, 28) of uint8 and labels (N,) of Fashion-MNIST's training and test split.
+
+    Raises:
+        ValueError: a file is missing or is not the published one.
+    """
+    return _read(FASHION_MNIST, classes=len(CLOTHES), data_dir=data_dir)
 
 
 def load_mnist(*, data_dir: str | Path | None = None) -> Dataset:
@@ -51,19 +60,21 @@ def load(source: Source, *, class_names: tuple[str, ...], data_dir: str | Path |
     Raises:
         ValueError: a file is missing, is not the one whose checksums `source` gives, or is not sound IDX.
     """
+    train, test = _read(source, classes=len(class_names), data_dir=data_dir)
+    return from_images(source.dataset, train=train, test=test, class_names=class_names)
+
+
+def _read(
+    source: Source, *, classes: int, data_dir: str | Path | None
+) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
     train_images, train_labels, test_images, test_labels = source.files
 
     def split(images: DataFile, labels: DataFile) -> tuple[Images, Labels]:
         return parse_labelled_images(
             read(source, images, data_dir=data_dir),
             read(source, labels, data_dir=data_dir),
-            classes=len(class_names),
+            classes=classes,
             origins=(images.name, labels.name),
         )
 
-    return from_images(
-        source.dataset,
-        train=split(train_images, train_labels),
-        test=split(test_images, test_labels),
-        class_names=class_names,
-    )
+    return split(train_images, train_labels), split(test_images, test_labels)

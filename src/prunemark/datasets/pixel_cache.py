@@ -38,7 +38,7 @@ class Images:
 
 
 def is_stored(folder: Path) -> bool:
-    """Whether the folder holds decoded images, all of them: it gets its name when the last one is written."""
+    """True if the folder holds all decoded images: it gets its name when the last one is written."""
     return (folder / _ABOUT).is_file()
 
 

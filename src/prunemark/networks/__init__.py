@@ -66,7 +66,7 @@ class NetworkEntry(Entry):
             elif name in _CHOICES and value not in _CHOICES[name]:
                 problems.append(unknown(name, str(value), _CHOICES[name]))
             elif name == "width" and not (type(value) in (int, float) and math.isfinite(value) and value > 0):
-                problems.append(f"width multiplies the number of channels and is above 0, not {value!r}")
+                problems.append(f"width multiplies the number of channels or units and is above 0, not {value!r}")
             elif name == "patch" and not (type(value) is int and value > 0 and not any(s % value for s in sides)):
                 problems.append(f"a patch is a whole number of pixels that divides the image's sides, not {value!r}")
         if problems:
@@ -74,7 +74,7 @@ class NetworkEntry(Entry):
 
 
 def _is_whole(number: object, *, least: int) -> bool:
-    """Whether it is a whole number, numpy's too, of at least `least`."""
+    """True if it is a whole number, numpy's too, of at least `least`."""
     return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= least
 
 
@@ -112,6 +112,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         target="prunemark.networks.lenet:LeNet",
         summary="fully connected, hidden layers of 300 and 100 units",
         source="LeCun et al. 1998",
+        accepts=("init", "width"),
     ),
     "resnet-8": _cifar_resnet(8),
     "resnet-14": _cifar_resnet(14),
@@ -155,7 +156,7 @@ def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int 
         classes: number of classes.
         seed: the replicate's seed.
         options: `init` and, by network, `batchnorm` and `biases` (see `Initialisation`), `width` (multiplies the
-            number of channels) and `patch` (pixels of the side of a transformer's patch).
+            number of channels or units) and `patch` (pixels of the side of a transformer's patch).
 
     Returns:
         The network; those of the table on the CPU, in train mode, with contiguous float32 weights.

@@ -1,4 +1,4 @@
-"""How the weights of a network are drawn before training. Imports torch only to draw."""
+"""Initial distributions of a network's weights. Imports torch only to draw."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Initialisation:
             for name, module in model.named_modules():
                 if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
                     module.weight.copy_(self._weight(module.weight.shape, generator))
-                    if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]  # torch's stubs
+                    if module.bias is not None:  # torch's stubs
                         self._draw_bias_(module, generator)
                 elif isinstance(module, nn.MultiheadAttention):
                     self._draw_attention_(module, generator, name)

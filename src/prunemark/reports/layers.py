@@ -45,7 +45,7 @@ class Wiring:
 
 def wirings(layers: "DataFrame") -> list[Wiring]:
     """What was kept at the earliest step and by benchmarks, in the table's order; see `write_report` for the table."""
-    rows: list[dict[str, Any]] = layers.to_dict("records")  # pyright: ignore[reportAssignmentType]
+    rows: list[dict[str, Any]] = layers.to_dict("records")
     cells: dict[Cell, list[dict[str, Any]]] = {}
     for row in rows:
         cell = Cell(

@@ -44,7 +44,7 @@ def learning_curves(table: "DataFrame") -> list[LearningCurve]:
         table: as `prunemark.results(what="curves")` returns it, of one study, network and data set.
     """
     cells: dict[Cell, dict[int, dict[str, list[float]]]] = {}
-    rows: list[dict[str, Any]] = table.loc[table["ablation"] == "unmodified"].to_dict("records")  # pyright: ignore[reportAssignmentType]
+    rows: list[dict[str, Any]] = table.loc[table["ablation"] == "unmodified"].to_dict("records")
     for row in rows:
         cell = Cell(
             method=str(row["method"]),

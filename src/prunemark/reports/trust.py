@@ -69,6 +69,8 @@ def _replicates(subject: Subject) -> str:
         )
     if len(counts) > 1:
         sentences.append("Each comparison takes the replicates that both of its sides have; n stands beside it")
+    if subject.sampling:
+        sentences.append(subject.sampling[0].upper() + subject.sampling[1:])
     looks = sorted({(effect.look, effect.looks) for effect in effects if effect.look and effect.looks})
     if looks:
         where = " and ".join(f"{look} of {total}" for look, total in looks)

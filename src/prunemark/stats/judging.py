@@ -12,12 +12,12 @@ from prunemark.stats.effects import Standard
 from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
 from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
-from prunemark.stats.looks import Looks
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.looks import Looks, Until
 from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ ByDataset = T | Mapping[str, T] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What one study says about one network on one data set.
+    """Verdicts of one study about one network on one data set.
 
     Attributes:
         ranges: its sparsities by range.
@@ -39,6 +39,7 @@ class Subject:
         fitness: whether the study is fit to test the claims; where it is not, its findings are untested.
         headline: the answer in one sentence.
         notes: what was decided about the evidence: what counts in nothing and why, shared trainings, replicates.
+        sampling: how the number of replicates was decided, where the results decided it; for the line on trust.
     """
 
     study: str
@@ -52,6 +53,7 @@ class Subject:
     fitness: Fitness
     headline: str
     notes: tuple[str, ...]
+    sampling: str = ""
 
     def answer(self, name: Name = str) -> str:
         """The answer in a sentence or two: C0, and which methods miss the mark, each named by `name`."""
@@ -76,12 +78,17 @@ class Subject:
     @property
     def settled(self) -> tuple[int, int]:
         """How many of the questions are supported or contradicted, and how many there are."""
-        return sum(f.state != "open" for f in self.questions), len(self.questions)
+        return self.settled_of("claims")
+
+    def settled_of(self, what: Until) -> tuple[int, int]:
+        """The same of the questions about claims, or of the cells that count in something."""
+        asked = self.questions if what == "claims" else [cell for cell in self.cells if cell.state != "untested"]
+        return sum(f.state != "open" for f in asked), len(asked)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a table of results says, one Subject per study, network and data set."""
+    """Verdicts from a table of results, one Subject per study, network and data set."""
 
     subjects: tuple[Subject, ...]
 
@@ -120,7 +127,7 @@ def judge(
     steps_per_epoch: float | None = None,
     runs: ByDataset[Sequence[DenseRun]] = None,
 ) -> Judged:
-    """What a table of results says about the paper's claims C0 to C8.
+    """Judge the paper's claims C0 to C8 by a table of results.
 
     Each claim is judged for every method or benchmark by itself, at matching and at extreme sparsities apart (at all
     where an experiment has neither), by the mean over the range's sparsities within each replicate and its interval
@@ -156,7 +163,7 @@ def judge(
 
 
 def _of(given: ByDataset[T], dataset: str) -> T | None:
-    return given.get(dataset) if isinstance(given, Mapping) else given  # pyright: ignore[reportUnknownVariableType]
+    return given.get(dataset) if isinstance(given, Mapping) else given
 
 
 def _subject(
@@ -281,7 +288,7 @@ def _notes(findings: list[Finding], cells: tuple[Finding, ...]) -> list[str]:
         if math.isfinite(found.low_without):
             without += f" [{found.low_without:+.2f}, {found.high_without:+.2f}]"
         notes.append(
-            f"{finding.claim} ({finding.range}), {finding.subject}: replicate {found.outlier} lies more than five "
+            f"{finding.claim} ({finding.range}), {finding.subject}: replicate {found.outlier} is more than five "
             f"median deviations off; without it the difference is {without} points."
         )
     return list(dict.fromkeys(notes))

@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from prunemark.stats import judge as judge_results
 from prunemark.stats.fitness import DenseRun
 from prunemark.stats.images import ImageShare, image_shares
 from prunemark.study.provenance import provenance
+from prunemark.study.replicates import parse
+from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
+from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.numbers import percent
 from prunemark.terms.scoring import SCORING_BATCH
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedStudy(Judged):
-    """What the results of one study say, with all that a report of it shows.
+    """Verdicts of one study, with all that a report of it shows.
 
     Attributes:
         name: the study's.
@@ -39,6 +42,8 @@ class JudgedStudy(Judged):
         shares: how much of each headline difference is the test set's; empty where runs did not store their images.
         toml: the study as a file.
         facts: what a reader must know to trust or repeat the numbers, in the order in which it is shown.
+        stopping: where a study with looks stands; None where the number of replicates is fixed, or where it is judged
+            by another margin than it was run for.
     """
 
     name: str
@@ -50,6 +55,7 @@ class JudgedStudy(Judged):
     shares: Sequence[ImageShare]
     toml: str
     facts: Mapping[str, str]
+    stopping: Stopping | None
 
     @property
     def methods(self) -> dict[str, str]:
@@ -58,7 +64,7 @@ class JudgedStudy(Judged):
 
 
 def judge(results: "pd.DataFrame | str | Path", *, margin: float | None = None, study: str | None = None) -> Judged:
-    """What results say about the paper's claims: `.headline`, and `.claims`, `.cells` and `.ranges` as tables.
+    """Judge the paper's claims by results: `.headline`, and `.claims`, `.cells` and `.ranges` as tables.
 
     Args:
         results: a folder of results, or a table of results of any origin, with the columns method, sparsity, replicate
@@ -83,37 +89,71 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
             raise ValueError(unknown("study", study, specs))
         if not specs:
             raise ValueError(f"{folder} holds no study yet")
-        name = study or list(specs)[-1]
-        spec = specs[name]
-        table, layers, curves = store.results(name), store.layers(name), store.curves(name)
-        overlaps, planned, prunable = store.overlaps(name), store.planned(name), store.prunable(name)
-        images, correct = store.test_images(name), store.correct(name)
-        repeat = provenance(store, name, spec)
+        return judge_stored(store, study or list(specs)[-1], margin=margin)
+
+
+def judge_stored(store: Store, name: str, *, margin: float | None = None) -> JudgedStudy:
+    """`judge_study` for a study of an open store."""
+    spec = store.studies()[name]
+    table, layers, curves = store.results(name), store.layers(name), store.curves(name)
     if table.empty:
-        raise ValueError(f"no trial of {name} in {folder} has finished yet")
+        raise ValueError(f"no trial of {name} in {store.folder} has finished yet")
+    planned, images = store.planned(name), store.test_images(name)
+    replicates = parse(spec["replicates"])
+    looks = replicates if isinstance(replicates, Looks) else None
     entry = _entry(spec["dataset"])
     images = images or (entry.test_examples if entry else None)
     names = {method["label"]: method["name"] for method in spec["methods"]}
     judged = judge_results(
         table,
         margin=spec["margin"] if margin is None else margin,
+        looks=looks,
         images=images,
         chance=100 / entry.classes if entry else None,
         methods=names,
         steps_per_epoch=_steps_per_epoch(spec, entry),
-        runs=_dense_runs(curves, overlaps),
+        runs=_dense_runs(curves, store.overlaps(name)),
     )
+    stopping = None
+    if looks and margin in (None, spec["margin"]):
+        stopping = _stopping(looks, judged, table, store, name)
     return JudgedStudy(
-        subjects=judged.subjects,
+        subjects=tuple(replace(one, sampling=stopping.words if stopping else "") for one in judged.subjects),
         name=name,
         spec=spec,
         results=table,
         layers=layers,
         curves=curves,
         planned=planned,
-        shares=[one for each in judged.subjects for one in image_shares(table, correct, each, methods=names)],
+        shares=[
+            one for each in judged.subjects for one in image_shares(table, store.correct(name), each, methods=names)
+        ],
         toml=toml_text(spec),
-        facts={**_facts(spec, table, planned=planned, images=images, prunable=prunable), **repeat},
+        facts={
+            **_facts(
+                spec,
+                table,
+                planned=planned,
+                images=images,
+                prunable=store.prunable(name),
+                replicates=_replicates(store.replicates(name), looks, stopping),
+            ),
+            **provenance(store, name, spec),
+        },
+        stopping=stopping,
+    )
+
+
+def _stopping(looks: Looks, judged: Judged, table: "pd.DataFrame", store: Store, name: str) -> Stopping:
+    counts = [one.settled_of(looks.until) for one in judged.subjects]
+    return Stopping(
+        looks=looks,
+        replicates=store.replicates(name),
+        finished=len(table) == store.planned(name),
+        failed=bool((table["status"] == "failed").all()),
+        settled=sum(settled for settled, _ in counts),
+        total=sum(total for _, total in counts),
+        trainings=store.trainings(name),
     )
 
 
@@ -171,6 +211,7 @@ def _facts(
     planned: int,
     images: int | None,
     prunable: tuple[int, int] | None,
+    replicates: str,
 ) -> dict[str, str]:
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
     devices = sorted(set(table["device"].dropna()))
@@ -183,7 +224,7 @@ def _facts(
         "Scored examples": f"{spec['examples_per_class']} per class, {at_once} at a time",
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",
         "Trials": f"{len(table):,} of {planned:,} finished",
-        "Replicates": _replicates(spec["replicates"]),
+        "Replicates": replicates,
         "Margin": f"{spec['margin']:g} percentage points",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
@@ -199,5 +240,7 @@ def _facts(
     return facts
 
 
-def _replicates(replicates: Any) -> str:
-    return str(replicates)
+def _replicates(begun: int, looks: Looks | None, stopping: Stopping | None) -> str:
+    if looks is None:
+        return str(begun)
+    return f"{begun} ({looks})" + (f"; {stopping.words}" if stopping else "")

@@ -23,6 +23,7 @@ from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.sparsity import rounds_to
 
 _MAGNITUDE = MethodSpec(name="magnitude")
+_SETTLED = {"claims": "every question about a claim is settled", "cells": "every cell is settled"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,11 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
+    def replicates(self) -> int:
+        """How many replicates it holds: all of the study's, or those up to one of its looks."""
+        return max(trial.replicate for trial in self.trials) + 1
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of all jobs."""
         return sum(job.steps for job in self.jobs)
@@ -66,24 +72,33 @@ class Plan:
         benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
             f"study {study.name}: {short_name(study.network)} on {study.dataset}, "
-            f"{counted(study.replicates, 'replicate')}",
+            f"{study.looks or counted(self.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
             f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
             f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
-            f"  {counted(len(self.trials), 'trial')} from {counted(len(self.jobs), 'job')}: "
+            f"  {self._extent()}{counted(len(self.trials), 'trial')} from {counted(len(self.jobs), 'job')}: "
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
             f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
         ]
+        if study.looks:
+            lines.append(f"  it ends at the first look at which {_SETTLED[study.looks.until]}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
+    def _extent(self) -> str:
+        return f"up to the look at {self.replicates} replicates: " if self.study.looks else ""
 
-def plan(study: Study) -> Plan:
+
+def plan(study: Study, replicates: int | None = None) -> Plan:
     """Work out the jobs and trials of a study.
 
     Whatever two trials share is one job. Adding a sparsity, a replicate, a method, an ablation, a benchmark or
     a step to a study adds jobs and leaves the keys of the others as they were.
+
+    Args:
+        study: what to run.
+        replicates: only the first so many, as a study with looks needs at one of them; by default all it may have.
     """
-    return _Planner(study).plan()
+    return _Planner(study).plan(study.sizes[-1] if replicates is None else replicates)
 
 
 Files = dict[str, list[str]]
@@ -91,7 +106,7 @@ Files = dict[str, list[str]]
 
 
 def identify(name: str, table: Mapping[str, Any], depends_on: Iterable[str] = ()) -> tuple[dict[str, Any], Files]:
-    """What a network or method is to a job: its name, or of a user's file the attribute and the digest.
+    """Identity of a network or method in a job's key: its name, or a user's attribute and the digest of the file.
 
     Args:
         name: the network's or method's.
@@ -133,9 +148,9 @@ class _Planner:
         self.trials: list[Trial] = []
         self.dense: dict[int, str] = {}
 
-    def plan(self) -> Plan:
+    def plan(self, replicates: int) -> Plan:
         study = self.study
-        for replicate in range(study.replicates):
+        for replicate in range(replicates):
             self.replicate, self.seed = replicate, derive(study.seed, "replicate", replicate)
             self.dense = self._dense_chain()
             self._trial("dense", UNMODIFIED, "", "", 0.0, self.dense[self.total_steps])
@@ -368,7 +383,7 @@ class _Planner:
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
         notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in study.own_code)
-        if study.replicates < 3:
+        if study.sizes[-1] < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)
 

@@ -2,7 +2,7 @@
 
 All random numbers of an epoch are drawn at once, on the CPU, one row for each training example. So what is done to an
 example in an epoch depends on the replicate's seed and the epoch alone: not on its place in the order, the batch size,
-the device, or the step from which training goes on.
+the device, or the step from which training continues.
 """
 
 import math
@@ -78,7 +78,7 @@ class ResizedCrop:
     """A part of the image, of random size, shape and place, scaled to the size of the inputs.
 
     The part's share of the area is uniform over `area`, the logarithm of its width : height over `aspect`; sides are
-    rounded to pixels. What does not lie within the image is drawn again, ten times at most; then the part is the
+    rounded to pixels. A part that is not within the image is drawn again, ten times at most; then the part is the
     largest one in the middle whose width : height is within `aspect`. Scaling is bilinear; a part is never scaled down,
     so that antialiasing makes no difference, except from whole images (`CutParts`), where it is antialiased.
 
@@ -151,7 +151,7 @@ class CutParts:
         return images
 
     def part(self, draws: Tensor) -> Part:
-        """Which part of each whole image is shown, by an epoch's draws (N, 1)."""
+        """Part of each whole image that is shown, by an epoch's draws (N, 1)."""
         seeds = draws.cpu()
 
         def drawn(number: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -163,7 +163,7 @@ class CutParts:
 def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
     """The weight of each pixel of a side in each pixel of the part that is scaled to that side: (B, size, size).
 
-    Output pixel i lies at x = start + (i + 1/2) length / size; the weight of input pixel j, with its middle at j + 1/2,
+    Output pixel i is at x = start + (i + 1/2) length / size; the weight of input pixel j, with its middle at j + 1/2,
     is proportional to max(0, 1 - |j + 1/2 - x|) inside the part, and 0 outside.
     """
     pixel = torch.arange(size, device=start.device)

@@ -1,4 +1,4 @@
-"""What takes the steps of training. An engine decides how they are computed, never which: that is the loop's part."""
+"""Engines take the steps of training. An engine decides how they are computed, never which: that is the loop's part."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -41,7 +41,7 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, split: "Split") -> "Evaluation":
-        """Accuracy and loss of the model as it is now; changes nothing that training goes on from."""
+        """Accuracy and loss of the model as it is now; changes nothing that training continues from."""
         ...
 
     def checkpoint(self, step: int) -> "Checkpoint":
@@ -57,7 +57,7 @@ MakeEngine = Callable[
     ["nn.Module", "Recipe", Mapping[str, "Tensor"], "Checkpoint | None", "torch.device"],
     Engine,
 ]
-"""(model, recipe, masks or {}, state to go on from or None, device) -> engine.
+"""(model, recipe, masks or {}, state to continue from or None, device) -> engine.
 
 Raises ValueError for masks or a state that are of another model.
 """
@@ -67,11 +67,18 @@ ENGINES: dict[str, Entry] = {
         target="prunemark.training.engines.dense:DenseEngine",
         summary="PyTorch on whole weights, with pruned ones held at 0; any model, any device",
     ),
+    "sparse": Entry(
+        target="prunemark.training.engines.sparse:SparseEngine",
+        summary="C++ kernels that touch only kept weights; feed-forward networks of common layers, on a CPU",
+    ),
 }
 
 
 def choose(name: str) -> tuple[str, MakeEngine]:
-    """The engine of that name, or for "auto" the one that pays; its name and what makes it.
+    """The engine of that name, or for "auto" the dense one; its name and what makes it.
+
+    "auto" will be whichever is faster once whole trainings of both are shown to agree; until then no number depends on
+    what is installed.
 
     Raises:
         ValueError: an unknown name.
