@@ -69,7 +69,7 @@ class Call:
         return self.function(*map_signals(self.args, plane), **map_signals(dict(self.kwargs), plane))
 
 
-Rule = Callable[[Call], Any]
+FunctionRule = Callable[[Call], Any]
 
 
 def of_constants(call: Call) -> Any:

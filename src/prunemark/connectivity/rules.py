@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from prunemark.connectivity import algebra, attention, elementwise, memory, pooling, recurrent
-from prunemark.connectivity.calls import Call, Rule
+from prunemark.connectivity.calls import Call, FunctionRule
 from prunemark.connectivity.signals import FAR, CannotFollowError, Signal, as_signal, signal
 
 
@@ -292,11 +292,11 @@ def _refuse_value(call: Call) -> Any:
     )
 
 
-def _for_all(rule: Rule, names: str) -> dict[str, Rule]:
+def _for_all(rule: FunctionRule, names: str) -> dict[str, FunctionRule]:
     return dict.fromkeys(names.split(), rule)
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, FunctionRule] = {
     # Element by element, 0 stays 0.
     **_for_all(
         elementwise.same,

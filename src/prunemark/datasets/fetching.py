@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from prunemark.datasets import DATASETS, split_scheme
-from prunemark.datasets.download import Progress
+from prunemark.datasets.download import DownloadProgress
 from prunemark.datasets.files import (
     DataFile,
     ImageFolder,
@@ -44,7 +44,9 @@ class FileReport:
     found: str
 
 
-def fetch(name: str, *, data_dir: str | Path | None = None, progress: Progress | None = None) -> list[FileReport]:
+def fetch(
+    name: str, *, data_dir: str | Path | None = None, progress: DownloadProgress | None = None
+) -> list[FileReport]:
     """Download the files of a data set that are not here yet, and verify all of them.
 
     A file goes into DATA_DIR/DATA_SET (PRUNEMARK_DATA by default), without either into the cache of downloads. What is

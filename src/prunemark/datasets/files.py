@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from prunemark.datasets.download import Progress, download, partial
+from prunemark.datasets.download import DownloadProgress, download, partial
 
 ENVIRONMENT_VARIABLE = "PRUNEMARK_DATA"
 _RETRIES = 2
@@ -229,7 +229,7 @@ def downloaded(
     *,
     data_dir: str | Path | None = None,
     into: Path | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Path:
     """A published file, downloaded into a folder unless it is there, and verified.
 
@@ -241,7 +241,7 @@ def downloaded(
         file: which of its files.
         data_dir: where it was looked for, for the message.
         into: the folder; by default the cache of downloads.
-        progress: see `Progress`.
+        progress: see `DownloadProgress`.
 
     Raises:
         ValueError: it could not be downloaded, or not as it was published. The message says which files to put where.
@@ -265,7 +265,7 @@ def downloaded(
     raise not_available(source, data_dir, f"{file.name} is missing", failures)
 
 
-def _fetch(url: str, file: DataFile, path: Path, progress: Progress | None) -> None:
+def _fetch(url: str, file: DataFile, path: Path, progress: DownloadProgress | None) -> None:
     """Download a file and verify it before it gets its name."""
     whole = path.with_name(f".{path.name}.unverified")
     download(url, file.name, partial(path), whole, progress)

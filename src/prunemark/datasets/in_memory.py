@@ -12,7 +12,7 @@ from torch import Tensor
 from prunemark.datasets import Normalisation
 from prunemark.datasets.lazy import LazyInputs, PixelInputs
 
-Inputs = Tensor | LazyInputs
+SplitInputs = Tensor | LazyInputs
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
@@ -27,7 +27,7 @@ class Split:
         ValueError: other types or shapes, or unequal lengths.
     """
 
-    inputs: Inputs
+    inputs: SplitInputs
     targets: Tensor
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from prunemark.datasets import Inputs
+from prunemark.datasets import SplitInputs
 from prunemark.datasets.lazy import Part, WholeImages
 from prunemark.recipes import AUGMENTATIONS
 from prunemark.registry import unknown
@@ -174,7 +174,7 @@ def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
-_MAKE: dict[str, Callable[[Inputs], Augmentation]] = {
+_MAKE: dict[str, Callable[[SplitInputs], Augmentation]] = {
     # The darkest value is what black, a 0 in the file, has become in normalised units: images are bordered with black
     # and then normalised in torchvision and open_lth; zeros in normalised units would make a grey border.
     "crop": lambda inputs: Crop(black=inputs.amin(dim=(0, 2, 3)) if isinstance(inputs, Tensor) else inputs.black),
@@ -186,7 +186,7 @@ _MAKE: dict[str, Callable[[Inputs], Augmentation]] = {
 assert _MAKE.keys() == AUGMENTATIONS.keys()
 
 
-def _part(inputs: Inputs, crop: ResizedCrop) -> Augmentation:
+def _part(inputs: SplitInputs, crop: ResizedCrop) -> Augmentation:
     return CutParts(crop=crop) if isinstance(inputs, WholeImages) else crop
 
 
@@ -204,7 +204,7 @@ class Augmenter:
         ValueError: an unknown name; a resized crop of whole images after something that moves their pixels.
     """
 
-    def __init__(self, names: Sequence[str], inputs: Inputs) -> None:
+    def __init__(self, names: Sequence[str], inputs: SplitInputs) -> None:
         for name in names:
             if name not in _MAKE:
                 raise ValueError(unknown("augmentation", name, _MAKE))
@@ -221,7 +221,7 @@ class Augmenter:
         """Draw all random numbers of an epoch, one augmentation after the other."""
         self.draws = [augmentation.draw(*self.shape, generator).to(self.device) for augmentation in self.augmentations]
 
-    def shown(self, inputs: Inputs) -> Inputs:
+    def shown(self, inputs: SplitInputs) -> SplitInputs:
         """The inputs of the epoch, of which whole images show the parts that were drawn; others are as they were."""
         for augmentation, draws in zip(self.augmentations, self.draws, strict=True):
             if isinstance(augmentation, CutParts) and isinstance(inputs, WholeImages):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from prunemark.methods.phew.draws import OUTSIDE, ByMagnitude, Uniform, firsts
-from prunemark.methods.phew.wiring import Call, Wiring
+from prunemark.methods.phew.wiring import LayerCall, Wiring
 
 # In the place of a rank: of a weight that no walk has met yet, and of one on no path.
 NEVER = torch.iinfo(torch.int32).max - 1
@@ -226,7 +226,7 @@ def in_order(pieces: Iterable[tuple[Tensor, Tensor]], *, count: int) -> Tensor:
     return packed.bitwise_and_(0xFFFF_FFFF)
 
 
-def _grouped(call: Call) -> tuple[int, int, int, int]:
+def _grouped(call: LayerCall) -> tuple[int, int, int, int]:
     """The shape of a call's weight as groups x outputs per group x inputs per group x kernel entries."""
     outputs, inputs_per_group, kernel = call.shape
     return call.groups, outputs // call.groups, inputs_per_group, kernel

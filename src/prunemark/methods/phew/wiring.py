@@ -30,7 +30,7 @@ _CHANGES = ((3, 0.001, True), (-3, -0.001, True), (3, -3, False), (-3, 3, False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class LayerCall:
     """One use of a layer in a forward pass.
 
     A layer maps units to units: channels of a convolution, features of a linear map.
@@ -63,7 +63,7 @@ class Wiring:
     `wires[source, sink]` lists, for two calls by number, pairs (output unit, input unit) that are connected.
     """
 
-    calls: tuple[Call, ...]
+    calls: tuple[LayerCall, ...]
     wires: dict[tuple[int, int], tuple[Tensor, Tensor]]
 
 
@@ -114,7 +114,7 @@ class _Probe:
     model: nn.Module
     forward: Callable[[nn.Module, Any], Any]
     input_shape: tuple[int, ...]
-    calls: list[Call] = field(default_factory=list[Call])
+    calls: list[LayerCall] = field(default_factory=list[LayerCall])
     wires: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(
         default_factory=dict[tuple[int, int], tuple[Tensor, Tensor]]
     )
@@ -274,7 +274,7 @@ class _Probe:
             groups = 1 if isinstance(layer, nn.Linear) else layer.groups
             outputs, inputs_per_group = layer.weight.shape[:2]
             self.calls.append(
-                Call(
+                LayerCall(
                     layer=name,
                     shape=(outputs, inputs_per_group, layer.weight[0, 0].numel()),
                     groups=groups,
