@@ -17,11 +17,12 @@ from prunemark.stats import Judged, judge
 
 HEAD = """# What the published results say, by the rules of this version
 
-The results under `docs/results` were computed by version 0.1; their numbers stand. Version 0.1 judged each cell by itself and summed cells up, which
-called claims "mixed" or "not settled" that the same numbers settle (see the CHANGELOG): the files STUDY.txt hold what it printed. The answers below are
-what `pm.judge` of this version says of the same tables, written by `python tools/judge_published.py docs/results docs/results/answers.md`; beside each
-table stands STUDY-claims.csv. What earlier results did not record (learning curves, which images were right) is not checked here: see
-[how far to trust a verdict](../studies.md).
+The results under `docs/results` were computed by version 0.1; their numbers stand. Version 0.1 judged each cell by
+itself and summed cells up, which called claims "mixed" or "not settled" that the same numbers settle (see the
+CHANGELOG): the files STUDY.txt hold what it printed. The answers below are what `pm.judge` of this version says of the
+same tables, written by `python tools/judge_published.py docs/results docs/results/answers.md`; beside each table stands
+STUDY-claims.csv. What earlier results did not record (learning curves, which images were right) is not checked here:
+see [how far to trust a verdict](../studies.md).
 
 | study | replicates | settled | the answer |
 |---|---|---|---|

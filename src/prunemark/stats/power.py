@@ -25,7 +25,7 @@ def equivalence_power(*, standard_error: float, df: int, margin: float, differen
 
     Reference: Phillips (1990), J. Pharmacokinet. Biopharm. 18:137.
     """
-    from scipy.special import gammainc, gammaincinv, ndtr, stdtrit  # pyright: ignore  # no type stubs
+    from scipy.special import gammainc, gammaincinv, ndtr, stdtrit
 
     check_margin(margin)
     if not (standard_error > 0 and df >= 1):

@@ -51,4 +51,4 @@ def _recipe(spec: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else f"{value}"  # pyright: ignore
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else f"{value}"

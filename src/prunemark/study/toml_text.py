@@ -24,14 +24,14 @@ def toml_text(spec: Mapping[str, Any]) -> str:
 def _method(method: Any) -> Any:
     if not isinstance(method, Mapping):
         return method
-    kept = {name: value for name, value in method.items() if value not in (None, {}, "")}  # pyright: ignore
+    kept = {name: value for name, value in method.items() if value not in (None, {}, "")}
     return kept["name"] if set(kept) <= {"name", "label"} and kept.get("label") in (None, kept["name"]) else kept
 
 
 def _listed(value: Any) -> str:
     """Lists of tables one a line."""
-    if isinstance(value, Sequence) and any(isinstance(one, Mapping) for one in value):  # pyright: ignore
-        return "[\n" + "".join(f"  {_value(one)},\n" for one in value) + "]"  # pyright: ignore
+    if isinstance(value, Sequence) and any(isinstance(one, Mapping) for one in value):
+        return "[\n" + "".join(f"  {_value(one)},\n" for one in value) + "]"
     return _value(value)
 
 
