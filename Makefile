@@ -12,9 +12,32 @@ export NO_MKDOCS_2_WARNING = 1
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-.venv/dev: .venv/run requirements/dev.txt
-	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+# The kernels of the sparse engine are optional: without a C++ compiler, or where it cannot build them, training is dense.
+KERNELS := kernels/pyproject.toml kernels/CMakeLists.txt $(wildcard kernels/src/*)
+.venv/kernels: .venv/run requirements/kernels.txt $(KERNELS)
+	if ! command -v $${CXX:-c++} > /dev/null; then \
+		echo "No C++ compiler: the sparse engine is left out, training is dense."; \
+	elif ! { .venv/bin/pip install --quiet --disable-pip-version-check -r requirements/kernels.txt && \
+		PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pip install --quiet --disable-pip-version-check \
+			--no-build-isolation --no-deps --force-reinstall ./kernels; }; then \
+		echo "The kernels could not be built: the sparse engine is left out, training is dense."; \
+	fi
 	touch $@
+
+.venv/dev: .venv/kernels requirements/dev.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(CHROMIUM)
+	touch $@
+
+# Tests of the report open it in Debian's chromium: Playwright's own builds are a download that many machines refuse.
+define CHROMIUM
+if command -v chromium > /dev/null; then :; \
+elif command -v apt-get > /dev/null; then \
+	as_root=$$(test "$$(id -u)" = 0 || echo sudo); \
+	$$as_root apt-get update --quiet=2 && \
+	DEBIAN_FRONTEND=noninteractive $$as_root apt-get install --quiet=2 --yes --no-install-recommends chromium; \
+else echo "install chromium, which the tests of the report open"; fi
+endef
 
 quickstart: .venv/run
 	.venv/bin/prunemark run quickstart --out quickstart-out

@@ -89,7 +89,7 @@ class Masks(Mapping[str, Tensor]):
             return NotImplemented
         return self.keys() == other.keys() and all(torch.equal(self[name], other[name]) for name in self)
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equal by content, and the content is large
+    __hash__ = None  # equal by content, and the content is large
 
     @property
     def total(self) -> int:

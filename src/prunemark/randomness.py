@@ -19,7 +19,7 @@ def derive(seed: int, *purpose: str | int) -> int:
     Raises:
         ValueError: the seed is not a whole number.
     """
-    if isinstance(seed, bool) or not isinstance(seed, Integral):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise ValueError(f"a seed is a whole number; got {seed!r}")
     text = "\0".join([str(seed), *(f"{type(part).__name__}:{part}" for part in purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -18,6 +18,7 @@ from prunemark.ablations import (
     shuffle,
 )
 from prunemark.masks import Masks
+from prunemark.models.initialization import other_distribution
 from prunemark.pruning.selection import select
 
 
@@ -85,17 +86,87 @@ def test_a_shuffle_that_moves_weights_between_layers_is_not_certified():
         certify_shuffle(before, after)
 
 
-def test_reinitialize_draws_everything_afresh_and_leaves_the_model_alone(convnet):
-    before = copy.deepcopy(convnet.state_dict())
+class Plain(nn.Module):
+    """Initialised as its modules' constructors do."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.fc = nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.Linear(16, 4)
+
+
+def build():
+    """Weights N(0, 0.5^2) and a normalisation that begins at 0, as after `model.apply(init)`."""
+    model = Plain()
+    for weight in (model.stem.weight, model.fc.weight):
+        nn.init.normal_(weight, std=0.5)
+    nn.init.zeros_(model.norm.weight)
+    return model
+
+
+def test_reinitialize_draws_everything_afresh_and_leaves_the_model_alone():
+    model = Plain()
+    before = copy.deepcopy(model.state_dict())
     state = torch.get_rng_state()
-    fresh = reinitialize(convnet, seed=3)
+    fresh = reinitialize(model, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, before[name]) for name, value in convnet.state_dict().items())
-    # reset_parameters of a BatchNorm gives ones: the distribution this model's modules document.
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert (fresh.norm.weight == 1).all()
-    assert not torch.equal(fresh.stem.weight, convnet.stem.weight)
-    assert torch.equal(reinitialize(convnet, seed=3).stem.weight, fresh.stem.weight)
-    assert not torch.equal(reinitialize(convnet, seed=4).stem.weight, fresh.stem.weight)
+    assert not torch.equal(fresh.stem.weight, model.stem.weight)
+    assert torch.equal(reinitialize(model, seed=3).stem.weight, fresh.stem.weight)
+    assert not torch.equal(reinitialize(model, seed=4).stem.weight, fresh.stem.weight)
+
+
+def test_a_distribution_that_is_not_the_modules_own_is_not_guessed_at():
+    torch.manual_seed(0)
+    model = build()
+    with pytest.raises(ValueError, match=r"not what reset_parameters\(\) draws .*: pass build="):
+        reinitialize(model, seed=1)
+    fresh = reinitialize(model, seed=1, build=build)
+    assert 0.45 < fresh.stem.weight.std() < 0.55
+    assert (fresh.norm.weight == 0).all()
+    assert torch.equal(reinitialize(model, seed=1, build=build).fc.weight, fresh.fc.weight)
+    assert not torch.equal(fresh.fc.weight, model.fc.weight)
+
+
+def test_a_constant_alone_gives_a_distribution_away():
+    model = Plain()
+    nn.init.zeros_(model.norm.weight)
+    with pytest.raises(ValueError, match=r"norm\.weight: all 0 against all 1"):
+        reinitialize(model, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(lambda: None, "must return a torch.nn.Module, not NoneType"), (lambda: nn.Linear(2, 2), "another network")],
+)
+def test_build_must_build_the_network(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        reinitialize(build(), seed=1, build=wrong)
+
+
+def test_the_certificate_holds_the_new_weights_against_the_initial_ones():
+    torch.manual_seed(0)
+    initial, same, other = build(), build(), Plain()
+    assert "distributed as the initial ones" in certify_reinit(initial, same, initial=initial).checked[1]
+    with pytest.raises(CertificateError, match="another distribution than the initial one"):
+        certify_reinit(initial, other, initial=initial)
+
+
+def test_equal_distributions_are_told_apart_by_chance_only():
+    told = 0
+    for seed in range(300):
+        torch.manual_seed(seed)
+        one, other = ({name: torch.randn(size) for name, size in (("a", 40), ("b", 500), ("c", 3))} for _ in range(2))
+        told += bool(other_distribution(one, other))
+        assert other_distribution(one, {name: 3 * value for name, value in other.items()})
+    assert told == 0
+
+
+def test_many_small_tensors_tell_together_what_none_tells_alone():
+    torch.manual_seed(0)
+    one = {str(i): torch.randn(8) for i in range(200)}
+    other = {str(i): 3 * torch.randn(8) for i in range(200)}
+    assert other_distribution(one, other) == "200 tensors together, none by itself"
 
 
 def test_reinitialize_refuses_a_distribution_it_cannot_know():

@@ -1,9 +1,9 @@
-import fcntl
 import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from prunemark.datasets.files import Source, archive, downloaded
 from tests.datasets.archives import archive_source, data_file
@@ -89,10 +89,10 @@ def test_a_wrong_file_is_refused_and_deleted(server: FileServer, source: Source,
 
 def test_two_processes_do_not_write_to_one_file(source: Source, cache: Path) -> None:
     part_of(cache).parent.mkdir(parents=True)
-    with part_of(cache).open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match=r"another process is downloading to .*big\.tar\.gz\.part; wait for it"):
-            get(source)
+    busy = r"another process is downloading to .*big\.tar\.gz\.part; wait for it"
+    lock = part_of(cache).with_name(f".{part_of(cache).name}.lock")
+    with FileLock(lock), pytest.raises(ValueError, match=busy):
+        get(source)
 
 
 def test_progress_is_told_in_bytes(server: FileServer, source: Source, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from prunemark.reports import charts, theme
 from prunemark.reports.families import families
-from prunemark.stats import Ranges, ranges
+from prunemark.stats import Ranges, judge, ranges
 from tests.reports.conftest import BENCHMARKS, METHODS, SPARSITIES, frame, make_results, row
 from tests.reports.specs import WORDS, horizontal, layers, values
 
@@ -26,10 +26,11 @@ def test_accuracy_chart_carries_the_numbers_given(results: pd.DataFrame) -> None
     mine = results[
         (results.method == "grasp") & (results.ablation == "unmodified") & (results.sparsity == 0.95)
     ].test_accuracy
-    (datum,) = {v["mean"]: v for v in found if v.get("line") == "GraSP" and v["sparsity"] == "95 %"}.values()
+    (datum,) = {v["mean"]: v for v in found if v.get("line") == "GraSP" and v.get("sparsity") == "95 %"}.values()
     assert datum["mean"] == pytest.approx(100 * mine.mean(), abs=1e-3)
-    assert datum["low"] == pytest.approx(100 * mine.min(), abs=1e-3)
-    assert datum["high"] == pytest.approx(100 * mine.max(), abs=1e-3)
+    half = 2.131846786 * 100 * mine.std() / math.sqrt(5)  # Student's t at 0.95 with four degrees of freedom
+    assert datum["low"] == pytest.approx(100 * mine.mean() - half, abs=1e-3)
+    assert datum["high"] == pytest.approx(100 * mine.mean() + half, abs=1e-3)
     assert (datum["remaining"], datum["replicates"]) == (pytest.approx(5.0), 5)
     dense = 100 * results[results.method == "dense"].test_accuracy.mean()
     assert [v["dense"] for v in found if "dense" in v] == [pytest.approx(dense, abs=1e-3)]
@@ -224,12 +225,56 @@ def test_a_variant_that_collapses_leaves_the_frame_of_its_panel_only() -> None:
     assert 10 < low < 97 < high
 
 
+@pytest.mark.parametrize("dense", [0.51, None])
+def test_variants_of_a_hard_data_set_stay_in_their_frame(dense: float | None) -> None:
+    accuracies = {"snip": 0.49, "snip:official": 0.47}
+    rows = [row(method=m, sparsity=s, test_accuracy=a - s / 20) for m, a in accuracies.items() for s in (0.2, 0.5, 0.9)]
+    rows += [row(method="dense", sparsity=0.0, prune_at="", test_accuracy=dense)] if dense else []
+    chart = charts.variant_panels(frame(rows), families={"snip": list(accuracies)}, **WORDS)
+    (panel,) = chart.to_dict()["concat"]  # pyright: ignore[reportOptionalMemberAccess]
+    scales = [layer["encoding"]["y"]["scale"] for layer in panel["layer"] if "y2" in layer["encoding"]]
+    assert scales
+    assert all("domain" not in scale for scale in scales)
+
+
 def test_the_frame_is_on_every_layer_and_clips_what_leaves_it() -> None:
     rows = [row(sparsity=s, test_accuracy=0.95) for s in (0.5, 0.9)]
     rows += [row(sparsity=s, method="random", test_accuracy=a) for s, a in ((0.5, 0.95), (0.9, 0.1))]
     chart = charts.accuracy_chart(frame([*rows, row(method="dense", sparsity=0.0, prune_at="")]), **WORDS)
-    drawn = [layer for layer in layers(chart) if layer["encoding"].get("y", {}).get("type") == "quantitative"]
+    drawn = [layer for layer in layers(chart) if layer["encoding"].get("y", {}).get("scale")]
     domains = {tuple(layer["encoding"]["y"]["scale"]["domain"]) for layer in drawn}
     assert len(domains) == 1
     assert all(layer["mark"].get("clip") for layer in drawn if layer["mark"]["type"] != "rule")
     assert min(v["mean"] for v in values(chart) if "mean" in v) == 10, "the data are whole all the same"
+
+
+def test_differences_are_those_of_the_verdicts_with_the_margin_as_a_band(results: pd.DataFrame) -> None:
+    (subject,) = judge(results).subjects
+    chart = charts.difference_chart(subject.cells, **WORDS)
+    found = {(v["line"], v["sparsity"]): v for v in values(chart) if "mean" in v}
+    compared = [one for one in subject.cells if one.claim == "C2" and one.effect]
+    assert len(found) == len(compared) == 4 * len(SPARSITIES)
+    one = next(f for f in compared if (f.subject, f.sparsities) == ("grasp", (0.95,)))
+    assert one.effect is not None
+    datum = found["GraSP", "95 %"]
+    assert (datum["mean"], datum["low"]) == pytest.approx((one.effect.difference, one.effect.low), abs=1e-3)
+    assert [(v["from"], v["to"]) for v in values(chart) if "margin" in v] == [(-0.5, 0.5)]
+    scale = next(layer["encoding"]["y"]["scale"] for layer in layers(chart) if layer["encoding"]["y"].get("scale"))
+    assert (scale["type"], scale["constant"]) == ("symlog", 0.5)
+    assert scale["domain"][0] < min(v["low"] for v in found.values()) < 0.5 < scale["domain"][1]
+    assert charts.difference_chart([f for f in subject.cells if f.claim != "C2"], **WORDS) is None
+
+
+def test_lines_are_named_at_their_ends_or_else_in_a_legend() -> None:
+    def chart(*accuracies: float) -> Any:
+        rows = [row(method=f"m{i}", sparsity=s, test_accuracy=a) for i, a in enumerate(accuracies) for s in (0.5, 0.9)]
+        return charts.accuracy_chart(frame(rows), **WORDS)
+
+    apart = chart(0.95, 0.9, 0.85)
+    assert [v["name"] for v in values(apart) if "name" in v] == ["m0", "m1", "m2"]
+    assert apart.to_dict()["usermeta"]["legend"]["title"] == "pruned by"
+    assert not any(layer["encoding"].get("color", {}).get("legend") for layer in layers(apart))
+    together = chart(*(0.9 + i / 1e4 for i in range(8)), 0.5)
+    assert not any("name" in v for v in values(together))
+    assert "usermeta" not in together.to_dict()
+    assert any(layer["encoding"].get("color", {}).get("legend") for layer in layers(together))

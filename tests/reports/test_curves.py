@@ -3,16 +3,41 @@ import math
 import pytest
 
 from prunemark.reports import curves
+from prunemark.stats.effects import Standard
+from prunemark.stats.looks import Looks
 from tests.reports.conftest import frame, make_results, row
 
 
-def test_point_is_mean_range_and_sample_deviation_in_percent() -> None:
+def test_point_is_mean_interval_and_sample_deviation_in_percent() -> None:
     accuracies = (0.90, 0.92, 0.97)
     (point,) = curves.points(frame([row(replicate=i, test_accuracy=a) for i, a in enumerate(accuracies)]))
     assert point.mean == pytest.approx(93.0)
-    assert (point.low, point.high) == pytest.approx((90.0, 97.0))
+    half = 2.919985580 * math.sqrt(26 / 2 / 3)  # Student's t at 0.95 with two degrees of freedom
+    assert (point.low, point.high) == pytest.approx((93.0 - half, 93.0 + half))
+    assert point.interval == f"{93 - half:.2f} to {93 + half:.2f}"
     assert point.deviation == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
     assert (point.replicates, point.density) == (3, pytest.approx(0.1))
+
+
+def test_intervals_have_the_rounding_of_test_images_stay_in_range_and_need_three_replicates() -> None:
+    same = frame([row(replicate=i, test_accuracy=0.9) for i in range(3)])
+    (point,) = curves.points(same, Standard(margin=0.5, images=100))
+    half = 2.919985580 * math.sqrt(1 / 12 / 3)
+    assert (point.low, point.high) == pytest.approx((90 - half, 90 + half))
+    (point,) = curves.points(frame([row(replicate=i, test_accuracy=a) for i, a in enumerate((0.9, 1.0, 1.0))]))
+    assert point.high == 100
+    (point,) = curves.points(frame([row(replicate=i, test_accuracy=a) for i, a in enumerate((0.9, 1.0))]))
+    assert (point.low, point.high, point.interval) == (point.mean, point.mean, "none below 3 replicates")
+
+
+def test_with_looks_a_point_is_that_of_the_last_look() -> None:
+    accuracies = (0.90, 0.92, 0.97, 0.5)
+    looks = Looks(min=3, max=5)
+    rows = [row(replicate=i, test_accuracy=a) for i, a in enumerate(accuracies)]
+    (point,) = curves.points(frame(rows), Standard(margin=0.5, looks=looks))
+    assert (point.mean, point.replicates) == (pytest.approx(93), 3)
+    (point,) = curves.points(frame(rows[:2]), Standard(margin=0.5, looks=looks))
+    assert (point.mean, point.replicates, point.low) == (pytest.approx(91), 2, pytest.approx(91))
 
 
 def test_failed_runs_are_left_out_and_diverged_ones_count() -> None:
@@ -47,22 +72,6 @@ def test_earliest_is_initialisation_however_it_is_written_and_all_benchmarks() -
     assert curves.steps(cells) == ["0it", "1000it", "end"]
 
 
-@pytest.mark.parametrize(
-    ("sparsity", "text"),
-    [
-        (0.0, "0"),
-        (0.2, "20"),
-        (0.9, "90"),
-        (1 - 0.8**3, "48.8"),
-        (1 - 0.8**12, "93.1"),
-        (0.98, "98"),
-        (0.9998, "99.98"),
-    ],
-)
-def test_sparsity_reads_as_in_the_paper(sparsity: float, text: str) -> None:
-    assert curves.sparsity_text(sparsity) == text
-
-
 def test_replicates_in_words() -> None:
     assert curves.replicate_range(curves.points(make_results(replicates=1))) == "1 replicate"
     assert curves.replicate_range(curves.points(frame([row(), row(method="grasp"), row(replicate=1)]))) == (
@@ -76,7 +85,7 @@ def test_steps_in_words() -> None:
 
 
 def test_what_collapses_runs_out_of_the_frame_and_nothing_else_does() -> None:
-    rows = [row(replicate=i, test_accuracy=accuracy) for i, accuracy in enumerate((0.90, 0.96))]
+    rows = [row(sparsity=s, test_accuracy=accuracy) for s, accuracy in ((0.5, 0.96), (0.9, 0.90))]
     assert curves.frame(curves.points(frame(rows))) is None
     random = row(method="random", test_accuracy=0.1)
     low, high = curves.frame(curves.points(frame([*rows, random]))) or (0, 0)
@@ -87,3 +96,13 @@ def test_what_collapses_runs_out_of_the_frame_and_nothing_else_does() -> None:
     assert curves.frame(curves.points(frame([*rows, random, row(method="grasp", test_accuracy=0.1)]))) is None
     assert curves.frame(curves.points(frame([random]))) is None
     assert curves.frame(curves.points(frame([*rows, row(method="random", test_accuracy=0.88)]))) is None
+
+
+def test_a_frame_never_holds_the_dense_network_alone() -> None:
+    dense = curves.points(frame([row(method="dense", sparsity=0.0, prune_at="", test_accuracy=0.9)]))[0]
+    low = curves.points(frame([row(sparsity=s, test_accuracy=0.2) for s in (0.5, 0.9)]))
+    assert curves.frame(low, dense, may_leave=curves.below_half(low, dense)) is None
+    high = curves.points(frame([row(sparsity=s, test_accuracy=0.8, method="grasp") for s in (0.5, 0.9)]))
+    bottom, top = curves.frame([*low, *high], dense, may_leave=curves.below_half([*low, *high], dense)) or (0, 0)
+    assert 70 < bottom < 80
+    assert 90 < top < 92

@@ -25,7 +25,7 @@ def test_families(labels: list[str], methods: dict[str, str] | None, found: dict
 def test_what_the_table_of_methods_holds() -> None:
     assert families(METHODS) == {
         "snip": ["snip", "snip:mil-ad", "snip:official", "snip:synaptic-flow", "iter-snip"],
-        "grasp": ["grasp", "grasp:halves", "grasp:reversed", "graspabs"],
+        "grasp": ["grasp", "grasp:halves", "grasp:open-lth", "grasp:reversed", "graspabs"],
         "synflow": ["synflow", "synflow:synaptic-flow"],
     }
 

@@ -22,7 +22,8 @@ def test_words_say_what_is_drawn_and_of_how_many() -> None:
     assert list(found) == ["accuracy", "ablations", "benchmark-ablations"]
     accuracy = found["accuracy"]
     assert "means over 3 replicates" in accuracy.caption
-    assert "worst replicate to the best" in accuracy.caption
+    assert "the 90 % interval of the mean, as in the verdicts" in accuracy.caption
+    assert "no proof that nothing was lost" in found["ablations"].caption
     assert "at initialisation" in accuracy.caption
     assert "At 98 % sparsity: magnitude after training" in accuracy.description
     assert accuracy.spec["description"] == accuracy.description

@@ -1,7 +1,13 @@
 import pandas as pd
 import pytest
 
-from prunemark.reports.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
+from prunemark.reports.layer_charts import (
+    dead_unit_panels,
+    kept_inputs_panels,
+    layer_density_panels,
+    on_path_panels,
+    shown_sparsity,
+)
 from prunemark.reports.layers import wirings
 from prunemark.stats import ranges
 from tests.reports.conftest import layer_rows, make_layers, make_results
@@ -16,7 +22,8 @@ def test_density_is_a_share_of_the_layer_averaged_over_replicates() -> None:
     assert found["SNIP", "sparsity 80 %", "stem"] == pytest.approx(50.25)
     assert found["mine", "sparsity 95 %", "fc"] == pytest.approx(0.25)
     assert found["magnitude after training", "sparsity 95 %", "fc"] == pytest.approx(30.25)
-    assert layers(chart)[0]["encoding"]["x"]["sort"] == ["stem", "fc"]
+    assert layers(chart)[0]["encoding"]["y"]["sort"] == ["stem", "fc"]
+    assert layers(chart)[0]["encoding"]["x"]["field"] == "density"
     assert layer_density_panels([], **WORDS) is None
 
 
@@ -59,7 +66,7 @@ def test_dead_units_are_counted_replicate_by_replicate() -> None:
     table = pd.DataFrame(rows)
     chart = dead_unit_panels(wirings(table), ranges=ranges_with(matching=(0.8,), extreme=(0.9,)), **WORDS)
     (datum,) = (v for v in values(chart) if v.get("sparsity") == "90 %")
-    assert (datum["mean"], datum["low"], datum["high"], datum["replicates"]) == (90, 80, 100, 2)
+    assert (datum["mean"], datum["low"], datum["high"], datum["replicates"]) == (90, 90, 90, 2)
     assert datum["remaining"] == pytest.approx(10)
     assert [v["panel"] for v in values(chart) if "from" in v] == ["unmodified"]
 
@@ -68,6 +75,22 @@ def test_dead_units_have_a_panel_a_mask() -> None:
     chart = dead_unit_panels(wirings(make_layers()), **WORDS)
     assert {v["panel"] for v in values(chart)} == {"unmodified", "shuffled in each layer"}
     assert dead_unit_panels(wirings(make_layers(sparsities=(0.9,))), **WORDS) is None
+
+
+def test_paths_have_panels_where_they_were_followed() -> None:
+    rows = [
+        one | {"effective": on, "dead_units": off, "units": 8}
+        for s, on, off in ((0.8, 40, 2), (0.95, 20, 6))
+        for one in layer_rows(sparsity=s, kept=(50, 50), replicates=1)
+    ]
+    wired = wirings(pd.DataFrame(rows))
+    found = {v["sparsity"]: v["mean"] for v in values(on_path_panels(wired, **WORDS))}
+    assert found == {"80 %": pytest.approx(80), "95 %": pytest.approx(40)}
+    dead = dead_unit_panels(wired, **WORDS)
+    assert {v["sparsity"]: v["mean"] for v in values(dead)} == {"80 %": pytest.approx(25), "95 %": pytest.approx(75)}
+    titles = {layer["encoding"]["y"]["title"] for layer in layers(dead) if "title" in layer["encoding"].get("y", {})}
+    assert titles == {"units on no path (%)"}
+    assert on_path_panels(wirings(make_layers()), **WORDS) is None
 
 
 def test_kept_inputs_are_shown_at_the_highest_matching_sparsity_or_else_the_highest() -> None:

@@ -34,22 +34,22 @@ def table() -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def drawn(chart: object) -> list[dict[tuple[str, int], tuple[float, float, float, int]]]:
-    """Panel by panel: (line, epoch) -> mean, low, high, replicates."""
+def drawn(chart: object) -> list[dict[tuple[str, int], tuple[float, int]]]:
+    """Panel by panel: (line, epoch) -> mean, replicates."""
     spec = chart.to_dict()  # pyright: ignore[reportAttributeAccessIssue]
-    titles = [panel["layer"][1]["encoding"]["y"]["axis"]["title"] for panel in spec["concat"]]
+    titles = [panel["layer"][0]["encoding"]["y"]["axis"]["title"] for panel in spec["concat"]]
     assert titles == MEASURES
-    data = [panel["data"].get("values") or spec["datasets"][panel["data"]["name"]] for panel in spec["concat"]]
-    return [{(v["line"], v["epoch"]): (v["mean"], v["low"], v["high"], v["replicates"]) for v in one} for one in data]
+    data = [spec["datasets"][panel["data"]["name"]] for panel in spec["concat"]]
+    return [{(v["line"], v["epoch"]): (v["mean"], v["replicates"]) for v in one} for one in data]
 
 
 def test_one_line_per_method_at_one_sparsity_over_its_replicates() -> None:
     train, test, accuracy = drawn(learning_curve_panels(learning_curves(table()), sparsity=0.9, **WORDS))
     lines = {"SNIP", "lottery ticket rewinding", "dense network"}
     assert {line for line, _ in train} == {line for line, _ in accuracy} == lines
-    assert train["SNIP", 1] == pytest.approx((0.525, 0.5, 0.55, 2))
-    assert test["SNIP", 3] == pytest.approx((0.25, 0.25, 0.25, 2))
-    assert accuracy["SNIP", 3] == pytest.approx((30, 30, 30, 2))
+    assert train["SNIP", 1] == pytest.approx((0.525, 2))
+    assert test["SNIP", 3] == pytest.approx((0.25, 2))
+    assert accuracy["SNIP", 3] == pytest.approx((30, 2))
     assert ("SNIP", 4) not in train
 
 
@@ -61,7 +61,7 @@ def test_what_is_missing_is_left_out_and_what_stopped_ends() -> None:
     found.loc[(found["method"] == "dense") & (found["epoch"] == 2), "train_loss"] = float("nan")
     found.loc[(found["method"] == "snip") & (found["epoch"] == 3), "test_loss"] = float("inf")
     train, test, accuracy = drawn(learning_curve_panels(learning_curves(found), sparsity=0.9, **WORDS))
-    assert train["SNIP", 2] == pytest.approx((0.25, 0.25, 0.25, 1))
+    assert train["SNIP", 2] == pytest.approx((0.25, 1))
     assert ("dense network", 2) not in train
     assert ("dense network", 3) in train
     assert ("SNIP", 3) not in test

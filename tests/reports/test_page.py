@@ -16,7 +16,7 @@ from prunemark.stats import judge
 from tests.reports.conftest import SPARSITIES, frame, make_layers, make_results, row
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)">'
-FIGURES = ("accuracy", "ablations", "benchmark-ablations", "ranges")
+FIGURES = ("accuracy", "differences", "ablations", "benchmark-ablations", "ranges")
 
 
 @dataclass
@@ -82,7 +82,7 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
     assert "@import" not in style
     (policy,) = (a["content"] or "" for t, a in page.elements if t == "meta" and "http-equiv" in a)
     assert "default-src 'none'" in policy
-    assert not re.findall(r"https?:|\*|connect-src", policy)
+    assert not re.findall(r"https?:|\*|connect-src|unsafe-eval", policy)
 
 
 def test_names_are_text_wherever_they_stand(page: Page) -> None:
@@ -116,11 +116,14 @@ def test_charts_are_live_and_static_and_carry_the_numbers(page: Page) -> None:
 
 def test_figures_lie_beside_the_page(page: Page, folder: Path) -> None:
     figures = folder / "report-figures"
-    assert {path.name for path in figures.iterdir()} == {f"{n}.{kind}" for n in FIGURES for kind in ("svg", "png")}
+    assert {path.name for path in figures.iterdir()} == {
+        f"{n}.{kind}" for n in FIGURES for kind in ("svg", "png", "pdf")
+    }
     for name in FIGURES:
         root = ElementTree.fromstring((figures / f"{name}.svg").read_text(encoding="utf-8"))
         png = (figures / f"{name}.png").read_bytes()
         assert png.startswith(b"\x89PNG\r\n\x1a\n")
+        assert (figures / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
         width, height = struct.unpack(">II", png[16:24])
         assert width == pytest.approx(2 * float(root.attrib["width"]), abs=2)
         assert height == pytest.approx(2 * float(root.attrib["height"]), abs=2)
@@ -168,16 +171,17 @@ def test_every_experiment_is_shown_and_numbered(tmp_path: Path) -> None:
     specs = [json.loads(text) for text in page.scripts["application/json"][:-1]]
     assert [spec["title"]["text"] for spec in specs] == [
         "Accuracy against sparsity",
+        "How far from the mark",
         "What the methods know: shuffled, reinitialised, inverted",
         "What pruning after training knows",
         "Accuracy against the step of pruning",
         "Where the weights remain",
         "How many inputs a unit keeps",
-        "Units that keep no input",
+        "Dead units",
         "Variants of a method",
         "Trivial, matching and extreme sparsities",
     ]
-    assert re.findall(r"Figure (\d+)\.", page.words) == [str(number) for number in range(1, 10)]
+    assert re.findall(r"Figure (\d+)\.", page.words) == [str(number) for number in range(1, 11)]
     assert "lottery ticket rewinding (2ep)" in page.words  # in the table of all numbers
     assert not [a for _, a in page.elements if "onerror" in a]
 

@@ -57,7 +57,7 @@ def test_they_are_drawn_as_open_points_of_their_methods(mine: pd.DataFrame) -> N
     assert (synflow["published"], synflow["remaining"]) == (62.92, pytest.approx(1))
     (layer,) = [one for one in layers(chart) if one["encoding"].get("y", {}).get("field") == "published"]
     assert layer["mark"]["filled"] is False
-    accuracy = figures(mine, subject="x", margin=0.5)[0]
+    accuracy = figures(mine, subject="x", ranges=None)[0]
     assert "Open points are published runs" in accuracy.caption
     assert "dense networks there: 72.5 to 73.3 %" in accuracy.caption
     assert "<svg" in accuracy.svg()
@@ -67,4 +67,4 @@ def test_they_are_drawn_as_open_points_of_their_methods(mine: pd.DataFrame) -> N
 def test_other_results_have_none(mine: pd.DataFrame, change: dict[str, str]) -> None:
     assert references(mine.assign(**change)) == []
     assert references(make_results()) == []
-    assert "Open points" not in figures(mine.assign(**change), subject="x", margin=0.5)[0].caption
+    assert "Open points" not in figures(mine.assign(**change), subject="x", ranges=None)[0].caption

@@ -40,6 +40,10 @@ def test_how_far_to_trust_it(results: pd.DataFrame) -> None:
     assert "500 test images, each worth 0.2 points; margin 0.5 points" in text
     done, total = subject.settled
     assert f"{done} of {total} questions settled" in text
+    grown = replace(subject, sampling="stopped at look 2 of 5, every question settled; 276 trainings saved")
+    assert "of runs; stopped at look 2 of 5, every question settled; 276 trainings saved; 500 test" in words.trust(
+        grown
+    )
 
 
 def test_answer_of_an_incomplete_study() -> None:

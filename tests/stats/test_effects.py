@@ -6,7 +6,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from prunemark.stats.effects import Effect, Standard, measure
-from prunemark.stats.looks import Looks
+from prunemark.stats.looks import levels
+from prunemark.terms.looks import Looks
 
 PLAIN = Standard(margin=0.5)
 NAN = math.nan
@@ -108,7 +109,7 @@ class TestLooks:
     def test_the_interval_has_the_level_of_the_look(self) -> None:
         values = list(np.random.default_rng(0).normal(0, 0.3, 8))
         found = of(values, self.standard)
-        level = Looks().levels((3, 5, 8))[2]
+        level = levels(Looks(), (3, 5, 8))[2]
         assert (found.look, found.looks, found.level, found.valid) == (3, 5, level, (3, 5, 8))
         half = scipy_stats.t.ppf(1 - level, 7) * np.std(values, ddof=1) / math.sqrt(8)
         assert found.high - found.difference == pytest.approx(half)
@@ -128,7 +129,7 @@ class TestLooks:
     def test_a_failed_replicate_spends_nothing(self) -> None:
         found = of([0.1, -0.1, 0.2, NAN, 0.0], self.standard)
         assert found.valid == (3, 4)
-        assert found.level == Looks().levels((3, 4))[1]
+        assert found.level == levels(Looks(), (3, 4))[1]
 
     def test_a_look_of_failures_shows_what_the_look_before_did(self) -> None:
         found = of([0.1, -0.1, 0.2, NAN, NAN], self.standard)
@@ -138,7 +139,7 @@ class TestLooks:
     def test_the_level_of_a_share_of_alpha(self) -> None:
         found = of([0.1, -0.1, 0.2], self.standard)
         assert found.level_of(0.05, Looks()) == found.level
-        assert found.level_of(0.01, Looks()) == Looks().levels((3,), alpha=0.01)[0] < found.level
+        assert found.level_of(0.01, Looks()) == levels(Looks(), (3,), alpha=0.01)[0] < found.level
         assert of([0.1, -0.1, 0.2]).level_of(0.01, None) == 0.01
 
 

@@ -302,6 +302,16 @@ class TestLooks:
         assert effect is not None
         assert (effect.look, effect.replicates) == (1, 3)
 
+    def test_what_a_study_with_looks_may_ask_to_be_settled(self) -> None:
+        left, right = {0.5: FLAT, 0.9: FLAT}, {0.5: near(90.0), 0.9: [80.0, 99.0, 85.0, 95.0, 90.0]}
+        parts = [rows("snip", left[s], sparsity=s) for s in left]
+        parts += [rows("snip", right[s], sparsity=s, ablation="shuffle") for s in right]
+        subject = only(judge(table(*parts), looks=Looks()))
+        assert subject.settled_of("claims") == subject.settled
+        states = [cell.state for cell in subject.cells if cell.state != "untested"]
+        assert {"open", "supported"} <= set(states)
+        assert subject.settled_of("cells") == (len(states) - states.count("open"), len(states))
+
 
 def test_outliers_are_shown_with_and_without() -> None:
     off = [90.0, 90.1, 10.0, 89.9, 90.0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from prunemark.stats.effects import Standard, measure
-from prunemark.stats.looks import Looks
 from prunemark.stats.prospects import Prospect, prospect
+from prunemark.terms.looks import Looks
 
 PLAIN = Standard(margin=0.5)
 GROWING = Standard(margin=0.5, looks=Looks())

@@ -18,7 +18,7 @@ from prunemark.study.plan import plan
 from prunemark.study.preflight import check, stand_in, time_step
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
-from prunemark.training import Checkpoint, Trained
+from prunemark.training import Checkpoint, Trained, train
 
 Tiny = Callable[..., Study]
 NARROW: dict[str, Any] = {"network": "resnet-8", "network_options": {"width": 0.5}}
@@ -363,3 +363,31 @@ def test_the_time_of_a_step_is_measured_without_trace(tiny: Tiny) -> None:
     assert torch.get_num_threads() == 2
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.set_num_threads(threads)
+
+
+def test_the_rest_of_the_schedule_is_trained_from_the_weights_of_its_step(tiny: Tiny, tmp_path: Path) -> None:
+    study = tiny(methods=["magnitude"], benchmarks=[], ablations=["redraw-signs"], prune_at=["3it"], retrain="rest")
+    made = {job.key: (job, outcome) for job, outcome in run_all(study, tmp_path)}
+    (state,) = (job.key for job, _ in made.values() if job.kind == "dense" and job.spec["step"] == 3)
+    trained = [(job, outcome) for job, outcome in made.values() if job.kind == "train"]
+    assert len(trained) == 2
+    data, start = dataset("digits"), Checkpoint.load(artifact(tmp_path, state))
+    for job, outcome in trained:
+        assert outcome.status == "done", outcome.error
+        assert outcome.result["step"] == study.total_steps
+        if job.spec["weights"] != state:
+            continue
+        model = network("lenet-300-100", input_shape=data.input_shape, classes=10, seed=0)
+        model.load_state_dict(start.model)
+        still = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+        expected = train(
+            model,
+            data.train,
+            study.full_recipe,
+            seed=job.spec["seed"],
+            masks=Masks.load(artifact(tmp_path, job.inputs["mask"])),
+            test=data.test,
+            start=Checkpoint.capture(model, step=3, momentum=still),
+        )
+        assert outcome.result["test_accuracy"] == expected.test_accuracy
+        assert outcome.result["test_loss"] == pytest.approx(expected.test_loss, rel=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prunemark.study.key import canonical, content_key
 from prunemark.study.plan import Plan, plan
 from prunemark.study.spec import Study
-from prunemark.terms.ablations import ABLATIONS
+from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import BENCHMARKS
 from prunemark.terms.sparsity import rounds_to
 from tests.study.conftest import TINY
@@ -27,7 +27,7 @@ FIELDS = st.fixed_dictionaries(
     {
         "methods": subset(["random", "magnitude", "snip", "grasp", "synflow", *LABELLED]),
         "benchmarks": subset(list(BENCHMARKS)),
-        "ablations": subset(list(ABLATIONS)),
+        "ablations": subset(list(chosen_ablations())),
         "sparsities": subset([0.0, 0.5, 0.9, 0.99]).filter(bool),
         "replicates": st.integers(1, 3),
         "prune_at": subset(["0ep", "3it", "0.5ep", "end"]).filter(bool),
@@ -80,7 +80,7 @@ def test_what_trials_share_is_one_job(tiny: Tiny) -> None:
     study = tiny(
         methods=["magnitude", "snip"],
         benchmarks=["magnitude-after-training", "lottery-rewinding"],
-        ablations=list(ABLATIONS),
+        ablations=list(chosen_ablations()),
         sparsities=[0.5, 0.9],
         replicates=2,
     )
@@ -91,8 +91,8 @@ def test_what_trials_share_is_one_job(tiny: Tiny) -> None:
     assert counts["score"] == 2 * 3
     # Unmodified, shuffled and reinitialised runs share one mask; the inverted one is another.
     assert counts["mask"] == 2 * 3 * 2 * 2
-    # Two methods and two benchmarks, four runs each, but reinitialised the benchmarks are the same network.
-    assert counts["train"] == 2 * 2 * (4 * 4 - 1)
+    # Two methods and two benchmarks, seven runs each, but reinitialised the benchmarks are the same network.
+    assert counts["train"] == 2 * 2 * (4 * 7 - 2)
 
 
 def test_the_trials_of_a_study(tiny: Tiny) -> None:
@@ -114,7 +114,7 @@ def test_the_trials_of_a_study(tiny: Tiny) -> None:
 
 
 def test_sparsity_zero_is_the_dense_network(tiny: Tiny) -> None:
-    job_plan = plan(tiny(sparsities=[0], benchmarks=list(BENCHMARKS), ablations=list(ABLATIONS)))
+    job_plan = plan(tiny(sparsities=[0], benchmarks=list(BENCHMARKS), ablations=list(chosen_ablations())))
     by_row = {(t.method, t.ablation, t.benchmark): t.job_key for t in job_plan.trials}
     dense = by_row["dense", "unmodified", ""]
     assert by_row["snip", "unmodified", ""] == by_row["random", "unmodified", ""] == dense
@@ -275,3 +275,48 @@ def test_canonical_json_tells_no_number_from_its_equal() -> None:
         canonical(float("inf"))
     with pytest.raises(ValueError, match="not JSON"):
         canonical({"x": Path()})
+
+
+def test_mask_of_one_step_and_weights_of_another(tiny: Tiny) -> None:
+    study = tiny(methods=["snip"], benchmarks=[], ablations=["shuffle", "reinit"], score_at="end", weights_at="3it")
+    made = plan(study)
+    jobs = {job.key: job for job in made.jobs}
+    dense = {job.spec["step"]: job.key for job in made.jobs if job.kind == "dense"}
+    (trial,) = (t for t in made.trials if (t.method, t.ablation) == ("snip", "unmodified"))
+    training = jobs[trial.job_key]
+    assert training.spec["weights"] == dense[3]
+    assert jobs[training.spec["mask"]].spec["state"] == dense[study.total_steps]
+    assert trial.prune_at == "end", "by then all is known that the subnetwork was given"
+    swept = plan(tiny(methods=["snip"], benchmarks=[], ablations=[], prune_at=["0ep", "3it"], score_at="0ep"))
+    assert [t.prune_at for t in swept.trials if t.method == "snip"] == ["0ep", "3it"]
+
+
+def test_subnetworks_train_what_is_left_of_the_schedule(tiny: Tiny) -> None:
+    fields = {"methods": ["snip"], "benchmarks": ["magnitude-after-training", "lottery-rewinding"], "ablations": []}
+    rest = plan(tiny(**fields, prune_at=["3it"], retrain="rest"))
+    total = rest.study.total_steps
+    trials = {t.benchmark or t.method: t for t in rest.trials}
+    jobs = {job.key: job for job in rest.jobs}
+    begins = {name: jobs[t.job_key].spec.get("begins", 0) for name, t in trials.items()}
+    assert begins == {"dense": 0, "snip": 3, "magnitude-after-training": 0, "lottery-rewinding": 3}
+    assert {name: jobs[t.job_key].steps for name, t in trials.items() if name != "dense"} == {
+        "snip": total - 3, "magnitude-after-training": total, "lottery-rewinding": total - 3
+    }  # fmt: skip
+    whole = plan(tiny(**fields, prune_at=["3it"]))
+    assert {t.job_key for t in whole.trials} & {t.job_key for t in rest.trials} == {
+        t.job_key for t in rest.trials if t.method == "dense" or t.benchmark == "magnitude-after-training"
+    }
+
+
+def test_looks_are_planned_one_after_the_other_and_move_no_key(tiny: Tiny) -> None:
+    growing, fixed = tiny(replicates={"min": 3, "max": 8}), tiny(replicates=8)
+    assert plan(growing).jobs == plan(fixed).jobs
+    first, second = plan(growing, 3), plan(growing, 5)
+    assert [one.replicates for one in (first, second, plan(growing))] == [3, 5, 8]
+    assert second.jobs[: len(first.jobs)] == first.jobs == plan(tiny(replicates=3)).jobs
+    assert second.trials[: len(first.trials)] == first.trials
+    text = first.describe()
+    assert "on digits, 3 to 8 replicates, looks at 3, 5, 8\n" in text
+    assert f"up to the look at 3 replicates: {len(first.trials)} trials from {len(first.jobs)} jobs" in text
+    assert "it ends at the first look at which every question about a claim is settled" in text
+    assert not any("no verdicts" in note for note in first.notes)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 from prunemark.pruning.quotas import _RULES
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
+from prunemark.terms.looks import Looks
 from prunemark.terms.quotas import QUOTAS
-from tests.study.conftest import TINY
+from tests.study.conftest import FILE, TINY
 
 
 def problems(**changes: Any) -> tuple[str, ...]:
@@ -72,8 +74,13 @@ def test_a_study_does_not_change() -> None:
         ({"sparsities": {"levels": [1, 1]}}, "Study: sparsities[1]: 1 is already there"),
         ({"sparsities": {"levels": [-1]}}, "whole numbers from 0, not -1"),
         ({"sparsities": {"level": [1]}}, "or { levels = [0, 5, 10] }"),
-        ({"replicates": 0}, "Study: replicates: must be greater than or equal to 1, not 0"),
-        ({"replicates": True}, "Study: replicates: must be a valid integer, not true"),
+        ({"replicates": 0}, "Study: replicates: must be a whole number from 1, or { min = 3, max = 20, "),
+        ({"replicates": True}, "until = \"claims\" }, not true"),
+        ({"replicates": {"mn": 3}}, "Study: replicates: unknown key \"mn\"; known: max, min, until"),
+        ({"replicates": {"min": 2}}, "Study: replicates: min is a whole number from 3, not 2"),
+        ({"replicates": {"max": 5.5}}, "Study: replicates: max is a whole number from 3, not 5.5"),
+        ({"replicates": {"min": 8, "max": 5}}, "Study: replicates: min = 8 is above max = 5"),
+        ({"replicates": {"until": "bored"}}, "Study: replicates: unknown until \"bored\"; known: cells, claims"),
         ({"recipe": {"epoch": 3}}, 'Study: recipe: unknown recipe field "epoch"'),
         ({"recipe": {"lr": -1}}, "Study: recipe: lr is a number above 0, not -1"),
         ({"prune_at": ["10"]}, 'Study: prune_at[0]: a step is written like "1000it"'),
@@ -146,3 +153,23 @@ def test_planning_and_reading_start_without_torch() -> None:
     code += "\nprint([name for name in ('torch', 'pandas', 'scipy', 'altair') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_replicates_are_a_number_or_looks(tmp_path: Path) -> None:
+    given = {"min": 5, "max": 12, "until": "cells"}
+    study = Study(**(TINY | {"replicates": given}))
+    assert study.looks == study.replicates == Looks(min=5, max=12, until="cells")
+    assert study.sizes == (5, 8, 12)
+    assert study.model_dump()["replicates"] == given
+    assert json.loads(study.model_dump_json())["replicates"] == given
+    assert Study(**(TINY | {"replicates": study.replicates})) == study
+    assert Study(**(TINY | {"replicates": {}})).looks == Looks()
+    fixed = Study(**(TINY | {"replicates": 4}))
+    assert (fixed.looks, fixed.sizes, fixed.model_dump()["replicates"]) == (None, (4,), 4)
+    path = tmp_path / "x.toml"
+    path.write_text(FILE.replace("[0.5]", "[0.5]\nreplicates = { max = 8 }"))
+    assert Study.load(path).sizes == (3, 5, 8)
+
+
+def test_all_problems_of_looks_are_reported_at_once() -> None:
+    assert len(problems(replicates={"min": 1, "max": "x", "until": 3, "looks": []})) == 4

@@ -45,7 +45,7 @@ def test_training_is_that_of_the_loop_and_of_the_masks(data):
     masks.verify(model)
     found = evaluate(model, data.test.inputs, data.test.targets)
     assert (found.accuracy, found.loss) == (trained.test_accuracy, pytest.approx(trained.test_loss, rel=1e-5))
-    assert trained.engine == "dense"
+    assert trained.engine == plain.engine
 
 
 def test_the_curve_is_a_table_of_the_history(data):

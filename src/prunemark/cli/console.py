@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 def make_console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
-    # A file or pipe has no width; 80 columns would wrap tables that are then read elsewhere.
+    # A file or pipe has no width, and what is read there is plain text.
     console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80, no_color=True)
 
 
 class ProgressBar:
@@ -43,12 +43,16 @@ class ProgressBar:
         self.bar.stop()
 
     def _tell(self, event: "Event") -> None:
-        from prunemark.study.progress import Planned, duration
+        from prunemark.study.progress import Looked, Planned, duration
 
         if isinstance(event, Planned):
             self.console.print(event.describe(), markup=False)
             if event.jobs:
                 self.task = self.bar.add_task("", total=event.jobs, left=duration(event.seconds))
+            return
+        if isinstance(event, Looked):
+            self.console.print(event.describe(), markup=False)
+            self.tenths = 0
             return
         left = duration(event.seconds_left)
         if event.status == "failed":
@@ -56,7 +60,7 @@ class ProgressBar:
                 f"failed {event.kind} {event.key[:12]}: {event.error.partition(chr(10))[0]}", markup=False
             )
         if self.task is not None:
-            self.bar.update(self.task, completed=event.jobs_done, left=left)
+            self.bar.update(self.task, completed=event.jobs_done, total=event.jobs_total, left=left)
         tenths = 10 * event.jobs_done // event.jobs_total
         if not self.console.is_terminal and tenths > self.tenths:
             self.tenths = tenths

@@ -139,14 +139,14 @@ def _made_for(about: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
     name, shape = about.get("network"), about.get("input_shape")
     if not isinstance(name, str) or is_own_code(name):
         name = ""
-    sides: list[Any] = shape if isinstance(shape, list) else []  # pyright: ignore[reportUnknownVariableType]
+    sides: list[Any] = shape if isinstance(shape, list) else []
     return name, tuple(sides) if all(type(side) is int and 1 <= side <= _LARGEST for side in sides) else ()
 
 
 def _certificate(certificate: Any) -> str:
     match certificate:
         case {"ablation": str(ablation), "changed": int(changed), "total": int(total), "checked": list(checked)}:
-            facts = (f"{changed:,} of {total:,} entries changed", *map(str, checked))  # pyright: ignore[reportUnknownArgumentType]
+            facts = (f"{changed:,} of {total:,} entries changed", *map(str, checked))
             return f"{ablation}: {'; '.join(facts)}"
         case _:
             return _words(certificate)
@@ -212,7 +212,7 @@ def _printable(text: str) -> str:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())  # pyright: ignore[reportUnknownVariableType]
+        return ", ".join(f"{key} {item}" for key, item in value.items())
     if isinstance(value, list):
-        return "x".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
+        return "x".join(map(str, value))
     return str(value)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+Json = Annotated[bool, typer.Option("--json", help="Print the headline and the judged claims as JSON.")]
 CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
@@ -38,6 +39,7 @@ def run(
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
     ] = False,
     check_timeout: CheckTimeout = None,
+    json: Json = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
@@ -62,10 +64,10 @@ def run(
     if dry_run:
         return
     console = make_console()
-    _tell(console, summary, folder)
+    _tell(make_console(stderr=True) if json else console, summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    show(console, folder, checked.name, folder / "report.html")
+    show(console, folder, checked.name, folder / "report.html", json=json)
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 
@@ -76,19 +78,20 @@ def report(
     study: Annotated[
         str | None, typer.Option(help="Which study, if the folder holds several; by default the last.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Judge the results in a folder, print the verdicts and write the report; also while a study runs."""
-    show(make_console(), folder, study, out or folder / "report.html")
+    show(make_console(), folder, study, out or folder / "report.html", json=json)
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")],
     what: Annotated[
-        str, typer.Option(help="trials (one row per trial) or curves (one row per trial and epoch).")
+        str, typer.Option(help="trials (one row per trial), curves (per trial and epoch), claims, cells or layers.")
     ] = "trials",
-    format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
+    format: Annotated[str, typer.Option(help="csv, parquet, json or latex.")] = "csv",
     out: Annotated[
-        Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT or DIR/curves.FORMAT.")
+        Path | None, typer.Option(help="The file to write; by default DIR/results.FORMAT, DIR/claims.FORMAT and so on.")
     ] = None,
     study: Annotated[str | None, typer.Option(help="Only this study of the folder.")] = None,
 ) -> None:
@@ -155,7 +158,8 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     for key, reason in summary.failures:
         console.print(f"[red]failed[/red] {key[:12]}: {escape(reason)}")
     if summary.interrupted:
-        console.print(f"stopped; {summary.left:,} jobs are left. Run the same command again to go on.")
+        left = f"{summary.left:,} jobs are left" if summary.left else "all jobs up to the next look are done"
+        console.print(f"stopped; {left}. Run the same command again to go on.")
         return
     words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
     if summary.skipped:
@@ -165,7 +169,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def show(console: "Console", folder: Path, study: str | None, page: Path) -> "Judged":
+def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> "Judged":
     """Print what the results of a study say, and write its report.
 
     Args:
@@ -173,6 +177,7 @@ def show(console: "Console", folder: Path, study: str | None, page: Path) -> "Ju
         folder: of the results.
         study: which of the folder's; None = the last that was run.
         page: the report's path.
+        json: print what they say as JSON instead, see `prunemark.study.judging.as_json`.
 
     Returns:
         What the results say.
@@ -182,11 +187,16 @@ def show(console: "Console", folder: Path, study: str | None, page: Path) -> "Ju
         OSError: the folder holds no results, or the report cannot be written.
     """
     from prunemark.reports.tables import terminal_summary
-    from prunemark.study.judging import judge_study
+    from prunemark.reports.trust import trust
+    from prunemark.study.judging import as_json, judge_study
     from prunemark.study.reporting import write
 
     judged = judge_study(folder, study=study)
     path = write(judged, page)
-    console.print(terminal_summary(judged, judged.results))
+    if json:
+        print(as_json(judged, page=path))
+        return judged
+    remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
+    console.print(terminal_summary(judged, judged.results, remarks))
     console.print(f"report: {path}", soft_wrap=True)
     return judged

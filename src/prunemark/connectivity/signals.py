@@ -217,17 +217,17 @@ Meter = Callable[[Tensor], Tensor]
 
 def inward(plane: Tensor, threshold: float = 0.0) -> Tensor:
     """The plane itself; its gradient is cut to 0 and 1."""
-    return _Inward.apply(plane, threshold) if plane.requires_grad else plane  # pyright: ignore[reportReturnType]
+    return _Inward.apply(plane, threshold) if plane.requires_grad else plane
 
 
 def outward(plane: Tensor, threshold: float = 0.0, meter: Meter | None = None) -> Tensor:
     """The plane cut to 0 and 1; so is its gradient, or as the meter says."""
-    return _Outward.apply(plane, threshold, meter)  # pyright: ignore[reportReturnType]
+    return _Outward.apply(plane, threshold, meter)
 
 
 class _Inward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plane: Tensor, threshold: float) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, plane: Tensor, threshold: float) -> Tensor:
         ctx.threshold = threshold
         return plane.view_as(plane)
 
@@ -238,7 +238,7 @@ class _Inward(torch.autograd.Function):
 
 class _Outward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plane: Tensor, threshold: float, meter: Meter | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, plane: Tensor, threshold: float, meter: Meter | None) -> Tensor:
         ctx.meter = meter
         return (plane > threshold).to(plane.dtype)
 

@@ -32,13 +32,14 @@ def download(url: str, name: str, part: Path, to: Path, progress: Progress | Non
     from requests.exceptions import Timeout as SlowServer
 
     part.parent.mkdir(parents=True, exist_ok=True)
+    lock = part.with_name(f".{part.name}.lock")
     try:
-        held = FileLock(part.with_name(f".{part.name}.lock"), blocking=False).acquire()
+        held = FileLock(lock, blocking=False).acquire()
     except Timeout:
         raise BlockingIOError(f"another process is downloading to {part}; wait for it") from None
     with held:
-        part.touch()
         try:
+            part.touch()
             while True:
                 before = _size(part)
                 try:
@@ -49,10 +50,14 @@ def download(url: str, name: str, part: Path, to: Path, progress: Progress | Non
                     if _size(part) <= before:
                         raise
         except BaseException:
-            if not _size(part):
+            if part.exists() and not _size(part):
                 part.unlink()
             raise
-        part.replace(to)
+        else:
+            part.replace(to)
+        finally:
+            # Nobody waits for it: whoever finds it held gives up.
+            lock.unlink(missing_ok=True)
 
 
 def _size(part: Path) -> int:

@@ -213,4 +213,4 @@ def _split(images: Images, labels: Labels, tables: NDArray[np.float32]) -> Split
     for channel, table in enumerate(tables):
         # A byte cannot be out of a table of 256, so "clip" only saves take the check, and a copy.
         np.take(table, images[:, channel], out=inputs[:, channel], mode="clip")
-    return Split(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(labels.astype(np.int64)))  # pyright: ignore[reportUnknownMemberType]
+    return Split(inputs=torch.from_numpy(inputs), targets=torch.from_numpy(labels.astype(np.int64)))

@@ -77,7 +77,7 @@ class Initialisation:
             for name, module in model.named_modules():
                 if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
                     module.weight.copy_(self._weight(module.weight.shape, generator))
-                    if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]  # torch's stubs
+                    if module.bias is not None:  # torch's stubs
                         self._draw_bias_(module, generator)
                 elif isinstance(module, nn.MultiheadAttention):
                     self._draw_attention_(module, generator, name)

@@ -76,5 +76,5 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
     return first.keys() == second.keys() and all(
         tensor.shape == second[name].shape and torch.allclose(tensor, second[name], rtol=0, atol=0, equal_nan=True)
         for name, tensor in first.items()
-        if isinstance(tensor, torch.Tensor)  # pyright: ignore[reportUnnecessaryIsInstance]  # extra state may be anything
+        if isinstance(tensor, torch.Tensor)  # extra state may be anything
     )

@@ -228,7 +228,7 @@ class _Scorer:
         score_dtype: ScoreDtype | None,
         tf32: bool,
     ) -> None:
-        if isinstance(scoring_batch, bool) or not isinstance(scoring_batch, Integral) or scoring_batch < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(scoring_batch, bool) or not isinstance(scoring_batch, Integral) or scoring_batch < 1:
             raise ValueError(f"scoring_batch is a whole number from 1; got {scoring_batch!r}")
         self.scoring_batch = int(scoring_batch)
         self.tf32 = tf32

@@ -117,7 +117,7 @@ def _pairs(data: Iterable[Any]) -> Iterable[Batch]:
         raise ValueError(f"{expected}, not a {type(data).__name__}")
     for number, batch in enumerate(data):
         if isinstance(batch, Mapping):
-            yield _named(batch, number)  # pyright: ignore[reportUnknownArgumentType]
+            yield _named(batch, number)
             continue
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             what = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list | Mapping) else None

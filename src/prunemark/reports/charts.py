@@ -2,10 +2,11 @@
 
 Where sparsity is an axis it is drawn as in the paper: the share of weights that remains, on a logarithmic scale,
 falling to the right, so that each equal step prunes an equal share of what is left. Points are means over replicates;
-bands and bars reach from the worst replicate to the best. What collapses runs out of the frame where it would squeeze
+bands and bars are their intervals, those of verdicts. What collapses runs out of the frame where it would squeeze
 all else, see `curves.frame`. Each function returns None where there is nothing to draw.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,9 +16,13 @@ import altair as alt
 from prunemark.reports import curves, marks, theme
 from prunemark.reports.curves import Point
 from prunemark.reports.families import variants
+from prunemark.reports.line_ends import line_ends, linear, named_ends, symlog
 from prunemark.reports.references import references
-from prunemark.stats import Ranges
+from prunemark.reports.stretches import remaining
+from prunemark.stats import Finding, Ranges
+from prunemark.stats.effects import FEWEST_REPLICATES, Effect, Standard
 from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.numbers import percent, pp
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,47 +33,117 @@ Draw: TypeAlias = Callable[[str, str], marks.AnyChart | None]
 WIDTH, HEIGHT = 640, 380
 PANEL_WIDTH, NARROW_PANEL_WIDTH, PANEL_HEIGHT = 260, 205, 190
 _TICKS, _PANEL_TICKS = 10, 5
+_PRUNED_BY = "pruned by"
+_TO_THE_MARK = "minus magnitude after training (points)"
 
 
 def accuracy_chart(
-    results: "DataFrame", *, ranges: Ranges | None = None, title: str, subtitle: str
+    results: "DataFrame",
+    *,
+    ranges: Ranges | None = None,
+    standard: Standard | None = None,
+    title: str,
+    subtitle: str,
 ) -> marks.AnyChart | None:
     """Accuracy against sparsity: every method and benchmark, unmodified, with the dense network as a rule (E1).
 
     Methods are shown at initialisation, or at the earliest step that the study prunes at. Where `ranges` has matching
     sparsities they are shaded. A study with one sparsity gets a column a method in place of a curve. Published numbers
-    that ship with a study are drawn, too, see `references`.
+    that ship with a study are drawn, too, see `references`. Lines are named at their ends where that leaves them room.
     """
-    cells = curves.points(results)
+    cells = curves.points(results, standard)
     shown = unmodified(cells)
     if not shown:
         return None
     styles = theme.series_styles(point.series for point in shown)
-    values = marks.data([marks.value(point, styles[point.series]) for point in shown])
+    values = [marks.value(point, styles[point.series]) for point in shown]
     sparsities = [point.cell.sparsity for point in shown]
     x = marks.remaining_weights(sparsities, styles, ticks=_TICKS, sparsity_above=True)
     shaded = marks.matching_band(ranges, x, sparsities)
     layers = marks.band(alt.Chart(marks.data(shaded)), x) if shaded else []
     dense = curves.dense(cells)
-    frame = frame_of(shown, dense)
-    layers += marks.lines(alt.Chart(values), x, styles, legend="pruned by", over="sparsity:sparsity", frame=frame)
+    frame = curves.frame(shown, dense) or curves.whole(shown, dense)
+    ends = line_ends(values, linear(frame), height=HEIGHT) if x.continuous else None
+    legend = None if ends else _PRUNED_BY
+    drawn = alt.Chart(marks.data(values))
+    layers += marks.lines(drawn, x, styles, legend=legend, over="sparsity:sparsity", frame=frame)
     layers += marks.reference_points(references(results), x, styles, frame=frame)
     if dense is not None:
         layers += marks.dense_rule(alt.Chart(marks.data([dense_value(dense)])), frame)
+    layers += named_ends(ends, styles) if ends else []
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
     if x.continuous:
         chart = chart.resolve_axis(x="independent")
-    return marks.finish(chart, title, subtitle)
+    return marks.finish(chart, title, subtitle, legend=_PRUNED_BY if ends else None)
+
+
+def difference_chart(
+    findings: Sequence[Finding], *, ranges: Ranges | None = None, title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """How far each method is from the mark, against sparsity, with the margin as a band: claim C2 cell by cell.
+
+    Differences are paired, in percentage points, with the intervals that verdicts use. The scale is linear within the
+    margin and logarithmic beyond, so that a loss of 50 points leaves the margin visible.
+    """
+    measured = [(one, found) for one in findings if one.claim == "C2" and (found := one.effect) and found.replicates]
+    if not measured:
+        return None
+    styles = theme.series_styles(one.subject for one, _ in measured)
+    margin = measured[0][0].margin
+    values = [_difference(one, found, styles[one.subject].label) for one, found in measured]
+    sparsities = [one.sparsities[0] for one, _ in measured]
+    x = marks.remaining_weights(sparsities, styles, ticks=_TICKS, sparsity_above=True)
+    low = min(-1.6 * margin, *(1.15 * one["low"] for one in values))
+    high = max(1.6 * margin, *(1.15 * one["high"] for one in values))
+    scale = alt.Scale(type="symlog", constant=margin, domain=[low, high], nice=False)
+    y = alt.Y(scale=scale, axis=marks.differences_axis(margin, (low, high), title=_TO_THE_MARK))
+    height = HEIGHT * 4 // 5
+    ends = line_ends(values, symlog((low, high), margin), height=height) if x.continuous else None
+    legend = None if ends else _PRUNED_BY
+    shaded = marks.matching_band(ranges, x, sparsities)
+    layers = marks.band(alt.Chart(marks.data(shaded)), x, named_at="top") if shaded else []
+    layers += marks.margin_band(margin, scale)
+    drawn = alt.Chart(marks.data(values))
+    layers += marks.lines(
+        drawn, x, styles, legend=legend, over="sparsity:sparsity", measure="difference", vertical=y, number="+.2f"
+    )
+    layers += named_ends(ends, styles) if ends else []
+    chart = alt.layer(*layers).properties(width=WIDTH, height=height)
+    if x.continuous:
+        chart = chart.resolve_axis(x="independent")
+    return marks.finish(chart, title, subtitle, legend=_PRUNED_BY if ends else None)
+
+
+def _difference(finding: Finding, found: Effect, line: str) -> dict[str, Any]:
+    known = math.isfinite(found.low)
+    low, high = (found.low, found.high) if known else (found.difference, found.difference)
+    (sparsity,) = finding.sparsities
+    return {
+        "line": line,
+        "remaining": remaining(sparsity),
+        "sparsity": percent(sparsity),
+        "mean": round(found.difference, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "interval": f"{pp(low)} to {pp(high)}" if known else f"none below {FEWEST_REPLICATES} replicates",
+        "replicates": found.replicates,
+    }
 
 
 def ablation_panels(
-    results: "DataFrame", *, benchmarks: bool = False, ranges: Ranges | None = None, title: str, subtitle: str
+    results: "DataFrame",
+    *,
+    benchmarks: bool = False,
+    ranges: Ranges | None = None,
+    standard: Standard | None = None,
+    title: str,
+    subtitle: str,
 ) -> marks.AnyChart | None:
     """What shuffling, reinitialising and inverting do: a panel a method (E2), or a panel a benchmark (E3).
 
     Only what has an ablated run gets a panel; all panels share the scale of accuracy.
     """
-    cells = curves.points(results)
+    cells = curves.points(results, standard)
     shown = ablated(cells, benchmarks=benchmarks)
     if not shown:
         return None
@@ -84,16 +159,17 @@ def variant_panels(
     *,
     families: Mapping[str, Sequence[str]],
     ranges: Ranges | None = None,
+    standard: Standard | None = None,
     title: str,
     subtitle: str,
 ) -> marks.AnyChart | None:
     """Accuracy against sparsity of the variants of one method: a panel a family, a line a variant (E6).
 
     A variant looks the same in all panels. Each panel has its own scale of accuracy, from which variants that classify
-    less than half of the test set may run out.
+    less than half of what the dense network classifies may run out.
     `families` are the methods' labels by family, as `prunemark.reports.families.families` finds them.
     """
-    cells = curves.points(results)
+    cells = curves.points(results, standard)
     mine = [point for point in curves.earliest(cells) if _is_unmodified(point) and not point.cell.benchmark]
     names = {label: name for family, labels in families.items() for label, name in variants(family, labels).items()}
     shown = [point for point in mine if point.series in names]
@@ -110,7 +186,7 @@ def variant_panels(
         values = [marks.value(point, styles[names[point.series]], panel=theme.label(family)) for point in members]
         values += marks.matching_band(ranges, x, [point.cell.sparsity for point in members])
         values += [dense_value(dense)] if dense else []
-        frame = frame_of(members, dense, may_leave=curves.collapsed)
+        frame = curves.frame(members, dense, may_leave=curves.below_half(members, dense))
         layers = marks.band(alt.Chart(), x)
         layers += marks.lines(alt.Chart(), x, styles, legend="variant", over="sparsity:sparsity", frame=frame)
         layers += marks.dense_rule(alt.Chart(), frame)
@@ -141,7 +217,7 @@ def _panels(
     common = marks.matching_band(ranges, x, sparsities)
     if (dense := curves.dense(cells)) is not None:
         common.append(dense_value(dense))
-    frame = frame_of(shown, dense)
+    frame = curves.frame(shown, dense)
     values += [{"panel": panel, "below": text} for panel, text in _below(values, frame).items()]
     values += [one | {"panel": panel} for one in common for panel in panels]
     layers = marks.band(alt.Chart(), x)
@@ -160,13 +236,6 @@ def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
     mine = [point for point in curves.earliest(cells) if bool(point.cell.benchmark) == benchmarks]
     series = {point.series for point in mine if not _is_unmodified(point)}
     return [point for point in mine if point.series in series]
-
-
-def frame_of(
-    shown: Sequence[Point], dense: Point | None, *, may_leave: Callable[[Point], bool] = curves.random_or_inverted
-) -> tuple[float, float] | None:
-    """`curves.frame` of these points and the dense network's."""
-    return curves.frame([*shown, *([dense] if dense else [])], may_leave=may_leave)
 
 
 def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:
@@ -194,7 +263,12 @@ def dense_value(dense: Point) -> dict[str, Any]:
 
 
 def faceted(
-    layers: list[alt.Chart], values: list[dict[str, Any]], panels: list[str], *, own_scales: bool = False
+    layers: list[alt.Chart],
+    values: list[dict[str, Any]],
+    panels: list[str],
+    *,
+    own_scales: bool = False,
+    height: int = PANEL_HEIGHT,
 ) -> alt.FacetChart:
     """The layers once for each value of the field `panel`, up to three panels in a row; `own_scales` are vertical."""
     columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
@@ -202,6 +276,6 @@ def faceted(
     if own_scales and columns == 3:
         width = NARROW_PANEL_WIDTH
     facet = alt.Facet("panel:N", sort=panels, title=None)
-    chart = alt.layer(*layers, data=marks.data(values)).properties(width=width, height=PANEL_HEIGHT)
+    chart = alt.layer(*layers, data=marks.data(values)).properties(width=width, height=height)
     chart = chart.facet(facet=facet, columns=columns)
     return chart.resolve_scale(y="independent") if own_scales else chart

@@ -1,12 +1,14 @@
 """A results table reduced to what charts and tables show: one point a cell, with the spread over replicates."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound_to
+from prunemark.stats.effects import FEWEST_REPLICATES, Standard, measure
 from prunemark.terms.ablations import ABLATIONS
+from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
@@ -27,14 +29,16 @@ C = TypeVar("C", bound=OfCell)
 class Point:
     """The runs of one cell that have an accuracy.
 
-    `mean`, `low` and `high` are test accuracy in percent over the `replicates` runs (`low` and `high`: the worst and
-    the best of them); `deviation` is their sample standard deviation, NaN for a single run.
+    `mean` is test accuracy in percent over the `replicates` runs, `low` and `high` are the ends of its interval, that
+    of verdicts; below 3 replicates there is none, and both are the mean. `deviation` is the sample standard deviation,
+    NaN for a single run.
     """
 
     cell: Cell
     mean: float
     low: float
     high: float
+    interval: str
     deviation: float
     replicates: int
 
@@ -49,10 +53,49 @@ class Point:
         return 1 - self.cell.sparsity
 
 
-def points(results: "DataFrame") -> list[Point]:
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean and interval of what replicates measured; `low` and `high` are the mean where there is no interval."""
+
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+    @property
+    def text(self) -> str:
+        """The interval in words."""
+        if len(self.values) < FEWEST_REPLICATES:
+            return f"none below {FEWEST_REPLICATES} replicates"
+        return f"{self.low:.2f} to {self.high:.2f}"
+
+
+def spread(values: Mapping[int, float], standard: Standard | None = None, *, weight: float = 1.0) -> Spread | None:
+    """The mean of percentages and its interval, as verdicts have it, clipped to [0, 100]; None of no values.
+
+    Args:
+        values: by replicate; those that are not finite are left out.
+        standard: what verdicts are held to; None = a number of replicates fixed beforehand, and no rounding.
+        weight: of the variance that rounding to whole test images adds.
+    """
+    effect = measure(values, standard or Standard(margin=DEFAULT_MARGIN), squared_weights=weight)
+    counted = sorted(values)[: len(values) - effect.later] if effect.replicates else sorted(values)
+    finite = tuple(values[replicate] for replicate in counted if math.isfinite(values[replicate]))
+    if not finite:
+        return None
+    mean = math.fsum(finite) / len(finite)
+    low, high = (effect.low, effect.high) if math.isfinite(effect.low) else (mean, mean)
+    return Spread(mean=mean, low=max(low, 0.0), high=min(high, 100.0), values=finite)
+
+
+def points(results: "DataFrame", standard: Standard | None = None) -> list[Point]:
     """One point for each cell in which at least one run has an accuracy, in the table's order.
 
     Runs that diverged count with the accuracy that they ended with, as they do in verdicts; failed runs are left out.
+
+    Args:
+        results: of one study, network and data set.
+        standard: what verdicts are held to, for the intervals; see `spread`.
 
     Raises:
         ValueError: the table is malformed, or holds more than one study, network or data set.
@@ -61,27 +104,24 @@ def points(results: "DataFrame") -> list[Point]:
     if len(found) > 1:
         names = ", ".join(f"{one.study}/{one.network}/{one.dataset}" for one in found)
         raise ValueError(f"a chart shows one study, network and data set, not {len(found)}: {names}")
-    return points_of(found[0]) if found else []
+    return points_of(found[0], standard) if found else []
 
 
-def points_of(experiment: Experiment) -> list[Point]:
+def points_of(experiment: Experiment, standard: Standard | None = None) -> list[Point]:
     """`points` of results that are already sorted into cells."""
-    finished = {
-        cell: [accuracy for accuracy in accuracies.values() if math.isfinite(accuracy)]
-        for cell, accuracies in experiment.accuracies.items()
-    }
-    return [_point(cell, accuracies) for cell, accuracies in finished.items() if accuracies]
+    found = {cell: spread(accuracies, standard) for cell, accuracies in experiment.accuracies.items()}
+    return [_point(cell, one) for cell, one in found.items() if one]
 
 
-def _point(cell: Cell, accuracies: Sequence[float]) -> Point:
-    n = len(accuracies)
-    mean = math.fsum(accuracies) / n
-    variance = math.fsum((accuracy - mean) ** 2 for accuracy in accuracies) / (n - 1) if n > 1 else math.nan
+def _point(cell: Cell, found: Spread) -> Point:
+    n = len(found.values)
+    variance = math.fsum((accuracy - found.mean) ** 2 for accuracy in found.values) / (n - 1) if n > 1 else math.nan
     return Point(
         cell=cell,
-        mean=mean,
-        low=min(accuracies),
-        high=max(accuracies),
+        mean=found.mean,
+        low=found.low,
+        high=found.high,
+        interval=found.text,
         deviation=math.sqrt(variance),
         replicates=n,
     )
@@ -102,27 +142,40 @@ def random_or_inverted(point: Point) -> bool:
     return point.cell.method == "random" or ABLATIONS[point.cell.ablation].inverts
 
 
-def collapsed(point: Point) -> bool:
-    """Whether a point is below 50 %: most of its subnetworks have learnt little."""
-    return point.mean < 50
+def below_half(shown: Sequence[Point], dense: Point | None) -> Callable[[Point], bool]:
+    """Whether a point has less than half of the dense network's accuracy: most of its subnetworks have learnt little.
+
+    Where there is no dense network, less than half of the best of `shown`.
+    """
+    best = dense.mean if dense else max((point.mean for point in shown), default=0.0)
+    return lambda point: point.mean < best / 2
 
 
 def frame(
-    shown: Sequence[Point], *, may_leave: Callable[[Point], bool] = random_or_inverted
+    shown: Sequence[Point], dense: Point | None = None, *, may_leave: Callable[[Point], bool] = random_or_inverted
 ) -> tuple[float, float] | None:
     """The accuracies that a chart is about, in percent, where a few lines that collapse would squeeze all others.
 
-    Points that `may_leave` run out of the frame; everything else lies within, worst and best replicates included. None
-    where that would spare less than a third of the height.
+    Points that `may_leave` run out of the frame; everything else lies within, with its interval, and so does the dense
+    network. None where that would spare less than a third of the height, or would leave nothing but the dense network.
     """
     inside = [point for point in shown if not may_leave(point)]
     if not inside:
         return None
+    spared = min(p.low for p in inside) - min(p.low for p in shown)
+    inside += [dense] if dense else []
     low, high = min(p.low for p in inside), max(p.high for p in inside)
-    spared = low - min(p.low for p in shown)
     margin = max(0.06 * (high - low), 0.2)
     if spared < 0.5 * (high - low + 2 * margin):
         return None
+    return max(low - margin, 0.0), min(high + margin, 100.0)
+
+
+def whole(shown: Sequence[Point], dense: Point | None = None) -> tuple[float, float]:
+    """The accuracies of all points and the dense network, in percent, with a little room."""
+    everything = [*shown, *([dense] if dense else [])]
+    low, high = min(p.low for p in everything), max(p.high for p in everything)
+    margin = max(0.05 * (high - low), 0.2)
     return max(low - margin, 0.0), min(high + margin, 100.0)
 
 

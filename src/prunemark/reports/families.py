@@ -23,7 +23,7 @@ def families(labels: Iterable[str], methods: Mapping[str, str] | None = None) ->
     """
     found: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
-        found.setdefault(_family((methods or {}).get(label, label)), []).append(label)
+        found.setdefault(family_of((methods or {}).get(label, label)), []).append(label)
     return {family: members for family, members in found.items() if len(members) > 1}
 
 
@@ -49,7 +49,8 @@ def _within(family: str, label: str) -> str:
     return label
 
 
-def _family(name: str) -> str:
+def family_of(name: str) -> str:
+    """The method that a name is a setting or variant of: "grasp" of "graspabs" and "grasp:halves"."""
     if is_own_code(name):
         path, _, attribute = name.rpartition(":")
         return f"{PurePath(path).name}:{attribute}"

@@ -1,4 +1,4 @@
-"""A figure: a chart with its words, drawn once to SVG and from that to PNG."""
+"""A figure: a chart with its words, drawn once to SVG and from that to PNG and PDF."""
 
 import re
 from collections.abc import Callable
@@ -29,12 +29,13 @@ class Figure:
         return vl_convert.vegalite_to_svg(self.spec | {"background": "white"}, vl_version=vega_lite_version())
 
     def save(self, folder: Path) -> str:
-        """Write `name`.svg and `name`.png (twice the size) into the folder; returns the SVG text."""
+        """Write `name`.svg, `name`.png (twice the size) and `name`.pdf into the folder; returns the SVG text."""
         import vl_convert
 
         svg = self.svg()
         (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
         (folder / f"{self.name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE))
+        (folder / f"{self.name}.pdf").write_bytes(vl_convert.svg_to_pdf(svg))
         return svg
 
 

@@ -2,21 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from prunemark.reports import charts, curves, theme, words
 from prunemark.reports.curves import Point
 from prunemark.reports.families import families
 from prunemark.reports.figure import Figure, figure
-from prunemark.reports.layer_charts import dead_unit_panels, kept_inputs_panels, layer_density_panels, shown_sparsity
+from prunemark.reports.layer_charts import (
+    dead_unit_panels,
+    followed,
+    kept_inputs_panels,
+    layer_density_panels,
+    on_path_panels,
+    shown_sparsity,
+)
 from prunemark.reports.layers import Wiring, repeated, wirings
 from prunemark.reports.learning_curves import learning_curve_panels, learning_curves
 from prunemark.reports.pruning_step import placed, pruning_step_chart, swept
 from prunemark.reports.range_bars import range_bars
 from prunemark.reports.references import references, sentence
-from prunemark.stats import Ranges
+from prunemark.stats import Finding, Ranges
+from prunemark.stats.effects import Standard
 from prunemark.terms.ablations import UNMODIFIED
-from prunemark.terms.numbers import percent, percent_number
+from prunemark.terms.numbers import percent, percent_number, pp
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,6 +33,13 @@ if TYPE_CHECKING:
 _BAND = (
     "The band is the matching range: random pruning no longer reaches the dense network’s accuracy, magnitude pruning "
     "after training still does."
+)
+
+
+_DOTTED = "dotted: the dense network."
+_PAIRED = (
+    "Lines whose intervals overlap may differ all the same, because runs are paired, and lines that lie together are "
+    "no proof that nothing was lost: the claims above judge the differences."
 )
 
 
@@ -35,6 +51,7 @@ class _Study:
     cells: Sequence[Point]
     first: Sequence[Point]
     ranges: Ranges | None
+    standard: Standard | None
     subject: str
     when: str
     replicates: str
@@ -42,15 +59,18 @@ class _Study:
     @property
     def marks(self) -> str:
         one = len({point.cell.sparsity for point in self.first}) == 1
-        how = "bars reach" if one else "shaded"
-        return (
-            f"Points are means over {self.replicates}, {how} from the worst replicate to the best; "
-            "dotted: the dense network."
-        )
+        return f"Points are means over {self.replicates}, {'bars' if one else 'shaded'}: {self.interval}; {_DOTTED}"
+
+    @property
+    def interval(self) -> str:
+        """What is drawn about a mean."""
+        if self.standard is not None and self.standard.looks is not None:
+            return "the repeated interval of the last look, as in the verdicts"
+        return "the 90 % interval of the mean, as in the verdicts"
 
     def spread(self, shown: Sequence[Point]) -> str:
         """What marks are, and that some of what is shown lies out of the frame."""
-        if charts.frame_of(shown, curves.dense(self.cells)) is None:
+        if curves.frame(shown, curves.dense(self.cells)) is None:
             return self.marks
         return f"{self.marks} What collapses runs out of the frame; the table of numbers has it."
 
@@ -61,7 +81,11 @@ class _Study:
 
     @property
     def how(self) -> str:
-        return f"{self.subject}, pruned {self.when}; mean and range of {self.replicates}"
+        return f"{self.subject}, pruned {self.when}; {self.over}"
+
+    @property
+    def over(self) -> str:
+        return f"mean and interval over {self.replicates}"
 
 
 def figures(
@@ -69,6 +93,8 @@ def figures(
     *,
     subject: str,
     ranges: Ranges | None,
+    standard: Standard | None = None,
+    compared: Sequence[Finding] = (),
     layers: "DataFrame | None" = None,
     epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
@@ -80,12 +106,14 @@ def figures(
         results: as `prunemark.results` returns them.
         subject: what was pruned and trained: "resnet-20 on cifar-10".
         ranges: its sparsities by range; None where they are not known.
+        standard: what verdicts are held to; None = no looks, and no rounding to test images.
+        compared: what each sparsity says by itself, for the view of differences.
         layers: what was kept in each layer, if it is at hand; see `write_report`.
         epochs: how training went, if it is at hand; see `write_report`.
         methods: label -> name of the methods, to find variants; see `write_report`.
         prefix: of the figures' names.
     """
-    cells = curves.points(results)
+    cells = curves.points(results, standard)
     pruned = curves.pruned(cells)
     if not pruned:
         return []
@@ -96,11 +124,12 @@ def figures(
         cells=cells,
         first=first,
         ranges=ranges,
+        standard=standard,
         subject=subject,
         when=curves.step_words(at[0]) if at else "after training",
         replicates=curves.replicate_range(pruned),
     )
-    found = [_accuracy(study), *_ablations(study), _steps(study)]
+    found = [_accuracy(study), _differences(study, compared), *_ablations(study), _steps(study)]
     if layers is not None and len(layers):
         found += _layers(study, layers)
     found.append(_variants(study, methods))
@@ -133,10 +162,35 @@ def _accuracy(study: _Study) -> Figure | None:
         f"{study.band} Methods prune {study.when}, benchmarks after training. {words.missing(study.results)} "
         f"{sentence(references(study.results))}",
         lambda title, subtitle: charts.accuracy_chart(
-            study.results, ranges=study.ranges, title=title, subtitle=subtitle
+            study.results, ranges=study.ranges, standard=study.standard, title=title, subtitle=subtitle
         ),
         _extremes([point for point in study.first if point.cell.ablation == UNMODIFIED]),
     )
+
+
+def _differences(study: _Study, compared: Sequence[Finding]) -> Figure | None:
+    shown = [one for one in compared if one.claim == "C2" and one.effect]
+    margin = shown[0].margin if shown else 0
+    return figure(
+        "differences",
+        "How far from the mark",
+        f"{study.subject}, pruned {study.when}; {study.over}",
+        f"Each method minus magnitude pruning after training, in percentage points of test accuracy: paired "
+        f"differences over replicates, shaded: {study.interval.replace(' of the mean', '')}. The grey band is the "
+        f"margin of {margin:g} points, within which a difference counts as none; the scale is linear inside it and "
+        f"logarithmic outside. {study.band}",
+        lambda title, subtitle: charts.difference_chart(shown, ranges=study.ranges, title=title, subtitle=subtitle),
+        f"Chart of differences to magnitude pruning after training against sparsity. {_gaps(shown)}",
+    )
+
+
+def _gaps(shown: Sequence[Finding]) -> str:
+    if not shown:
+        return ""
+    most = max(one.sparsities[0] for one in shown)
+    here = [one for one in shown if one.sparsities[0] == most and one.effect]
+    gaps = ", ".join(f"{theme.label(one.subject)} {pp(one.effect.difference)}" for one in here if one.effect)
+    return f"At {percent(most)} sparsity, in points: {gaps}."
 
 
 def _ablations(study: _Study) -> list[Figure | None]:
@@ -145,7 +199,12 @@ def _ablations(study: _Study) -> list[Figure | None]:
 
     def draw(benchmarks: bool) -> charts.Draw:
         return lambda title, subtitle: charts.ablation_panels(
-            study.results, benchmarks=benchmarks, ranges=study.ranges, title=title, subtitle=subtitle
+            study.results,
+            benchmarks=benchmarks,
+            ranges=study.ranges,
+            standard=study.standard,
+            title=title,
+            subtitle=subtitle,
         )
 
     return [
@@ -153,15 +212,16 @@ def _ablations(study: _Study) -> list[Figure | None]:
             "ablations",
             "What the methods know: shuffled, reinitialised, inverted",
             study.how,
-            f"One panel a method, all on one scale. Where lines coincide, the method’s choice of weights within layers "
-            f"(shuffled) or their values (reinitialised) do not matter. {spread(benchmarks=False)} {study.band}",
+            f"One panel per method, all on one scale: what is left when the method’s choice of weights within layers "
+            f"is shuffled, their values are drawn afresh, or its ranking is inverted. {spread(benchmarks=False)} "
+            f"{_PAIRED} {study.band}",
             draw(benchmarks=False),
             _panels([point for point in study.first if not point.cell.benchmark]),
         ),
         figure(
             "benchmark-ablations",
             "What pruning after training knows",
-            f"{study.subject}, pruned after training; mean and range of {study.replicates}",
+            f"{study.subject}, pruned after training; {study.over}",
             f"The same ablations of the benchmarks, where they are expected to hurt. {spread(benchmarks=True)} "
             f"{study.band}",
             draw(benchmarks=True),
@@ -182,15 +242,20 @@ def _steps(study: _Study) -> Figure | None:
     return figure(
         "pruning-step",
         "Accuracy against the step of pruning",
-        f"{study.subject} at {texts} % sparsity; mean and range of {study.replicates}",
+        f"{study.subject} at {texts} % sparsity; {study.over}",
         f"Methods prune the dense network in training at the step shown; the subnetwork then trains with the whole "
         f"schedule. {_REWOUND if rewound else ''}Benchmarks that know no step run across. {which}{study.marks}",
-        lambda title, subtitle: pruning_step_chart(study.results, sparsities=at, title=title, subtitle=subtitle),
+        lambda title, subtitle: pruning_step_chart(
+            study.results, sparsities=at, standard=study.standard, title=title, subtitle=subtitle
+        ),
         f"Line chart of {_list([one.line for one in lines])} at {texts} % sparsity.",
     )
 
 
 _REWOUND = "Rewinding prunes after training and takes the weights back to that step. "
+
+
+_DEAD = {True: "that lie on no path from input to output", False: "that keep none of their inputs"}
 
 
 def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
@@ -204,15 +269,26 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
     which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
     same = f" Not drawn twice, with the masks of another benchmark: {_list(twice)}." if twice else ""
     subject = f"{study.subject}, pruned {study.when}"
+    spread = f"Points are means over {study.replicates}, shaded: the 90 % interval of the mean."
     return [
         figure(
             "layer-density",
             "Where the weights remain",
             f"{subject}; mean of {study.replicates}",
-            f"Share of each layer’s weights that is kept, in the order of layers. The scale is linear below 0.1 % and "
-            f"logarithmic above; 0 is a collapsed layer.{same}",
+            f"Share of each layer’s weights that is kept, layers in the network’s order. The scale is linear below "
+            f"0.1 % and logarithmic above; 0 is a collapsed layer.{same}",
             lambda title, subtitle: layer_density_panels(wired, title=title, subtitle=subtitle),
-            "Line charts of the share of weights kept in each layer, a panel a sparsity.",
+            "Dots of the share of weights kept in each layer, a panel per sparsity.",
+        ),
+        figure(
+            "on-path",
+            "How much of it is connected",
+            f"{subject}; {study.over}",
+            f"Effective density: the share of the kept weights that lies on a path from input to output, a panel per "
+            f"mask. Weights on no path do nothing, so that a network is sparser than its mask says. {spread} "
+            f"{study.band}{same}",
+            lambda title, subtitle: on_path_panels(wired, ranges=study.ranges, title=title, subtitle=subtitle),
+            f"Charts of the share of kept weights on a path against sparsity. {_connected(wired, at)}",
         ),
         figure(
             "kept-inputs",
@@ -227,12 +303,12 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
         ),
         figure(
             "dead-units",
-            "Units that keep no input",
-            f"{subject}; mean and range of {study.replicates}",
-            f"Neuron collapse: the share of all units that keep none of their inputs, a panel a mask. Points are "
-            f"means, shaded from the lowest replicate to the highest. {study.band}{same}",
+            "Dead units",
+            f"{subject}; {study.over}",
+            f"Neuron collapse: the share of all units {_DEAD[followed(wired)]}, a panel per mask. {spread} "
+            f"{study.band}{same}",
             lambda title, subtitle: dead_unit_panels(wired, ranges=study.ranges, title=title, subtitle=subtitle),
-            f"Charts of the share of units without a kept input against sparsity. {_dead(wired, at)}",
+            f"Charts of the share of dead units against sparsity. {_dead(wired, at)}",
         ),
     ]
 
@@ -249,10 +325,10 @@ def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
     return figure(
         "learning-curves",
         "How training went",
-        f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean and range of {study.replicates}",
+        f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean over {study.replicates}",
         f"Loss on the training set, averaged over each epoch as it went, and loss and accuracy on the test set at the "
-        f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch, shaded from the "
-        f"lowest to the highest; a run that diverged ends where it stopped. Losses are on a logarithmic scale.",
+        f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch; a "
+        f"run that diverged ends where it stopped. Losses are on a logarithmic scale.",
         lambda title, subtitle: learning_curve_panels(found, sparsity=at, title=title, subtitle=subtitle),
         f"Line charts of train loss, test loss and test accuracy over {last} epochs for "
         f"{_list([one.series for one in pruned if one.cell.sparsity == at])}.",
@@ -267,10 +343,16 @@ def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None
         "variants",
         "Variants of a method",
         study.how,
-        f"One panel a method, each on its own scale of accuracy; one line a variant. Variants that fall below half of "
-        f"the test set run out of the frame where they would squeeze the others. {study.marks} {study.band}",
+        f"One panel a method, each on its own scale of accuracy; one line a variant. Variants with less than half "
+        f"of the dense network’s accuracy run out of the frame where they would squeeze the others. {study.marks} "
+        f"{study.band}",
         lambda title, subtitle: charts.variant_panels(
-            study.results, families=kin, ranges=study.ranges, title=title, subtitle=subtitle
+            study.results,
+            families=kin,
+            ranges=study.ranges,
+            standard=study.standard,
+            title=title,
+            subtitle=subtitle,
         ),
         f"Charts of test accuracy against sparsity of variants. {named}.",
     )
@@ -291,6 +373,12 @@ def _extremes(shown: Sequence[Point]) -> str:
 def _panels(shown: Sequence[Point]) -> str:
     ablations = _list([point.cell.ablation for point in shown])
     return f"Charts of test accuracy against sparsity for {_list([p.series for p in shown])}: {ablations}."
+
+
+def _connected(shown: Sequence[Wiring], sparsity: float) -> str:
+    here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == UNMODIFIED and one.on_path]
+    shares = ", ".join(f"{theme.label(one.series)} {fmean(one.on_path.values()):.1f} %" for one in here)
+    return f"On a path at {percent_number(sparsity)} % sparsity: {shares}." if here else ""
 
 
 def _dead(shown: Sequence[Wiring], sparsity: float) -> str:

@@ -1,8 +1,7 @@
-"""Charts of what was kept (E5): the density of each layer, the inputs that units keep, the units that keep none."""
+"""Charts of what was kept (E5): layers' densities, what lies on a path, the inputs that units keep, dead units."""
 
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import altair as alt
 
@@ -14,12 +13,15 @@ from prunemark.terms.ablations import UNMODIFIED
 from prunemark.terms.numbers import percent_number
 
 DEAD_UNITS = "units without a kept input (%)"
+OFF_PATH = "units on no path (%)"
+ON_PATH = "kept weights on a path (%)"
+_ROOMY = 30
 _TICKS = 5
 _EVERY_COUNT_TO, _STEP = 16, 1.15
 
 
 def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) -> marks.AnyChart | None:
-    """The share of each layer's weights that is kept, unmodified: a panel a sparsity, a line a method (E5)."""
+    """The share of each layer's weights that is kept, unmodified: a panel a sparsity, a row a layer, a dot a method."""
     shown = [one for one in wired if one.cell.ablation == UNMODIFIED]
     if not shown:
         return None
@@ -36,22 +38,22 @@ def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) 
         for one in shown
         for layer, density in one.densities.items()
     ]
-    colour, dash, shape = marks.looks(styles, "pruned by")
-    axis = alt.Axis(title="layer", labelAngle=-45, labelFontSize=10, labelLimit=130, grid=False)
-    x = alt.X("layer:O", sort=names, axis=axis)
+    colour, _, shape = marks.looks(styles, "pruned by")
+    row, label = (24, 11) if len(names) <= 6 else (18, 11) if len(names) <= _ROOMY else (13, 9)
+    y = alt.Y("layer:O", sort=names, axis=alt.Axis(title=None, labelFontSize=label, labelLimit=150, grid=True))
     # Layer collapse is exactly 0 and must be seen: symlog has a place for it, a logarithm has none.
-    y = alt.Y(
+    x = alt.X(
         "density:Q",
         scale=alt.Scale(type="symlog", constant=0.1, domain=[0, 100], nice=False),
-        axis=alt.Axis(title="weights kept in the layer (%)", values=[0, 0.1, 1, 10, 100], format=".1~r"),
+        axis=alt.Axis(title="weights kept in the layer (%)", values=[0, 0.1, 1, 10, 100], format=".1~r", grid=False),
     )
     tooltip = [alt.Tooltip("line:N"), alt.Tooltip("layer:N"), alt.Tooltip("density:Q", title="kept (%)", format=".3~r")]
-    base = alt.Chart()
-    drawn = [
-        base.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=colour, strokeDash=dash),
-        base.mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
-    ]
-    return marks.finish(charts.faceted(drawn, values, list(panels.values())), title, subtitle)
+    pick = marks.picked()
+    strong = alt.when(pick).then(alt.value(0.85)).otherwise(alt.value(0.08))
+    dots = alt.Chart().mark_point(filled=True, size=55)
+    drawn = [dots.encode(x=x, y=y, color=colour, shape=shape, opacity=strong, tooltip=tooltip).add_params(pick)]
+    chart = charts.faceted(drawn, values, list(panels.values()), height=row * len(names))
+    return marks.finish(chart, title, subtitle)
 
 
 def kept_inputs_panels(wired: Sequence[Wiring], *, sparsity: float, title: str, subtitle: str) -> marks.AnyChart | None:
@@ -102,34 +104,72 @@ def _counts(most: int) -> list[int]:
     return counts
 
 
+def on_path_panels(
+    wired: Sequence[Wiring], *, ranges: Ranges | None = None, title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """Effective density: the share of the kept weights that lies on a path from input to output, against sparsity.
+
+    A panel a mask; None where paths were not followed (E5).
+    """
+    found = [(one, one.on_path) for one in wired if one.on_path]
+    return _over_sparsities(found, ON_PATH, ranges, title, subtitle, named_at="bottom")
+
+
 def dead_unit_panels(
     wired: Sequence[Wiring], *, ranges: Ranges | None = None, title: str, subtitle: str
 ) -> marks.AnyChart | None:
-    """Neuron collapse: the share of units that keep no input, against sparsity; a panel a mask (E5)."""
-    shown = [one for one in wired if one.dead]
+    """Neuron collapse: the share of dead units against sparsity; a panel a mask (E5).
+
+    Dead are units on no path from input to output; where paths were not followed, those that keep no input.
+    """
+    if followed(wired):
+        return _over_sparsities([(one, one.off_path) for one in wired], OFF_PATH, ranges, title, subtitle)
+    return _over_sparsities([(one, one.dead) for one in wired if one.dead], DEAD_UNITS, ranges, title, subtitle)
+
+
+def followed(wired: Sequence[Wiring]) -> bool:
+    """Whether the paths of all masks were followed."""
+    return all(one.off_path for one in wired)
+
+
+def _over_sparsities(
+    found: Sequence[tuple[Wiring, Mapping[int, float]]],
+    measure: str,
+    ranges: Ranges | None,
+    title: str,
+    subtitle: str,
+    *,
+    named_at: Literal["top", "bottom"] = "top",
+) -> marks.AnyChart | None:
+    shown = [one for one, _ in found]
     sparsities = [one.cell.sparsity for one in shown]
     if len(set(sparsities)) < 2:
         return None
     styles = theme.series_styles(one.series for one in shown)
     names = {name: style.label for name, style in theme.ablation_styles(one.cell.ablation for one in shown).items()}
     x = marks.remaining_weights(sparsities, styles, ticks=_TICKS)
-    values = [_dead_value(one, styles[one.series].label) | {"panel": names[one.cell.ablation]} for one in shown]
+    values = [
+        _value(one, spread, styles[one.series].label) | {"panel": names[one.cell.ablation]}
+        for one, shares in found
+        if (spread := curves.spread(shares))
+    ]
     shaded = marks.matching_band(ranges, x, sparsities)
     values += [one | {"panel": panel} for one in shaded for panel in names.values()]
-    drawn = marks.band(alt.Chart(), x, named_at="top")
-    drawn += marks.lines(alt.Chart(), x, styles, legend="pruned by", over="sparsity:sparsity", measure=DEAD_UNITS)
+    drawn = marks.band(alt.Chart(), x, named_at=named_at)
+    drawn += marks.lines(alt.Chart(), x, styles, legend="pruned by", over="sparsity:sparsity", measure=measure)
     return marks.finish(charts.faceted(drawn, values, list(names.values())), title, subtitle)
 
 
-def _dead_value(one: Wiring, line: str) -> dict[str, Any]:
+def _value(one: Wiring, spread: curves.Spread, line: str) -> dict[str, Any]:
     return {
         "line": line,
         "remaining": remaining(one.cell.sparsity),
         "sparsity": f"{percent_number(one.cell.sparsity)} %",
-        "mean": round(fmean(one.dead), 4),
-        "low": round(min(one.dead), 4),
-        "high": round(max(one.dead), 4),
-        "replicates": len(one.dead),
+        "mean": round(spread.mean, 4),
+        "low": round(spread.low, 4),
+        "high": round(spread.high, 4),
+        "interval": spread.text,
+        "replicates": len(spread.values),
     }
 
 

@@ -20,14 +20,17 @@ class Wiring:
     """What the masks of one cell keep, over its replicates.
 
     `densities` maps each layer, in the network's order, to the mean percentage of its weights that is kept. `units`
-    counts the units of all layers and replicates by their kept inputs. `dead` is the percentage of units that keep
-    none, a number a replicate.
+    counts the units of all layers and replicates by their kept inputs. By replicate: `dead` is the percentage of units
+    that keep no input; `on_path` that of kept weights that lie on a path from input to output, and `off_path` that of
+    units on none, both empty where paths were not followed.
     """
 
     cell: Cell
     densities: Mapping[str, float]
     units: Mapping[int, int]
-    dead: tuple[float, ...]
+    dead: Mapping[int, float]
+    on_path: Mapping[int, float]
+    off_path: Mapping[int, float]
 
     @property
     def series(self) -> str:
@@ -42,7 +45,7 @@ class Wiring:
 
 def wirings(layers: "DataFrame") -> list[Wiring]:
     """What was kept at the earliest step and by benchmarks, in the table's order; see `write_report` for the table."""
-    rows: list[dict[str, Any]] = layers.to_dict("records")  # pyright: ignore[reportAssignmentType]
+    rows: list[dict[str, Any]] = layers.to_dict("records")
     cells: dict[Cell, list[dict[str, Any]]] = {}
     for row in rows:
         cell = Cell(
@@ -62,7 +65,7 @@ def repeated(shown: Sequence[Wiring]) -> list[str]:
     kept: dict[str, dict[float, tuple[Any, ...]]] = {}
     for one in shown:
         if one.cell.benchmark and one.cell.ablation == UNMODIFIED:
-            numbers = (tuple(one.densities.items()), tuple(sorted(one.units.items())), one.dead)
+            numbers = (tuple(one.densities.items()), tuple(sorted(one.units.items())), dict(one.dead))
             kept.setdefault(one.cell.benchmark, {})[one.cell.sparsity] = numbers
     names = list(kept)
     return [name for at, name in enumerate(names) if any(kept[name] == kept[other] for other in names[:at])]
@@ -81,5 +84,18 @@ def _wiring(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> Wiring:
         cell=cell,
         densities={name: math.fsum(values) / len(values) for name, values in shares.items()},
         units=sum(by_replicate.values(), Counter[int]()),
-        dead=tuple(100 * counts[0] / counts.total() for counts in by_replicate.values() if counts.total()),
+        dead={r: 100 * counts[0] / counts.total() for r, counts in by_replicate.items() if counts.total()},
+        on_path=_shares(rows, "effective", "kept"),
+        off_path=_shares(rows, "dead_units", "units"),
     )
+
+
+def _shares(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> dict[int, float]:
+    """Percentage that a count is of another, over all layers, by replicate; none where a layer lacks it."""
+    sums: dict[int, tuple[float, float]] = {}
+    for row in rows:
+        # A column that holds None in some rows comes with NaN or None.
+        a, b = (math.nan if row.get(name) is None else float(row[name]) for name in (part, whole))
+        before = sums.get(int(row["replicate"]), (0.0, 0.0))
+        sums[int(row["replicate"])] = before[0] + a, before[1] + b
+    return {r: 100 * a / b for r, (a, b) in sums.items() if math.isfinite(a) and b > 0}

@@ -44,7 +44,7 @@ def learning_curves(table: "DataFrame") -> list[LearningCurve]:
         table: as `prunemark.results(what="curves")` returns it, of one study, network and data set.
     """
     cells: dict[Cell, dict[int, dict[str, list[float]]]] = {}
-    rows: list[dict[str, Any]] = table.loc[table["ablation"] == "unmodified"].to_dict("records")  # pyright: ignore[reportAssignmentType]
+    rows: list[dict[str, Any]] = table.loc[table["ablation"] == "unmodified"].to_dict("records")
     for row in rows:
         cell = Cell(
             method=str(row["method"]),
@@ -67,8 +67,8 @@ def learning_curve_panels(
 ) -> marks.AnyChart | None:
     """Train loss, test loss and test accuracy against the epoch, a panel each: a line per method at one sparsity.
 
-    Lines are means over the replicates that reached the epoch, shaded from the lowest to the highest. Losses are on a
-    logarithmic scale. The dense network is there for comparison.
+    Lines are means over the replicates that reached the epoch. Losses are on a logarithmic scale. The dense network is
+    there for comparison.
     """
     shown = [one for one in found if one.cell.sparsity == sparsity and one.cell.method != _DENSE]
     if not shown:
@@ -94,8 +94,6 @@ def _panel(
             "line": styles[one.series].label,
             "epoch": epoch,
             "mean": _rounded(math.fsum(measured[name]) / len(measured[name])),
-            "low": _rounded(min(measured[name])),
-            "high": _rounded(max(measured[name])),
             "replicates": len(measured[name]),
         }
         for one in shown
@@ -107,27 +105,18 @@ def _panel(
     scale = alt.Scale(type="log", nice=False) if loss else alt.Scale(zero=False)
     axis = alt.Axis(title=measure, tickCount=5)
     x = alt.X("epoch:Q", scale=alt.Scale(nice=False), axis=alt.Axis(title="epoch", grid=False, tickMinStep=1))
-    mean, low = (alt.Y(f"{field}:Q", scale=scale, axis=axis) for field in ("mean", "low"))
+    mean = alt.Y("mean:Q", scale=scale, axis=axis)
     tooltip = [
         alt.Tooltip("line:N", title="pruned by"),
         alt.Tooltip("epoch:Q"),
         alt.Tooltip("mean:Q", title=f"mean {measure}", format=".4~r"),
-        alt.Tooltip("low:Q", title="lowest replicate", format=".4~r"),
-        alt.Tooltip("high:Q", title="highest replicate", format=".4~r"),
         alt.Tooltip("replicates:Q", title="replicates"),
     ]
-    pick = alt.selection_point(name="pick", fields=["line"], bind="legend")
+    pick = marks.picked()
     strong = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.1))
-    faint = alt.when(pick).then(alt.value(0.13)).otherwise(alt.value(0.02))
-    base = alt.Chart()
-    drawn = [
-        base.mark_area().encode(x=x, y=low, y2="high:Q", color=colour, opacity=faint),
-        base.mark_line(strokeWidth=1.8, point=len({v["epoch"] for v in values}) == 1)
-        .encode(x=x, y=mean, color=colour, strokeDash=dash, opacity=strong, tooltip=tooltip)
-        .add_params(pick),
-    ]
-    chart = alt.layer(*drawn, data=marks.data(values))
-    return chart.properties(width=_WIDTH, height=charts.PANEL_HEIGHT)
+    line = alt.Chart(marks.data(values)).mark_line(strokeWidth=1.8, point=len({v["epoch"] for v in values}) == 1)
+    drawn = line.encode(x=x, y=mean, color=colour, strokeDash=dash, opacity=strong, tooltip=tooltip).add_params(pick)
+    return alt.layer(drawn).properties(width=_WIDTH, height=charts.PANEL_HEIGHT)
 
 
 def _rounded(value: float) -> float:

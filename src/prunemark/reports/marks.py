@@ -38,7 +38,8 @@ class Horizontal:
 
 
 def value(point: Point, style: Style, **more: Any) -> dict[str, Any]:
-    """A point as a datum: `line`, `remaining` (%), `sparsity` (text), `mean`, `low`, `high` (%), `replicates`."""
+    """A point as a datum: `line`, `remaining` (%), `sparsity` (text), `mean`, `low`, `high` (%), `interval` (text),
+    `replicates`."""
     return {
         "line": style.label,
         "remaining": remaining(point.cell.sparsity),
@@ -46,6 +47,7 @@ def value(point: Point, style: Style, **more: Any) -> dict[str, Any]:
         "mean": round(point.mean, 4),
         "low": round(point.low, 4),
         "high": round(point.high, 4),
+        "interval": point.interval,
         "replicates": point.replicates,
         **more,
     }
@@ -113,36 +115,39 @@ def lines(
     x: Horizontal,
     styles: Mapping[str, Style],
     *,
-    legend: str,
+    legend: str | None,
     over: str,
     measure: str = ACCURACY,
     frame: tuple[float, float] | None = None,
+    vertical: alt.Y | None = None,
+    number: str = ".2f",
 ) -> list[alt.Chart]:
-    """Bands, lines and points (bars and points on a discrete axis); a click on the legend picks out a line.
+    """Bands, lines and points (bars and points on a discrete axis); a click on the legend or a point picks out a line.
 
     Args:
         base: a chart with the data of `value`, or one that inherits it.
         x: where the data lies.
         styles: of the lines, in the legend's order.
-        legend: its title.
+        legend: its title; None where lines are named otherwise.
         over: the field and title of what varies along x, for tooltips, as "sparsity:sparsity".
         measure: what the fields mean, low and high are, as the vertical axis says it.
         frame: the ends of the vertical axis, where not all is to be seen.
+        vertical: scale and axis of the vertical axis, where they are others than accuracy's.
+        number: how the mean is written.
     """
     colour, dash, shape = looks(styles, legend if x.continuous else None)
-    vertical = _vertical(frame)
-    mean, low = (alt.Y(f"{field}:Q", scale=vertical, title=measure) for field in ("mean", "low"))
+    base_y = vertical or alt.Y(scale=_vertical(frame), title=measure)
+    mean, low = base_y.field("mean").type("quantitative"), base_y.field("low").type("quantitative")
     field, _, title = over.partition(":")
     tooltip = [
-        alt.Tooltip(_LINE, title=legend),
+        alt.Tooltip(_LINE, title=legend or "of"),
         alt.Tooltip(f"{field}:N", title=title),
-        alt.Tooltip("mean:Q", title=f"mean {measure}", format=".2f"),
-        alt.Tooltip("low:Q", title="lowest replicate", format=".2f"),
-        alt.Tooltip("high:Q", title="highest replicate", format=".2f"),
+        alt.Tooltip("mean:Q", title=f"mean {measure}", format=number),
+        alt.Tooltip("interval:N", title="interval"),
         alt.Tooltip("replicates:Q", title="replicates"),
     ]
     valid = base.transform_filter("isValid(datum.mean)")
-    pick = alt.selection_point(name="pick", fields=["line"], bind="legend")
+    pick = picked()
     strong = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.1))
     faint = alt.when(pick).then(alt.value(0.16)).otherwise(alt.value(0.02))
     point = valid.mark_point(filled=True, size=60, opacity=1, clip=frame is not None).encode(
@@ -160,6 +165,12 @@ def lines(
         ),
         point.encode(opacity=strong).add_params(pick),
     ]
+
+
+def picked() -> alt.Parameter:
+    """The lines that clicks on the legend, on points or on names beside the plot have picked out; all without any."""
+    of_a_line = "event.item && event.item.datum && event.item.datum.line"
+    return alt.selection_point(name="pick", fields=["line"], bind="legend", on=f"click[{of_a_line}]", toggle="true")
 
 
 def reference_points(
@@ -260,6 +271,33 @@ def note_below(base: alt.Chart) -> alt.Chart:
     return text.encode(x=alt.value("width"), y=alt.value("height"), text="below:N")
 
 
-def finish(chart: AnyChart, title: str, subtitle: str) -> AnyChart:
-    """The chart with its heading and the common look."""
-    return chart.properties(title=alt.TitleParams(title, subtitle=subtitle), config=theme.config())
+def margin_band(margin: float, scale: alt.Scale) -> list[alt.Chart]:
+    """The margin as a band about zero, named, and zero as a rule, on a vertical axis of differences."""
+    base = alt.Chart(data([{"from": -margin, "to": margin, "zero": 0, "margin": f"margin ±{margin:g}"}]))
+    y = alt.Y("from:Q", scale=scale)
+    name = base.mark_text(align="left", baseline="bottom", dx=5, dy=-3, fontSize=11.5, color=theme.SOFT)
+    return [
+        base.mark_rect(color=theme.GREY, opacity=0.2).encode(y=y, y2="to:Q"),
+        base.mark_rule(color=theme.SOFT, strokeWidth=1).encode(y=alt.Y("zero:Q", scale=scale)),
+        name.encode(x=alt.value(0), y=y, text="margin:N"),
+    ]
+
+
+def differences_axis(margin: float, ends: tuple[float, float], *, title: str) -> alt.Axis:
+    """Signed ticks at 0, at the margin on both sides, and at 1, 3, 10, 30, 100 where they are well beyond it."""
+    beyond = [tick for tick in (1, 3, 10, 30, 100) if tick >= 2 * margin]
+    ticks = [-tick for tick in reversed(beyond)] + [-margin, 0, margin, *beyond]
+    return alt.Axis(
+        title=title,
+        values=[tick for tick in ticks if ends[0] <= tick <= ends[1]],
+        labelExpr="(datum.value > 0 ? '+' : datum.value < 0 ? '−' : '') + abs(datum.value)",
+        grid=False,
+    )
+
+
+def finish(chart: AnyChart, title: str, subtitle: str, *, legend: str | None = None) -> AnyChart:
+    """The chart with its heading and the common look; `legend` is the title of one that narrow pages show only."""
+    finished = chart.properties(title=alt.TitleParams(title, subtitle=subtitle), config=theme.config())
+    if legend is None:
+        return finished
+    return finished.properties(usermeta={"legend": {"title": legend, "symbolOpacity": 1, "symbolStrokeWidth": 0}})

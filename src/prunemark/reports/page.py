@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, and the figures beside it as SVG and PNG."""
+"""The report: one HTML file that needs nothing else, and the figures beside it as SVG, PNG and PDF."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from prunemark.artifacts import write_atomically
 from prunemark.reports import curves, theme, words
+from prunemark.reports.bibliography import citations
 from prunemark.reports.figure import Figure, slug, vega_lite_version
 from prunemark.reports.figures import figures, ranges_figure
 from prunemark.reports.stretches import tested
+from prunemark.reports.trust import Remark, trust
 from prunemark.reports.views import ClaimView, RangesView, claim_views, ranges_view, signed
 from prunemark.stats import Judged, Ranges, Subject
+from prunemark.stats.images import ImageShare
 from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
@@ -38,8 +41,8 @@ class Section:
     """All there is about one study, network and data set."""
 
     subject: str
-    answer: str
-    trust: str
+    answer: Sequence[str]
+    trust: Sequence[Remark]
     notes: Sequence[str]
     missing: str
     figures: Sequence[FigureView]
@@ -60,8 +63,11 @@ def write_report(
     layers: "DataFrame | None" = None,
     epochs: "DataFrame | None" = None,
     methods: Mapping[str, str] | None = None,
+    planned: int | None = None,
+    shares: Sequence[ImageShare] = (),
+    toml: str = "",
 ) -> Path:
-    """Write the report of a study: the page `out`, and beside it the folder `<stem>-figures` with SVG and PNG files.
+    """Write the report of a study: the page `out`, and beside it `<stem>-figures` with SVG, PNG and PDF files.
 
     The page carries its charts, data, styles and scripts inside; its content security policy lets it load nothing.
     It shows static drawings where scripts do not run and on paper. Existing files of these names are replaced, the
@@ -78,7 +84,10 @@ def write_report(
             and units_by_kept_inputs (a mapping: kept inputs -> number of units).
         epochs: how training went, one row per trial and epoch, as `prunemark.results(what="curves")` returns it.
         methods: label in the results -> the method's name in METHODS, or "FILE.py:function": which methods are variants
-            of one another. A label that is not in it is taken for a name.
+            of one another, and what to cite. A label that is not in it is taken for a name.
+        planned: how many trials the study has; None = as many as have a row.
+        shares: how much of the headline differences is the test set's, see `prunemark.stats.images`.
+        toml: the study as a file.
 
     Returns:
         The page's path.
@@ -99,6 +108,8 @@ def write_report(
             layers=None if layers is None else _about(layers, key),
             epochs=None if epochs is None else _about(epochs, key),
             methods=methods,
+            planned=planned,
+            shares=[one for one in shares if _subject_of(one) == key],
             prefix="" if len(judged.subjects) == 1 else f"{slug('-'.join(key))}-",
             folder=folder,
             number=number,
@@ -112,12 +123,18 @@ def write_report(
         results,
         study_name=study_name,
         facts=facts,
+        methods=methods,
+        toml=toml,
         folder=folder,
         ranges=[ranges_view(name, found) for name, found in by_subject.items()],
         ranges_figure=None if chart is None else _drawn(chart, folder, number),
     )
     write_atomically(out, page.encode())
     return out
+
+
+def _subject_of(share: ImageShare) -> tuple[str, str, str]:
+    return share.finding.study, share.finding.network, share.finding.dataset
 
 
 def _about(table: "DataFrame", subject: tuple[str, ...]) -> "DataFrame":
@@ -133,6 +150,8 @@ def _section(
     layers: "DataFrame | None",
     epochs: "DataFrame | None",
     methods: Mapping[str, str] | None,
+    planned: int | None,
+    shares: Sequence[ImageShare],
     prefix: str,
     folder: Path,
     number: int,
@@ -142,19 +161,21 @@ def _section(
         results,
         subject=subject,
         ranges=judged.ranges,
+        standard=judged.standard,
+        compared=judged.cells,
         layers=layers,
         epochs=epochs,
         methods=methods,
         prefix=prefix,
     )
     drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
-    cells = curves.points(results)
+    cells = curves.points(results, judged.standard)
     sparsities, rows = curves.grid(cells)
     dense = curves.dense(cells)
     return Section(
         subject=subject,
         answer=words.answer(results, judged),
-        trust=words.trust(judged),
+        trust=trust(judged, finished=len(results), planned=planned, shares=shares),
         notes=judged.notes,
         missing=words.missing(results),
         figures=drawn,
@@ -193,6 +214,8 @@ def _render(
     *,
     study_name: str,
     facts: Mapping[str, str],
+    methods: Mapping[str, str] | None,
+    toml: str,
     folder: Path,
     ranges: Sequence[RangesView],
     ranges_figure: FigureView | None,
@@ -203,6 +226,8 @@ def _render(
         loader=PackageLoader("prunemark.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["signed"] = signed
+    environment.filters["shown"] = words.state_words
+    labels = [str(name) for name in results["method"].drop_duplicates()]
     has_charts = any(section.figures for section in sections)
     bundle = _javascript() if has_charts else ""
     return environment.get_template("report.html.j2").render(
@@ -212,6 +237,8 @@ def _render(
         ranges=ranges,
         ranges_figure=ranges_figure,
         versions=[str(version) for version in dict.fromkeys(results["code_version"].dropna())],
+        toml=toml,
+        citations=citations([(methods or {}).get(label, label) for label in labels]),
         folder=folder.name,
         states=words.STATES,
         on_dark=theme.ON_DARK,

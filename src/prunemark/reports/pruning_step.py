@@ -9,6 +9,7 @@ import altair as alt
 from prunemark.reports import charts, curves, marks, theme
 from prunemark.reports.curves import Point
 from prunemark.stats.cells import moment, rewound_to
+from prunemark.stats.effects import Standard
 from prunemark.terms.ablations import UNMODIFIED
 from prunemark.terms.benchmarks import BENCHMARKS
 from prunemark.terms.numbers import percent_number
@@ -61,7 +62,12 @@ def swept(cells: Sequence[Point]) -> list[float]:
 
 
 def pruning_step_chart(
-    results: "DataFrame", *, sparsities: Sequence[float], title: str, subtitle: str
+    results: "DataFrame",
+    *,
+    sparsities: Sequence[float],
+    standard: Standard | None = None,
+    title: str,
+    subtitle: str,
 ) -> marks.AnyChart | None:
     """Accuracy against the step at which pruning happens: every method, a panel a sparsity (E4).
 
@@ -69,7 +75,7 @@ def pruning_step_chart(
     as level lines. Steps in one unit lie on an axis that is linear up to the first step after initialisation and
     logarithmic beyond; steps in several units, or "end", are spaced evenly. Each panel has its own scale of accuracy.
     """
-    cells = curves.points(results)
+    cells = curves.points(results, standard)
     shown = {sparsity: placed(cells, sparsity) for sparsity in sparsities}
     everything = [one for placed_ones in shown.values() for one in placed_ones]
     along = steps(everything)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prunemark.reports import curves, theme, words
+from prunemark.reports.trust import Remark, trust
 from prunemark.stats import Finding, Judged
 from prunemark.stats.predicates import State
 from prunemark.terms.ablations import UNMODIFIED
@@ -31,21 +32,29 @@ _MARKS: dict[State, str] = {"supported": "✓", "contradicted": "✗", "open": "
 _ASCII_MARKS: dict[State, str] = {"supported": "+", "contradicted": "x", "open": "?", "untested": "."}
 
 
-def terminal_summary(judged: Judged, results: "DataFrame") -> RenderableType:
-    """What a study says, for a terminal: the claims, the ranges of sparsity, the accuracies."""
-    return Group(claims_table(judged), ranges_table(judged), results_table(results))
+def terminal_summary(judged: Judged, results: "DataFrame", remarks: Sequence[Remark] = ()) -> RenderableType:
+    """What a study says, for a terminal: the answer, how far to trust it, the claims, the ranges, the accuracies."""
+    return Group(claims_table(judged, remarks), ranges_table(judged), results_table(results))
 
 
-def claims_table(judged: Judged) -> RenderableType:
+def claims_table(judged: Judged, remarks: Sequence[Remark] = ()) -> RenderableType:
     """What a study says, for a terminal: first the answer, then the claims, one a line, then each claim's numbers.
 
     A number is the difference in percentage points, left minus right, what it says about the claim, and its interval.
     Several networks or data sets follow each other.
+
+    Args:
+        judged: what the results say.
+        remarks: how far to trust it, of a study with one network and data set; by default what `judged` tells.
     """
     parts: list[RenderableType] = []
+    several = len(judged.subjects) > 1
     for subject in judged.subjects:
-        heading = Text(f"{subject.network} on {subject.dataset}", style="bold")
-        parts += [heading, Text(subject.answer(theme.label)), Text(words.trust(subject), style="dim")]
+        first, *more = subject.sentences(theme.label)
+        named = f"{subject.network} on {subject.dataset}: {first}" if several else first
+        parts += [Text(named, style="bold"), *map(Text, more), Text()]
+        known = remarks if remarks and not several else trust(subject)
+        parts += [Text(f"{one.about}: {one.text}", style="dim") for one in known]
         claims = words.by_claim(subject.findings)
         parts.append(_claims_table(claims))
         for claim, by_range in claims.items():
@@ -130,7 +139,7 @@ def _outcome(findings: Sequence[Finding]) -> Text:
     one = words.together(findings)
     if one is None:
         return Text(words.divided(findings))
-    text = Text(one.state, style=_STYLES[one.state])
+    text = Text(words.state_words(one.state), style=_STYLES[one.state])
     tally = words.divided(findings)
     return text.append(f"\n{tally}", style="dim") if len(findings) > 1 else text
 
@@ -205,4 +214,4 @@ class _Legend:
             "Differences of mean test accuracy in percentage points, means over a range's sparsities, with intervals.",
             style="dim",
         )
-        yield Text(", ".join(f"{mark} {state}" for state, mark in marks.items()), style="dim")
+        yield Text(", ".join(f"{mark} {words.state_words(state)}" for state, mark in marks.items()), style="dim")

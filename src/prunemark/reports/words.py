@@ -10,19 +10,12 @@ from prunemark.stats import Finding, Ranges, Subject
 from prunemark.stats.claims import ALL
 from prunemark.stats.predicates import State
 from prunemark.terms.ablations import UNMODIFIED
-from prunemark.terms.numbers import counted, percent_number
+from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 STATES: tuple[State, ...] = ("supported", "contradicted", "open", "untested")
-
-STATE_MEANINGS: dict[State, str] = {
-    "supported": "the interval shows it",
-    "contradicted": "the interval shows the contrary",
-    "open": "the replicates cannot tell",
-    "untested": "the study has no comparison that counts",
-}
 
 
 def together(findings: Sequence[Finding]) -> Finding | None:
@@ -40,7 +33,12 @@ def outcome(findings: Sequence[Finding]) -> str:
 def divided(findings: Sequence[Finding]) -> str:
     """How the questions about single methods or benchmarks came out: "3 supported, 1 open"; empty without any."""
     counts = Counter(finding.state for finding in findings if finding.subject not in ALL.values())
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return ", ".join(f"{counts[state]} {state_words(state)}" for state in STATES if counts[state])
+
+
+def state_words(state: str) -> str:
+    """A state as readers see it: "untested" is "not tested here"."""
+    return "not tested here" if state == "untested" else state
 
 
 def by_claim(findings: Sequence[Finding]) -> dict[str, dict[str, list[Finding]]]:
@@ -51,42 +49,19 @@ def by_claim(findings: Sequence[Finding]) -> dict[str, dict[str, list[Finding]]]
     return found
 
 
-def settled(subject: Subject) -> str:
-    """How many questions are settled, one a claim, method or benchmark and range."""
-    done, total = subject.settled
-    return f"{done} of {counted(total, 'question')} settled" if total else ""
-
-
-def trust(subject: Subject) -> str:
-    """How far to trust it: replicates, test images, margin, questions settled."""
-    replicates = sorted({f.effect.replicates for f in subject.findings if f.effect})
-    parts: list[str] = []
-    if replicates:
-        span = str(replicates[0]) if len(replicates) == 1 else f"{replicates[0]} to {replicates[-1]}"
-        unseen = 100 * (1 - 0.05 ** (1 / replicates[-1])) if replicates[-1] else 100
-        parts.append(
-            f"{span} replicates a comparison, which cannot exclude a failure that strikes up to {unseen:.0f} % of runs"
-        )
-    if subject.standard.images:
-        worth = 100 / subject.standard.images
-        parts.append(f"{subject.standard.images:,} test images, each worth {worth:.2g} points")
-    parts.append(f"margin {subject.standard.margin:g} points")
-    parts += filter(None, [settled(subject)])
-    return f"{'; '.join(parts)}."
-
-
-def answer(results: "DataFrame", subject: Subject) -> str:
-    """The report's first paragraph: the paper's conclusion here, who misses the mark, and accuracies at one sparsity.
+def answer(results: "DataFrame", subject: Subject) -> list[str]:
+    """The report's first sentences: the paper's conclusion here, who misses the mark, accuracies at one sparsity.
 
     Args:
         results: of one study, network and data set.
         subject: what they say.
     """
-    return " ".join([subject.answer(theme.label), *_at_one_sparsity(results, subject.ranges)])
+    return [*subject.sentences(theme.label), *_at_one_sparsity(results, subject)]
 
 
-def _at_one_sparsity(results: "DataFrame", found: Ranges) -> list[str]:
-    cells = curves.points(results)
+def _at_one_sparsity(results: "DataFrame", subject: Subject) -> list[str]:
+    found = subject.ranges
+    cells = curves.points(results, subject.standard)
     shown = [point for point in curves.earliest(cells) if point.cell.ablation == UNMODIFIED]
     if not shown:
         return []

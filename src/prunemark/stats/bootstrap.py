@@ -36,12 +36,7 @@ class TwoWay(Record):
 
 
 def two_way(left: np.ndarray, right: np.ndarray, *, seed: int = 0, samples: int = _SAMPLES) -> TwoWay:
-    """Split the uncertainty of left - right into that of the trainings and that of the test set.
-
-    With D[r, i] in {-100, 0, 100} the difference in replicate r on image i, D = mu + a_r + b_i + e_ri, the mean's
-    variance is var(a) / R + var(b) / N + var(e) / (R N). The parts are estimated from the mean squares of a two-way
-    layout without repetition, none below 0. The interval is the percentile interval of resampling replicates and
-    images independently, which is somewhat too wide, never too narrow: it counts var(e) three times.
+    """Split the uncertainty of left - right into that of the trainings and that of the test set: `split` of it.
 
     Args:
         left: (replicates, images), true where the test image was classified correctly.
@@ -51,15 +46,38 @@ def two_way(left: np.ndarray, right: np.ndarray, *, seed: int = 0, samples: int 
 
     Raises:
         ValueError: the two are not of one shape, or have fewer than 2 replicates or images.
-
-    Reference: Owen (2007), Annals of Applied Statistics 1:386, the pigeonhole bootstrap.
     """
-    if left.shape != right.shape or left.ndim != 2 or min(left.shape) < 2:
+    if left.shape != right.shape:
         raise ValueError(
             "left and right must be arrays (replicates, images) of one shape with at least 2 of each, not "
             f"{left.shape} and {right.shape}"
         )
-    differences = 100.0 * (left.astype(np.int8) - right.astype(np.int8))
+    return split(100.0 * (left.astype(np.int8) - right.astype(np.int8)), seed=seed, samples=samples)
+
+
+def split(differences: np.ndarray, *, seed: int = 0, samples: int = _SAMPLES) -> TwoWay:
+    """Split the uncertainty of a mean difference into that of the trainings and that of the test set.
+
+    With D[r, i] the difference in replicate r on image i, in percentage points (-100, 0 or 100 where two trainings are
+    compared, a mean of such numbers where several are), D = mu + a_r + b_i + e_ri, the mean's
+    variance is var(a) / R + var(b) / N + var(e) / (R N). The parts are estimated from the mean squares of a two-way
+    layout without repetition, none below 0. The interval is the percentile interval of resampling replicates and
+    images independently, which is somewhat too wide, never too narrow: it counts var(e) three times.
+
+    Args:
+        differences: (replicates, images).
+        seed: of the resampling.
+        samples: how many.
+
+    Raises:
+        ValueError: there are fewer than 2 replicates or images.
+
+    Reference: Owen (2007), Annals of Applied Statistics 1:386, the pigeonhole bootstrap.
+    """
+    if differences.ndim != 2 or min(differences.shape) < 2:
+        raise ValueError(
+            f"differences are an array (replicates, images) with at least 2 of each, not {differences.shape}"
+        )
     replicates, images = differences.shape
     mean = float(differences.mean())
     by_replicate, by_image = differences.mean(axis=1), differences.mean(axis=0)

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from prunemark.stats.effects import FEWEST_WITH_AN_OUTLIER, OUTLYING_DEVIATIONS, Standard
-from prunemark.stats.looks import ALPHA, Looks
+from prunemark.stats.looks import ALPHA, levels
 from prunemark.stats.predicates import Predicate, supported
+from prunemark.terms.looks import Looks
 
 Noise = Literal["normal", "near collapse", "500 images", "10,000 images", "both collapse", "one collapses"]
 PREDICATES: tuple[Predicate, ...] = ("keeps", "hurts", "beats")
@@ -120,8 +121,8 @@ def decisions(scenario: Scenario, predicate: Predicate, values: np.ndarray) -> I
 
     standard, methods, margin = scenario.standard, values.shape[1], scenario.margin
     looks = standard.looks
-    single = looks.levels() if looks else (ALPHA,)
-    shared = looks.levels(alpha=ALPHA / methods) if looks else (ALPHA / methods,)
+    single = levels(looks) if looks else (ALPHA,)
+    shared = levels(looks, alpha=ALPHA / methods) if looks else (ALPHA / methods,)
     floor = standard.rounding_variance(2 / scenario.sparsities)
     for n, level, least in zip(scenario.sizes, single, shared, strict=True):
         part = values[..., :n].round(9)

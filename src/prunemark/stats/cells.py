@@ -68,6 +68,17 @@ def benchmark_cell(name: str, sparsity: float) -> Cell:
     return Cell(method="magnitude", sparsity=sparsity, prune_at="end", benchmark=name)
 
 
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """The cell that a row of a table of results belongs to."""
+    return Cell(
+        method=str(row["method"]),
+        sparsity=same_sparsity(float(row["sparsity"])),
+        prune_at="" if row["method"] == "dense" else str(row["prune_at"]),
+        ablation=str(row["ablation"]),
+        benchmark=str(row["benchmark"] or ""),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """All cells of one network on one data set in one study.
@@ -200,13 +211,7 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
         problem = _row_problem(row)
         if problem is None:
             key = cast(tuple[str, str, str], tuple(row[name] for name in _EXPERIMENT))
-            cell = Cell(
-                method=row["method"],
-                sparsity=same_sparsity(row["sparsity"]),
-                prune_at="" if row["method"] == "dense" else row["prune_at"],
-                ablation=row["ablation"],
-                benchmark=row["benchmark"],
-            )
+            cell = cell_of(row)
             replicates = found.setdefault(key, {}).setdefault(cell, {})
             replicate = int(row["replicate"])
             if replicate in replicates:

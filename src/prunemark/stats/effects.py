@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunemark.stats.looks import ALPHA, Looks
+from prunemark.stats.looks import ALPHA, levels
 from prunemark.stats.predicates import Predicate, State, contradiction_p, decide
 from prunemark.stats.records import Record
+from prunemark.terms.looks import Looks
 from prunemark.terms.margins import check_margin
 
 FEWEST_REPLICATES = 3
@@ -153,7 +154,7 @@ def measure(
 
 def _last_level(looks: Looks, valid: tuple[int, ...], alpha: float) -> float:
     # A look that brought no new replicate spends nothing: what it shows is what the look before it showed.
-    return next((level for level in reversed(looks.levels(valid, alpha=alpha)) if level > 0), 0.0)
+    return next((level for level in reversed(levels(looks, valid, alpha=alpha)) if level > 0), 0.0)
 
 
 def _interval(

@@ -12,12 +12,12 @@ from prunemark.stats.effects import Standard
 from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
 from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
-from prunemark.stats.looks import Looks
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.looks import Looks, Until
 from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Subject:
         fitness: whether the study is fit to test the claims; where it is not, its findings are untested.
         headline: the answer in one sentence.
         notes: what was decided about the evidence: what counts in nothing and why, shared trainings, replicates.
+        sampling: how the number of replicates was decided, where the results decided it; for the line on trust.
     """
 
     study: str
@@ -52,16 +53,22 @@ class Subject:
     fitness: Fitness
     headline: str
     notes: tuple[str, ...]
+    sampling: str = ""
 
     def answer(self, name: Name = str) -> str:
         """The answer in a sentence or two: C0, and which methods miss the mark, each named by `name`."""
+        return " ".join(self.sentences(name))
+
+    def sentences(self, name: Name = str) -> tuple[str, ...]:
+        """The sentences of `answer`: C0 first, or why the study cannot test it."""
         if not self.fitness.fit:
-            return self.fitness.sentence
+            return (self.fitness.sentence,)
         tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
         range_ = tested[0].whole.range if tested else next(iter(self.conclusions), "all")
         about = [f for f in self.findings if (f.claim, f.range) == ("C2", range_) and f.subject not in ALL.values()]
         parts = [*([conclusion_sentence(tested[0], name)] if tested else []), mark_sentence(about, name)]
-        return " ".join(filter(None, parts)) or conclusion_sentence(self.conclusions[range_], name)
+        said = tuple(part for part in parts if part)
+        return said or (conclusion_sentence(self.conclusions[range_], name),)
 
     @property
     def questions(self) -> tuple[Finding, ...]:
@@ -71,7 +78,12 @@ class Subject:
     @property
     def settled(self) -> tuple[int, int]:
         """How many of the questions are supported or contradicted, and how many there are."""
-        return sum(f.state != "open" for f in self.questions), len(self.questions)
+        return self.settled_of("claims")
+
+    def settled_of(self, what: Until) -> tuple[int, int]:
+        """The same of the questions about claims, or of the cells that count in something."""
+        asked = self.questions if what == "claims" else [cell for cell in self.cells if cell.state != "untested"]
+        return sum(f.state != "open" for f in asked), len(asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +163,7 @@ def judge(
 
 
 def _of(given: ByDataset[T], dataset: str) -> T | None:
-    return given.get(dataset) if isinstance(given, Mapping) else given  # pyright: ignore[reportUnknownVariableType]
+    return given.get(dataset) if isinstance(given, Mapping) else given
 
 
 def _subject(

@@ -1,21 +1,17 @@
-"""Looks at a growing number of replicates, and how much error each may spend."""
+"""How much error each look at a growing number of replicates may spend."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
-Until = Literal["claims", "cells"]
+from prunemark.terms.looks import SIZES, Looks
+
 Spending = Callable[[float, float], float]
 Floats = np.ndarray
 
-SIZES = (3, 5, 8, 12, 20)
-GROWTH = 1.6
-"""By how much a look beyond the last of SIZES exceeds the one before it."""
 ALPHA = 0.05
 # The recursion is about normal statistics. With t quantiles at its nominal levels the error comes out a tenth too
 # large, so a tenth less is spent (docs/calibration.md holds what is realised).
@@ -104,53 +100,20 @@ def _excess(bound: float, aim: float, step: float, places: Floats, masses: Float
     return float(masses @ ndtr((places - bound) / step)) - aim
 
 
-@dataclass(frozen=True, kw_only=True)
-class Looks:
-    """When a study looks at its results, and until what is settled.
+def levels(looks: Looks, valid: Sequence[int] | None = None, *, alpha: float = ALPHA) -> tuple[float, ...]:
+    """The nominal one-sided level of each look so far, for a t quantile with (valid - 1) degrees of freedom.
 
-    Replicates grow from `min` to `max` through `sizes`; each look's repeated confidence interval goes into the same
-    predicates as that of a study with a fixed number. `until` says what must be settled to stop: "claims" or "cells".
+    Args:
+        looks: those that were planned.
+        valid: how many replicates without a failure each look so far has had, not decreasing; by default the planned
+            ones. Error is spent at t = valid / max, so that a failed replicate spends nothing.
+        alpha: one-sided error of all looks together.
 
-    Raises:
-        ValueError: min is below 3 or above max, or `until` is neither.
+    Returns:
+        A level for each entry of `valid`; 0 where a look has fewer than 3 valid replicates, which allow no test, or
+        none more than the look before.
     """
-
-    min: int = SIZES[0]
-    max: int = SIZES[-1]
-    until: Until = "claims"
-
-    def __post_init__(self) -> None:
-        if not SIZES[0] <= self.min <= self.max:
-            raise ValueError(f"looks need {SIZES[0]} <= min <= max, not min = {self.min} and max = {self.max}")
-        if self.until not in ("claims", "cells"):
-            raise ValueError(f'until must be "claims" or "cells", not {self.until!r}')
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Numbers of replicates at which there is a look: min, max, and those of 3, 5, 8, 12, 20, 32, ... between."""
-        grown: list[int] = list(SIZES)
-        while grown[-1] < self.max:
-            grown.append(round(grown[-1] * GROWTH))
-        return (*sorted({self.min, self.max, *(n for n in grown if self.min < n < self.max)}),)
-
-    def look_of(self, replicates: int) -> int | None:
-        """Which look (0, 1, ...) this number of replicates has reached; None before the first."""
-        reached = sum(size <= replicates for size in self.sizes)
-        return reached - 1 if reached else None
-
-    def levels(self, valid: Sequence[int] | None = None, *, alpha: float = ALPHA) -> tuple[float, ...]:
-        """The nominal one-sided level of each look so far, for a t quantile with (valid - 1) degrees of freedom.
-
-        Args:
-            valid: how many replicates without a failure each look so far has had, not decreasing; by default the
-                planned ones. Error is spent at t = valid / max, so that a failed replicate spends nothing.
-            alpha: one-sided error of all looks together.
-
-        Returns:
-            A level for each entry of `valid`; 0 where a look has fewer than 3 valid replicates, which allow no test,
-            or none more than the look before.
-        """
-        return _levels(self.max, tuple(self.sizes if valid is None else valid), alpha)
+    return _levels(looks.max, tuple(looks.sizes if valid is None else valid), alpha)
 
 
 @cache

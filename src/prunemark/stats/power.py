@@ -30,9 +30,9 @@ def equivalence_power(*, standard_error: float, df: int, margin: float, differen
     check_margin(margin)
     if not (standard_error > 0 and df >= 1):
         raise ValueError(f"standard_error must be positive and df >= 1, not {standard_error!r} and {df!r}")
-    t = float(stdtrit(df, 1 - _TAIL))  # pyright: ignore[reportUnknownArgumentType]
+    t = float(stdtrit(df, 1 - _TAIL))
     largest_q = margin / (t * standard_error)
-    largest_u = float(gammainc(df / 2, df * largest_q**2 / 2))  # pyright: ignore[reportUnknownArgumentType]
+    largest_u = float(gammainc(df / 2, df * largest_q**2 / 2))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     quantiles: np.ndarray = gammaincinv(df / 2, largest_u * (nodes + 1) / 2)
     q = np.sqrt(2 * quantiles / df)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunemark.stats.effects import FEWEST_REPLICATES, Effect, Standard
-from prunemark.stats.looks import ALPHA
+from prunemark.stats.looks import ALPHA, levels
 from prunemark.stats.predicates import Predicate, contradicted, supported
 
 LIKELY = 2 / 3
@@ -84,6 +84,6 @@ def _next(effect: Effect, standard: Standard) -> Iterator[tuple[int, float]]:
     done = effect.look or 0
     before = looks.sizes[done - 1] if done else 0
     coming = [n + size - before for size in looks.sizes[done:]]
-    levels = looks.levels((*effect.valid, *coming))[len(effect.valid) :]
-    for size, level in zip(coming, levels, strict=True):
+    coming_levels = levels(looks, (*effect.valid, *coming))[len(effect.valid) :]
+    for size, level in zip(coming, coming_levels, strict=True):
         yield size - n, level

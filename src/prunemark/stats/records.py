@@ -21,7 +21,7 @@ _DTYPES: dict[Any, str] = {
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
-    return list[Any](value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType]
+    return list[Any](value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -176,6 +176,7 @@ def _train(job: Job, context: Context) -> Result:
         seed=spec["seed"],
         masks=masks,
         test=data.test,
+        start=_at_rest(model, spec.get("begins", 0)),
         evaluate_every_epoch=job.curves,
         device=context.device,
     )
@@ -194,6 +195,14 @@ _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
     "mask": _mask,
     "train": _train,
 }
+
+
+def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
+    """The model as it is, to go on from at a step of the schedule, without momentum; None at its beginning."""
+    if not step:
+        return None
+    still = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
+    return Checkpoint.capture(model, step=step, momentum=still)
 
 
 def _training_result(trained: Trained) -> Result:

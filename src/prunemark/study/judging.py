@@ -1,8 +1,9 @@
 """From a folder of results to what it says, for the command line, reports and notebooks alike."""
 
+import json
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,13 @@ from prunemark.registry import unknown
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
 from prunemark.stats.fitness import DenseRun
+from prunemark.stats.images import ImageShare, image_shares
+from prunemark.study.provenance import provenance
+from prunemark.study.replicates import parse
+from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
+from prunemark.study.toml_text import toml_text
+from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.numbers import percent
 from prunemark.terms.scoring import SCORING_BATCH
@@ -32,7 +39,11 @@ class JudgedStudy(Judged):
         layers: what masks keep, see `prunemark.terms.columns.LAYER`.
         curves: learning curves, see `prunemark.terms.columns.CURVE`.
         planned: how many trials the study has; `results` has those that have finished.
+        shares: how much of each headline difference is the test set's; empty where runs did not store their images.
+        toml: the study as a file.
         facts: what a reader must know to trust or repeat the numbers, in the order in which it is shown.
+        stopping: where a study with looks stands; None where the number of replicates is fixed, or where it is judged
+            by another margin than it was run for.
     """
 
     name: str
@@ -41,7 +52,10 @@ class JudgedStudy(Judged):
     layers: "pd.DataFrame"
     curves: "pd.DataFrame"
     planned: int
+    shares: Sequence[ImageShare]
+    toml: str
     facts: Mapping[str, str]
+    stopping: Stopping | None
 
     @property
     def methods(self) -> dict[str, str]:
@@ -75,34 +89,93 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
             raise ValueError(unknown("study", study, specs))
         if not specs:
             raise ValueError(f"{folder} holds no study yet")
-        name = study or list(specs)[-1]
-        spec = specs[name]
-        table, layers, curves = store.results(name), store.layers(name), store.curves(name)
-        overlaps, planned, prunable = store.overlaps(name), store.planned(name), store.prunable(name)
-        images = store.test_images(name)
+        return judge_stored(store, study or list(specs)[-1], margin=margin)
+
+
+def judge_stored(store: Store, name: str, *, margin: float | None = None) -> JudgedStudy:
+    """`judge_study` for a study of an open store."""
+    spec = store.studies()[name]
+    table, layers, curves = store.results(name), store.layers(name), store.curves(name)
     if table.empty:
-        raise ValueError(f"no trial of {name} in {folder} has finished yet")
+        raise ValueError(f"no trial of {name} in {store.folder} has finished yet")
+    planned, images = store.planned(name), store.test_images(name)
+    replicates = parse(spec["replicates"])
+    looks = replicates if isinstance(replicates, Looks) else None
     entry = _entry(spec["dataset"])
     images = images or (entry.test_examples if entry else None)
+    names = {method["label"]: method["name"] for method in spec["methods"]}
     judged = judge_results(
         table,
         margin=spec["margin"] if margin is None else margin,
+        looks=looks,
         images=images,
         chance=100 / entry.classes if entry else None,
-        methods={method["label"]: method["name"] for method in spec["methods"]},
+        methods=names,
         steps_per_epoch=_steps_per_epoch(spec, entry),
-        runs=_dense_runs(curves, overlaps),
+        runs=_dense_runs(curves, store.overlaps(name)),
     )
+    stopping = None
+    if looks and margin in (None, spec["margin"]):
+        stopping = _stopping(looks, judged, table, store, name)
     return JudgedStudy(
-        subjects=judged.subjects,
+        subjects=tuple(replace(one, sampling=stopping.words if stopping else "") for one in judged.subjects),
         name=name,
         spec=spec,
         results=table,
         layers=layers,
         curves=curves,
         planned=planned,
-        facts=_facts(spec, table, planned=planned, images=images, prunable=prunable),
+        shares=[
+            one for each in judged.subjects for one in image_shares(table, store.correct(name), each, methods=names)
+        ],
+        toml=toml_text(spec),
+        facts={
+            **_facts(
+                spec,
+                table,
+                planned=planned,
+                images=images,
+                prunable=store.prunable(name),
+                replicates=_replicates(store.replicates(name), looks, stopping),
+            ),
+            **provenance(store, name, spec),
+        },
+        stopping=stopping,
     )
+
+
+def _stopping(looks: Looks, judged: Judged, table: "pd.DataFrame", store: Store, name: str) -> Stopping:
+    counts = [one.settled_of(looks.until) for one in judged.subjects]
+    return Stopping(
+        looks=looks,
+        replicates=store.replicates(name),
+        finished=len(table) == store.planned(name),
+        failed=bool((table["status"] == "failed").all()),
+        settled=sum(settled for settled, _ in counts),
+        total=sum(total for _, total in counts),
+        trainings=store.trainings(name),
+    )
+
+
+def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
+    """The headline and every judged claim as JSON: numbers in percentage points, null where there is none.
+
+    Args:
+        judged: a study.
+        page: of its report, to be named beside them.
+    """
+    settled = [subject.settled for subject in judged.subjects]
+    said = {
+        "study": judged.name,
+        "headline": judged.headline,
+        "fit": all(subject.fitness.fit for subject in judged.subjects),
+        "margin": judged.subjects[0].standard.margin,
+        "trials": {"finished": len(judged.results), "planned": judged.planned},
+        "questions": {"settled": sum(done for done, _ in settled), "asked": sum(total for _, total in settled)},
+        "report": None if page is None else str(page),
+        "claims": [finding.row().to_dict() for subject in judged.subjects for finding in subject.findings],
+    }
+    return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _entry(dataset: str) -> DatasetEntry | None:
@@ -138,6 +211,7 @@ def _facts(
     planned: int,
     images: int | None,
     prunable: tuple[int, int] | None,
+    replicates: str,
 ) -> dict[str, str]:
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
     devices = sorted(set(table["device"].dropna()))
@@ -150,9 +224,8 @@ def _facts(
         "Scored examples": f"{spec['examples_per_class']} per class, {at_once} at a time",
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",
         "Trials": f"{len(table):,} of {planned:,} finished",
-        "Replicates": _replicates(spec["replicates"]),
+        "Replicates": replicates,
         "Margin": f"{spec['margin']:g} percentage points",
-        "Recipe overrides": ", ".join(f"{key} = {value}" for key, value in spec["recipe"].items()) or "none",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
         "Engine": ", ".join(sorted(set(table["engine"].dropna()))) or "not recorded",
@@ -167,5 +240,7 @@ def _facts(
     return facts
 
 
-def _replicates(replicates: Any) -> str:
-    return str(replicates)
+def _replicates(begun: int, looks: Looks | None, stopping: Stopping | None) -> str:
+    if looks is None:
+        return str(begun)
+    return f"{begun} ({looks})" + (f"; {stopping.words}" if stopping else "")

@@ -29,9 +29,9 @@ def content_key(kind: str, fields: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     # TOML distinguishes 1 from 1.0 and lists from tuples; the result of a job does not.
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -23,6 +23,7 @@ from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.sparsity import rounds_to
 
 _MAGNITUDE = MethodSpec(name="magnitude")
+_SETTLED = {"claims": "every question about a claim is settled", "cells": "every cell is settled"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,11 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
+    def replicates(self) -> int:
+        """How many replicates it holds: all of the study's, or those up to one of its looks."""
+        return max(trial.replicate for trial in self.trials) + 1
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of all jobs."""
         return sum(job.steps for job in self.jobs)
@@ -66,24 +72,33 @@ class Plan:
         benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
             f"study {study.name}: {short_name(study.network)} on {study.dataset}, "
-            f"{counted(study.replicates, 'replicate')}",
+            f"{study.looks or counted(self.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
             f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
             f"  sparsities: {', '.join(f'{s:g}' for s in study.sparsities)}",
-            f"  {counted(len(self.trials), 'trial')} from {counted(len(self.jobs), 'job')}: "
+            f"  {self._extent()}{counted(len(self.trials), 'trial')} from {counted(len(self.jobs), 'job')}: "
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
             f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
         ]
+        if study.looks:
+            lines.append(f"  it ends at the first look at which {_SETTLED[study.looks.until]}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
+    def _extent(self) -> str:
+        return f"up to the look at {self.replicates} replicates: " if self.study.looks else ""
 
-def plan(study: Study) -> Plan:
+
+def plan(study: Study, replicates: int | None = None) -> Plan:
     """Work out the jobs and trials of a study.
 
     Whatever two trials share is one job. Adding a sparsity, a replicate, a method, an ablation, a benchmark or
     a step to a study adds jobs and leaves the keys of the others as they were.
+
+    Args:
+        study: what to run.
+        replicates: only the first so many, as a study with looks needs at one of them; by default all it may have.
     """
-    return _Planner(study).plan()
+    return _Planner(study).plan(study.sizes[-1] if replicates is None else replicates)
 
 
 Files = dict[str, list[str]]
@@ -133,16 +148,19 @@ class _Planner:
         self.trials: list[Trial] = []
         self.dense: dict[int, str] = {}
 
-    def plan(self) -> Plan:
+    def plan(self, replicates: int) -> Plan:
         study = self.study
-        for replicate in range(study.replicates):
+        for replicate in range(replicates):
             self.replicate, self.seed = replicate, derive(study.seed, "replicate", replicate)
             self.dense = self._dense_chain()
             self._trial("dense", UNMODIFIED, "", "", 0.0, self.dense[self.total_steps])
             for method in study.methods:
                 for at in study.prune_at:
-                    state = self.dense[study.step(at)]
-                    self._cells(method, self._ablations(method), "", at, state, state)
+                    scored, weights = study.score_at or at, study.weights_at or at
+                    # What a subnetwork is given is known by the later of the two.
+                    known_by = max(scored, weights, key=study.step)
+                    state, trained = self.dense[study.step(scored)], self.dense[study.step(weights)]
+                    self._cells(method, self._ablations(method), "", known_by, state, trained)
             for text in study.benchmarks:
                 benchmark, step = parse_benchmark(text)
                 rewound = self.dense[study.step(step or study.rewind_step)] if benchmark.rewinds else None
@@ -195,6 +213,7 @@ class _Planner:
         """Dense training of a replicate, cut at every step that something starts from: step -> key."""
         study = self.study
         steps = {0, self.total_steps, *map(study.step, study.prune_at)}
+        steps |= {study.step(at) for at in (study.score_at, study.weights_at) if at}
         for benchmark, step in map(parse_benchmark, study.benchmarks):
             if benchmark.rewinds:
                 steps.add(study.step(step or study.rewind_step))
@@ -313,7 +332,18 @@ class _Planner:
             inputs["state"] = state
             fields = {"weights": entry.redraws} | self._drawn_by()
         fields |= {"recipe": self.recipe, "mask": mask, "shuffle": entry.shuffles}
-        return self._add("train", fields, inputs, steps=self.total_steps, keeps_state=keeps_state)
+        begins = self._begins(weights)
+        if begins:
+            fields["begins"] = begins
+        return self._add("train", fields, inputs, steps=self.total_steps - begins, keeps_state=keeps_state)
+
+    def _begins(self, weights: str) -> int:
+        """At which step of the schedule a subnetwork's training begins, given the state that its weights are from."""
+        if self.study.retrain == "whole":
+            return 0
+        step = next((step for step, key in self.dense.items() if key == weights), self.total_steps)
+        # What is pruned after training has nothing left of its schedule, and begins it anew.
+        return step % self.total_steps
 
     def _drawn_by(self) -> dict[str, str]:
         """A user's own network is built again; until version 0.2 its modules' `reset_parameters` was guessed at."""
@@ -338,6 +368,13 @@ class _Planner:
     def _notes(self) -> tuple[str, ...]:
         study = self.study
         notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
+        if study.score_at or study.weights_at:
+            scored, weights = (at or "the step of pruning" for at in (study.score_at, study.weights_at))
+            notes.append(
+                f"methods take masks from {scored} and weights from {weights}; results name the later as prune_at"
+            )
+        if study.retrain == "rest":
+            notes.append("subnetworks train what is left of the schedule; those pruned after training train all of it")
         if study.ablations and any(method.name == "random" for method in study.methods):
             notes.append("random gets no ablations: shuffled, reinitialised or inverted it is still random")
         inverts = any(ABLATIONS[name].inverts for name in study.ablations)
@@ -346,7 +383,7 @@ class _Planner:
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
         notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in study.own_code)
-        if study.replicates < 3:
+        if study.sizes[-1] < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)
 

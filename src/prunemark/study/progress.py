@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from prunemark.study.job import Kind, Status
 from prunemark.study.plan import Plan
+from prunemark.study.stopping import Stopping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,8 @@ class Planned:
         step_seconds: that time.
         workers: how many jobs run at the same time.
         device: where they run.
+        most_seconds: of a study with looks, how long it will take if none but the last ends it; `plan`, `jobs`, `steps`
+            and `seconds` are of the next of them. 0 where the number of replicates is fixed.
     """
 
     plan: Plan
@@ -27,6 +30,7 @@ class Planned:
     step_seconds: float
     workers: int
     device: str
+    most_seconds: float = 0.0
 
     def describe(self) -> str:
         """The plan's size and the expected time, in a few lines."""
@@ -37,12 +41,15 @@ class Planned:
         if self.jobs:
             workers = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
             lines.append(
-                f"  expected time: {duration(self.seconds)} ({workers} on {self.device}, "
+                f"  expected time: {duration(self.seconds)}{self._at_most()} ({workers} on {self.device}, "
                 f"{1000 * self.step_seconds:.1f} ms a training step)"
             )
         else:
-            lines.append("  nothing is left to do")
+            lines.append(f"  nothing is left to do{' up to this look' if self.plan.study.looks else ''}")
         return "\n".join(lines)
+
+    def _at_most(self) -> str:
+        return f" to the next look, {duration(self.most_seconds)} if it takes all" if self.most_seconds else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +58,7 @@ class Advanced:
 
     Attributes:
         key, kind, status, error: the job and what came of it.
-        jobs_done, jobs_total, steps_done, steps_total: of this run; failed jobs count as done.
+        jobs_done, jobs_total, steps_done, steps_total: of this run, up to the next look; failed jobs count as done.
         seconds: since the run began.
         seconds_left: expected, from what jobs of this run have taken.
     """
@@ -68,7 +75,25 @@ class Advanced:
     seconds_left: float
 
 
-Event = Planned | Advanced
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """Told when a study with looks has judged its results.
+
+    Attributes:
+        stopping: what it found.
+        jobs: how many more there are up to the next look; 0 if there is none.
+    """
+
+    stopping: Stopping
+    jobs: int
+
+    def describe(self) -> str:
+        """What was found, and what follows, in a line."""
+        more = "" if self.stopping.stops else f": {self.jobs:,} more jobs"
+        return f"{self.stopping.words}{more}"
+
+
+Event = Planned | Advanced | Looked
 Progress = Callable[[Event], None]
 
 

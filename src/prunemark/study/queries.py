@@ -14,6 +14,11 @@ WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
 LIMIT 1
 """
 
+DATES = """
+SELECT min(jobs.finished_at), max(jobs.finished_at) FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE study = :study
+"""
+
 OVERLAPS = """
 SELECT replicate, sparsity, json_extract(masks.result, '$.initial_overlap')
 FROM trials JOIN jobs ON jobs.key = trials.job_key
@@ -40,6 +45,17 @@ SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity,
 FROM trials JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
 WHERE :study IS NULL OR study = :study
 ORDER BY trials.rowid
+"""
+
+# One of the dense network, in however many stretches, and those of subnetworks, also in rounds that have no trial.
+TRAININGS = """
+WITH RECURSIVE needed (key) AS (
+    SELECT job_key FROM trials WHERE study = :study
+    UNION
+    SELECT inputs.value FROM needed JOIN jobs ON jobs.key = needed.key, json_each(jobs.inputs) AS inputs
+)
+SELECT (SELECT count(*) FROM needed JOIN jobs ON jobs.key = needed.key WHERE kind = 'train')
+    + (SELECT count(DISTINCT replicate) FROM trials WHERE study = :study)
 """
 
 # A stretch of dense training starts where another one ended: its seconds are those of the whole chain.

@@ -35,4 +35,7 @@ def write(judged: JudgedStudy, out: Path) -> Path:
         layers=judged.layers,
         epochs=judged.curves,
         methods=judged.methods,
+        planned=judged.planned,
+        shares=judged.shares,
+        toml=judged.toml,
     )

@@ -14,12 +14,14 @@ from prunemark.registry import find
 from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
 from prunemark.study.executors.local import usable_cores
 from prunemark.study.job import Context, Job, Outcome
-from prunemark.study.plan import plan
+from prunemark.study.judging import judge_stored
+from prunemark.study.plan import Plan, plan
 from prunemark.study.preflight import has_data, preflight
-from prunemark.study.progress import Advanced, Planned, Progress
+from prunemark.study.progress import Advanced, Looked, Planned, Progress
 from prunemark.study.rehearsal import CHECK_TIMEOUT_S, rehearse
 from prunemark.study.schedule import Schedule, critical_paths, pending
 from prunemark.study.spec import Study
+from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
 
 # Until the first worker has loaded torch and the data; measured.
@@ -97,11 +99,23 @@ def run(
         if workers is not None and workers < 1:
             raise ValueError(f"workers counts from 1; got {workers}")
         workers = workers or (usable_cores() if device == "cpu" else 1)
-        job_plan = plan(study)
-        store = None
+        store, begun = None, 0
         if Store.is_in(out):
             store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
-        jobs = pending(job_plan, store.finished(), store.has_artifact) if store else list(job_plan.jobs)
+            require_same_looks(store.studies().get(study.name), study, out)
+            begun = store.replicates(study.name) if study.looks else 0
+        job_plan = plan(study, begun or study.sizes[0])
+        jobs = _left(job_plan, store)
+        stopping = None
+        if store and not dry_run:
+            # What a look found follows from what is stored, so that a run that was stopped there decides alike.
+            while not jobs:
+                store.begin(job_plan)
+                stopping = _look(store, study)
+                further = _further(job_plan, stopping)
+                if further is None:
+                    break
+                job_plan, jobs = further, _left(further, store)
         skipped = len(job_plan.jobs) - len(jobs)
         step_seconds, fingerprint = 0.0, ""
         if jobs:
@@ -127,15 +141,19 @@ def run(
                     step_seconds=step_seconds,
                     workers=workers,
                     device=device,
+                    most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, workers)
+                    if study.looks
+                    else 0.0,
                 )
             )
         if dry_run:
             return RunSummary(done=0, failed=0, skipped=skipped, left=len(jobs), seconds=time.perf_counter() - began)
+        if not jobs:
+            if progress and stopping:
+                progress(Looked(stopping=stopping, jobs=0))
+            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
         # A new folder only now, so that a study with problems leaves none behind.
         store = store or stack.enter_context(Store.writing(out))
-        if not jobs:
-            store.begin(job_plan)
-            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
         told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
         store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
         store.begin(job_plan)
@@ -145,19 +163,28 @@ def run(
             device=device,
             data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
         )
-        driver = _Driver(store, jobs, progress, step_seconds, began)
+        driver = _Driver(store, progress, step_seconds, began)
         interrupted = False
         try:
-            crew = make_executor(context, min(workers, len(jobs)), store.log)
+            # Later looks have jobs for more workers than what an interrupted one left.
+            crew = make_executor(context, min(workers, len(job_plan.jobs if study.looks else jobs)), store.log)
             stack.callback(crew.close)
-            driver.drive(crew)
+            driver.drive(crew, jobs)
+            while further := _further(job_plan, stopping := _look(store, study)):
+                store.begin(further)
+                jobs = _left(further, store, since=job_plan.replicates)
+                job_plan = further
+                skipped = len(job_plan.jobs) - driver.jobs_total - len(jobs)
+                driver.tell(stopping, len(jobs))
+                driver.drive(crew, jobs)
+            driver.tell(stopping, 0)
         except KeyboardInterrupt:
             interrupted = True
         return RunSummary(
             done=driver.done,
             failed=driver.failed,
             skipped=skipped,
-            left=len(jobs) - driver.done - driver.failed,
+            left=driver.jobs_total - driver.done - driver.failed,
             seconds=time.perf_counter() - began,
             interrupted=interrupted,
             failures=tuple(driver.failures),
@@ -167,22 +194,29 @@ def run(
 class _Driver:
     """Hands out the jobs of one run and records their outcomes."""
 
-    def __init__(
-        self, store: Store, jobs: Sequence[Job], progress: Progress | None, step_seconds: float, began: float
-    ) -> None:
-        self.store, self.progress, self.began = store, progress, began
-        self.schedule = Schedule(jobs)
-        self.jobs_total, self.steps_total = len(jobs), sum(job.steps for job in jobs)
-        self.cost_left = sum(job.cost for job in jobs)
-        # What was measured before the run counts as a twentieth of it, so that the first jobs, which also load
-        # what all others use, do not make the forecast jump.
-        self.spent_cost = self.cost_left / 20
-        self.spent_seconds = self.spent_cost * step_seconds
+    def __init__(self, store: Store, progress: Progress | None, step_seconds: float, began: float) -> None:
+        self.store, self.progress, self.began, self.step_seconds = store, progress, began, step_seconds
+        self.schedule = Schedule(())
+        self.jobs_total = self.steps_total = 0
+        self.cost_left = self.spent_cost = self.spent_seconds = 0.0
         self.done = self.failed = self.steps_done = 0
         self.failures: list[tuple[str, str]] = []
         self.slots = 1
 
-    def drive(self, crew: Executor) -> None:
+    def tell(self, stopping: Stopping | None, more: int) -> None:
+        if stopping and self.progress:
+            self.progress(Looked(stopping=stopping, jobs=more))
+
+    def drive(self, crew: Executor, jobs: Sequence[Job]) -> None:
+        self.schedule = Schedule(jobs)
+        self.jobs_total += len(jobs)
+        self.steps_total += sum(job.steps for job in jobs)
+        self.cost_left += sum(job.cost for job in jobs)
+        if not self.spent_cost:
+            # What was measured before the run counts as a twentieth of it, so that the first jobs, which also load
+            # what all others use, do not make the forecast jump.
+            self.spent_cost = self.cost_left / 20
+            self.spent_seconds = self.spent_cost * self.step_seconds
         self.slots = crew.slots
         running = 0
         # A job whose worker died gets a second chance, with the machine to itself: memory may have run out
@@ -244,6 +278,24 @@ class _Driver:
                     seconds_left=pace * self.cost_left / self.slots,
                 )
             )
+
+
+def _left(job_plan: Plan, store: Store | None, *, since: int = 0) -> list[Job]:
+    """The jobs that are left to do for the replicates from `since` on."""
+    if store is None:
+        return list(job_plan.jobs)
+    wanted = replace(job_plan, trials=tuple(trial for trial in job_plan.trials if trial.replicate >= since))
+    return pending(wanted, store.finished(), store.has_artifact)
+
+
+def _look(store: Store, study: Study) -> Stopping | None:
+    """What the results of a study with looks say; None where its number of replicates is fixed."""
+    return judge_stored(store, study.name).stopping if study.looks else None
+
+
+def _further(job_plan: Plan, stopping: Stopping | None) -> Plan | None:
+    """The plan up to the next look; None where the study has ended."""
+    return None if stopping is None or stopping.stops else plan(job_plan.study, stopping.following)
 
 
 def _without_data(name: str) -> str:

@@ -31,8 +31,10 @@ from prunemark.registry import unknown
 from prunemark.study.files import read
 from prunemark.study.key import canonical
 from prunemark.study.problems import StudyError, fail, sentences
+from prunemark.study.replicates import Replicates, sizes
 from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
+from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.quotas import QUOTAS
 from prunemark.terms.scoring import SCORING_BATCH
@@ -100,13 +102,13 @@ def _levels(value: Any) -> Any:
     """{levels = [0, 5]} as sparsities 1 - 0.8^k, to 12 decimals."""
     if not isinstance(value, Mapping):
         return value
-    levels: Any = value.get("levels")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if set(value) != {"levels"} or not isinstance(levels, list | tuple):  # pyright: ignore[reportUnknownArgumentType]
+    levels: Any = value.get("levels")
+    if set(value) != {"levels"} or not isinstance(levels, list | tuple):
         raise fail("must be a list such as [0.8, 0.95], or { levels = [0, 5, 10] } for 1 - 0.8^k")
-    wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]  # pyright: ignore[reportUnknownVariableType]
+    wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]
     if wrong:
         raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
-    return [level(k) for k in levels]  # pyright: ignore[reportUnknownVariableType]
+    return [level(k) for k in levels]
 
 
 def _one_of(table: Collection[str], kind: str) -> AfterValidator:
@@ -155,9 +157,9 @@ class MethodSpec(BaseModel):
     def _labelled(cls, data: Any) -> Any:
         if isinstance(data, str):
             data = {"name": data}
-        if isinstance(data, Mapping) and not data.get("label") and isinstance(data.get("name"), str):  # pyright: ignore[reportUnknownMemberType]
-            return {**data, "label": _default_label(data["name"])}  # pyright: ignore[reportUnknownArgumentType]
-        return data  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(data, Mapping) and not data.get("label") and isinstance(data.get("name"), str):
+            return {**data, "label": _default_label(data["name"])}
+        return data
 
     @property
     def entry_rounds(self) -> int:
@@ -193,9 +195,15 @@ class Study(BaseModel):
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
         ablations: names in `prunemark.terms.ablations.ABLATIONS`; the unmodified run is always there.
         sparsities: pruned fractions in [0, 1), or {"levels": [0, 5, 10]} for 1 - 0.8^k.
-        replicates: how many sets of seeds; fewer than 3 give no verdict.
+        replicates: how many sets of seeds; fewer than 3 give no verdict. Or {"min": 3, "max": 20, "until": "claims"}:
+            as many as it takes until all claims (or "cells") are settled, decided at looks on the way.
         recipe: overrides of the network's own recipe, see `prunemark.recipes.Recipe`.
         prune_at: the steps of dense training at which methods prune: "0ep" (initialisation), "1000it", "10ep", "end".
+        score_at, weights_at: the steps from which methods take their masks and the subnetworks their weights, in place
+            of `prune_at`; the results' prune_at is then the later of the two.
+        retrain: "whole" (every subnetwork trains the whole schedule) or "rest" (it trains, without momentum at first,
+            what is left of the schedule after the step that its weights are from; those pruned after training train
+            the whole).
         rewind_to: the step that benchmarks rewind to; None = the recipe's.
         examples_per_class: how many training examples of each class data-driven scores use.
         scoring_batch: how many of them are scored at a time. The paper's code takes as many as in training.
@@ -227,8 +235,11 @@ class Study(BaseModel):
     sparsities: Annotated[
         tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
     ]
-    replicates: Annotated[StrictInt, Field(ge=1)] = 3
+    replicates: Replicates = 3
     prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
+    score_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
+    weights_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
+    retrain: Annotated[StrictStr, _one_of(("whole", "rest"), "way of retraining")] = "whole"
     rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
     scoring_batch: Annotated[StrictInt, Field(ge=1)] = SCORING_BATCH
@@ -324,6 +335,13 @@ class Study(BaseModel):
                 raise fail(*(f'[{j}]: "{texts[j]}" is the same step as "{texts[i]}"' for i, j in repeats))
         return texts
 
+    @field_validator("weights_at")
+    @classmethod
+    def _a_sweep_is_left(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text and info.data.get("score_at") and len(info.data.get("prune_at", ())) > 1:
+            raise fail("with score_at and weights_at both given, prune_at has nothing to say: leave it out")
+        return text
+
     @field_validator("rewind_to")
     @classmethod
     def _rewinding_lies_within(cls, text: str | None, info: ValidationInfo) -> str | None:
@@ -361,6 +379,16 @@ class Study(BaseModel):
         """The "FILE.py:attribute" of its network and methods, each once."""
         names = (self.network, *(method.name for method in self.methods))
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
+
+    @property
+    def looks(self) -> Looks | None:
+        """When it looks at its results to decide on further replicates; None where their number is fixed."""
+        return self.replicates if isinstance(self.replicates, Looks) else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of replicates at which it may end, ascending."""
+        return sizes(self.replicates)
 
     @property
     def full_recipe(self) -> Recipe:
@@ -407,12 +435,12 @@ def _repeated(fields: Mapping[str, Any]) -> list[str]:
     for name in ("benchmarks", "ablations", "sparsities"):
         items: Any = fields.get(name)
         if isinstance(items, Mapping):
-            items = items.get("levels")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            items = items.get("levels")
         if isinstance(items, list | tuple):
-            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in _repeats(items)]  # pyright: ignore[reportUnknownArgumentType]
+            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in _repeats(items)]
     methods: Any = fields.get("methods")
     if isinstance(methods, list | tuple):
-        given = [_name_and_label(method) for method in methods]  # pyright: ignore[reportUnknownVariableType]
+        given = [_name_and_label(method) for method in methods]
         labels = [label if label else i for i, (_, label) in enumerate(given)]
         for i, j in _repeats(labels):
             hint = 'give it a label of its own: { name = "...", label = "..." }'

@@ -305,9 +305,30 @@ class Store:
             found.setdefault(replicate, {})[sparsity] = overlap
         return found
 
+    def facts(self) -> dict[str, str]:
+        """Facts on which all jobs of the folder rest, such as fingerprints of data: name -> value."""
+        return dict(self._connection.execute("SELECT name, value FROM facts ORDER BY rowid"))
+
+    def dates(self, study: str) -> tuple[str, str] | None:
+        """When the first and the last of a study's trainings ended, in UTC as ISO 8601; None where none has."""
+        cursor = self._connection.execute(queries.DATES, {"study": study})
+        first, last = cursor.fetchone()
+        return None if first is None else (first, last)
+
     def planned(self, study: str) -> int:
         """How many trials the study has, finished or not."""
         (count,) = self._connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()
+        return count
+
+    def replicates(self, study: str) -> int:
+        """How many replicates of the study have begun."""
+        query = "SELECT coalesce(max(replicate) + 1, 0) FROM trials WHERE study = ?"
+        (count,) = self._connection.execute(query, (study,)).fetchone()
+        return count
+
+    def trainings(self, study: str) -> int:
+        """How many trainings its replicates take: of subnetworks, and one of the dense network in each."""
+        (count,) = self._connection.execute(queries.TRAININGS, {"study": study}).fetchone()
         return count
 
     def test_images(self, study: str) -> int | None:

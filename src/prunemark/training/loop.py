@@ -117,7 +117,7 @@ def train(
         evaluate_every_epoch: fill `Trained.history`; needs `test`.
         on_epoch: called after each epoch with its record and a function that returns a checkpoint of that moment. The
             test set is evaluated for it with `evaluate_every_epoch` only.
-        engine: a name in ENGINES, or "auto" for the one that pays.
+        engine: a name in ENGINES, or "auto", which is "dense".
         device: where to train.
 
     Returns:
@@ -136,8 +136,8 @@ def train(
         raise ValueError(f"cannot train from step {first} until step {last} of a schedule of {total_steps} steps")
     if evaluate_every_epoch and test is None:
         raise ValueError("evaluate_every_epoch needs a test set")
-    engine, make_engine = choose(engine)
     device = torch.device(device)
+    engine, make_engine = choose(engine)
 
     with (
         isolated(seed, "training", device=device),

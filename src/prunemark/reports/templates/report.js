@@ -11,8 +11,14 @@ function fitted(text, width) {
   spec.config.font = getComputedStyle(document.body).fontFamily;
   const narrow = width < NARROW;
   spec.config.legend.labelLimit = LEGEND - 25;
+  if (narrow && spec.usermeta) inLegend(spec);
   if (narrow) Object.assign(spec.config.legend, { orient: "bottom", columns: width < 420 ? 1 : 2 });
   const room = width - AXIS - (narrow ? 0 : LEGEND);
+  if (spec.concat) {
+    spec.columns = Math.max(1, Math.min(spec.columns, Math.floor((room + GAP) / (160 + AXIS))));
+    for (const panel of spec.concat) panel.width = Math.max(150, Math.floor(room / spec.columns) - (spec.columns > 1 ? AXIS : 0));
+    return spec;
+  }
   if (!spec.facet) {
     spec.width = Math.max(room, 200);
     if (narrow) spec.height = Math.min(spec.height, 300);
@@ -24,13 +30,29 @@ function fitted(text, width) {
   return spec;
 }
 
+// Names beside the plot take a third of a narrow page: a legend below it takes their place.
+function inLegend(spec) {
+  spec.layer = spec.layer.filter((layer) => !layer.name?.startsWith("line-ends"));
+  for (const { encoding } of spec.layer) {
+    for (const channel of ["color", "strokeDash", "shape"]) {
+      if (encoding[channel]?.legend === null) encoding[channel].legend = spec.usermeta.legend;
+    }
+  }
+}
+
 async function show(figure) {
   const live = figure.querySelector(".live");
   const width = figure.clientWidth;
-  const options = { renderer: "svg", actions: false, tooltip: { theme: dark.matches ? "dark" : "light" } };
+  // With a syntax tree Vega interprets expressions: the page's policy forbids making functions of text.
+  const options = { ast: true, renderer: "svg", actions: false, tooltip: { theme: dark.matches ? "dark" : "light" } };
   figure.view?.finalize();
   live.hidden = false;
   figure.view = await window.vegaEmbed(live, fitted(figure.querySelector(".chart").textContent, width), options);
+  // The description says what the chart shows; its marks one by one would drown it.
+  live.setAttribute("role", "img");
+  live.setAttribute("aria-label", figure.querySelector("img").alt);
+  live.tabIndex = 0; // it scrolls where the page is narrow
+  for (const part of live.children) part.setAttribute("aria-hidden", "true");
   figure.shownWidth = width;
   figure.classList.add("shown");
 }

@@ -67,11 +67,18 @@ ENGINES: dict[str, Entry] = {
         target="prunemark.training.engines.dense:DenseEngine",
         summary="PyTorch on whole weights, with pruned ones held at 0; any model, any device",
     ),
+    "sparse": Entry(
+        target="prunemark.training.engines.sparse:SparseEngine",
+        summary="C++ kernels that touch only kept weights; feed-forward networks of common layers, on a CPU",
+    ),
 }
 
 
 def choose(name: str) -> tuple[str, MakeEngine]:
-    """The engine of that name, or for "auto" the one that pays; its name and what makes it.
+    """The engine of that name, or for "auto" the dense one; its name and what makes it.
+
+    "auto" will be whichever is faster once whole trainings of both are shown to agree; until then no number depends on
+    what is installed.
 
     Raises:
         ValueError: an unknown name.

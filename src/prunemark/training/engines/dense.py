@@ -33,14 +33,14 @@ class DenseEngine:
         device: torch.device,
     ) -> None:
         if start:
-            _restore(model, start)
+            restore_(model, start)
         self.memory_format = _layout(model)
         self._model, self._device = model, device
         self._was_training = model.training
         _move_(model, device, self.memory_format)
         self._parameters = dict(model.named_parameters())
         self._kept_bits = _kept_bits(self._parameters, masks)
-        self._momentum = _momentum(self._parameters, start) if recipe.momentum else {}
+        self._momentum = momentum_buffers(self._parameters, start) if recipe.momentum else {}
         for name, bits in self._kept_bits.items():
             zero_pruned_(self._parameters[name].data, bits)
             if self._momentum:
@@ -95,7 +95,8 @@ def _move_(model: nn.Module, device: torch.device, layout: torch.memory_format) 
     model.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stubs lack it
 
 
-def _restore(model: nn.Module, start: Checkpoint) -> None:
+def restore_(model: nn.Module, start: Checkpoint) -> None:
+    """Give a model the weights and buffers of a checkpoint, or raise ValueError."""
     try:
         model.load_state_dict(start.model)
     except RuntimeError as error:
@@ -104,7 +105,12 @@ def _restore(model: nn.Module, start: Checkpoint) -> None:
 
 def _kept_bits(parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The bits of each masked parameter, in its layout."""
-    bits: dict[str, Tensor] = {}
+    check_masks(parameters, masks)
+    return {name: bits_like(kept_bits(mask), parameters[name]) for name, mask in masks.items()}
+
+
+def check_masks(parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where masks do not fit the parameters."""
     for name, mask in masks.items():
         if name not in parameters:
             raise ValueError(f"the masks are of another model: {unknown('parameter', name, parameters)}")
@@ -114,11 +120,9 @@ def _kept_bits(parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tenso
                 f"the mask of {name} must be boolean of shape {tuple(parameter.shape)}, "
                 f"not {mask.dtype} of shape {tuple(mask.shape)}"
             )
-        bits[name] = bits_like(kept_bits(mask), parameter)
-    return bits
 
 
-def _momentum(parameters: Mapping[str, nn.Parameter], start: Checkpoint | None) -> dict[str, Tensor]:
+def momentum_buffers(parameters: Mapping[str, nn.Parameter], start: Checkpoint | None) -> dict[str, Tensor]:
     """Momentum buffers in their parameters' layout: those of the checkpoint, or zeros at step 0."""
     momentum = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     if start and start.step:

@@ -1,0 +1,54 @@
+"""What it takes to repeat a study: its whole recipe, its command, its data, when and on what it ran. No torch."""
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prunemark.recipes import recipe_for
+from prunemark.study.store import Store
+
+
+def provenance(store: Store, name: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Facts by their names, in the order in which a report shows them.
+
+    Args:
+        store: of the results.
+        name: the study's.
+        spec: its fields.
+    """
+    facts = {"Recipe": _recipe(spec), "Command": f"prunemark run {name}.toml, with the study below as {name}.toml"}
+    prints = {
+        place.removeprefix("data set "): value
+        for place, value in store.facts().items()
+        if place.startswith("data set ")
+    }
+    mine = [value for place, value in prints.items() if place.partition(", normalise")[0] == spec["dataset"]]
+    facts["Data fingerprint"] = ", ".join(dict.fromkeys(mine)) or "not recorded"
+    dates = store.dates(name)
+    facts["Trained"] = "not recorded" if dates is None else " to ".join(dict.fromkeys(date[:10] for date in dates))
+    facts["Processor of this report’s machine"] = processor()
+    return facts
+
+
+def processor() -> str:
+    """The name of this machine's processor, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _recipe(spec: Mapping[str, Any]) -> str:
+    own = spec["recipe"]
+    recipe = recipe_for(spec["network"], spec["dataset"]).override(own)
+    parts = [f"{field.name} = {_text(getattr(recipe, field.name))}" for field in dataclasses.fields(recipe)]
+    changed = f" (set by the study: {', '.join(own)})" if own else ""
+    return f"{', '.join(parts)}{changed}"
+
+
+def _text(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else f"{value}"  # pyright: ignore

@@ -1,0 +1,225 @@
+"""The sparse engine: training steps that touch only kept weights."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from prunemark.datasets import Split
+from prunemark.recipes import Recipe
+from prunemark.training.checkpoint import Checkpoint
+from prunemark.training.engines.dense import check_masks, momentum_buffers, restore_
+from prunemark.training.engines.sparse.builder import Built, Stored, build, multiplications_share
+from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
+from prunemark.training.engines.sparse.kernels import available_kernels, new_program
+from prunemark.training.engines.sparse.trace import trace
+from prunemark.training.evaluation import Evaluation
+
+_CELL = 16
+_CHECKED = 2  # examples
+# Share of a network's multiplications from which on the dense engine is as fast (benchmarks/sparse_engine.py).
+_PAYS_BELOW = 0.7
+
+
+def pays(model: nn.Module, masks: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> bool:
+    """Whether the sparse engine can train a masked model and is expected to be faster than the dense one."""
+    if not available_kernels() or _unsupported(model) is not None:
+        return False
+    try:
+        return multiplications_share(trace(model, input_shape), model, masks) < _PAYS_BELOW
+    except UnsupportedError:
+        return False
+
+
+class SparseEngine:
+    """Trains a masked network with SGD by kernels that touch only kept weights, on one CPU thread, see `Engine`.
+
+    It computes what the dense engine computes, in float32 and another order of additions. Units that no path of kept
+    weights joins to the logits are left out, which changes no logit and no gradient; their weights and BatchNorm
+    parameters decay as in the dense network, but their BatchNorm's running statistics stay as they were at the start.
+    A step whose loss is not finite is left out. The network is traced when the first images tell their shape.
+
+    Args:
+        model: float32, on the CPU. Its pruned weights become 0; all else keeps its value until `checkpoint` or `close`.
+        recipe: batch size, momentum and weight decay.
+        masks: parameter name -> boolean tensor of its shape, True = kept.
+        start: the state to go on from.
+        device: the CPU.
+        kernels: an instruction set instead of the best of this processor.
+
+    Raises:
+        UnsupportedError: the network has parts that the kernels lack, is not in float32 on the CPU, computes other
+            logits than the operations that it was traced to, or the kernels are not installed.
+        ValueError: masks or a checkpoint that do not fit the model.
+    """
+
+    memory_format = torch.contiguous_format
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        masks: Mapping[str, Tensor],
+        start: Checkpoint | None,
+        device: torch.device,
+        *,
+        kernels: str = "",
+    ) -> None:
+        if not available_kernels():
+            raise UnsupportedError('the sparse engine needs its kernels: `pip install ./kernels`, or engine = "dense"')
+        if device.type != "cpu":
+            raise UnsupportedError(f"the sparse engine trains on the CPU, not on {device}")
+        if reason := _unsupported(model):
+            raise UnsupportedError(f"the sparse engine cannot train the model: {reason}")
+        if start:
+            restore_(model, start)
+        parameters = dict(model.named_parameters())
+        check_masks(parameters, masks)
+        self._momentum = momentum_buffers(parameters, start) if recipe.momentum else {}
+        for name, mask in masks.items():
+            for values in (parameters[name].data, *([self._momentum[name]] if self._momentum else [])):
+                values.masked_fill_(~mask, 0)
+        # One example that is left over joins the batch before it, see Recipe.steps_per_epoch.
+        self._most = _CELL * math.ceil((recipe.batch_size + 1) / _CELL)
+        self._model, self._recipe, self._masks, self._kernels = model, recipe, masks, kernels
+        self._built: Built | None = None
+
+    def built_for(self, input_shape: tuple[int, ...], examples: int = 1) -> Built:
+        """The program of the training step, made when it is first asked for, and anew for larger batches.
+
+        Args:
+            input_shape: of one example.
+            examples: in the largest batch that is known.
+        """
+        if self._built is None or examples > self._most:
+            self._write_back()
+            self._most = max(self._most, _CELL * math.ceil(examples / _CELL))
+            self._built = self._build(input_shape)
+        return self._built
+
+    def _build(self, input_shape: tuple[int, ...]) -> Built:
+        graph = trace(self._model, input_shape)
+        built = build(graph, self._model, self._masks, new_program(self._most, self._kernels))
+        self._check_logits(graph, built, input_shape)
+        for name, stored in built.parameters.items():
+            if name in self._momentum:
+                flat = self._momentum[name].contiguous().flatten()
+                built.program.write_velocity(stored.id, flat if stored.positions is None else flat[stored.positions])
+        return built
+
+    def _check_logits(self, graph: Graph, built: Built, input_shape: tuple[int, ...]) -> None:
+        """Compare some logits with the model's: a trace that missed something must not train another network."""
+        inputs = torch.randn(_CHECKED, *input_shape, generator=torch.Generator().manual_seed(0))
+        modes = {module: module.training for module in self._model.modules()}
+        self._model.eval()
+        with torch.no_grad():
+            expected = self._model(inputs)
+        for module, mode in modes.items():
+            module.training = mode
+        targets = torch.zeros(_CHECKED, dtype=torch.int64)
+        built.program.evaluate(_images(inputs), targets, torch.zeros(_CHECKED, dtype=torch.bool))
+        got = torch.tensor(built.program.values(built.tensors[graph.logits], _CHECKED)).view(expected.shape)
+        size = expected.abs().max().item()
+        if math.isfinite(size) and (got - expected).abs().max().item() > 1e-3 * size:
+            raise UnsupportedError("the model's logits are not those of the operations that it was traced to")
+
+    def step(self, images: Tensor, targets: Tensor, lr: float) -> Tensor:
+        """One step of SGD on a batch."""
+        return self._step(images, targets, None, lr)
+
+    def step_on(self, inputs: Tensor, targets: Tensor, places: Tensor, lr: float) -> Tensor:
+        """As `step` on inputs[places] and targets[places], gathered by the kernels in the layout that they want."""
+        return self._step(inputs, targets[places], places, lr)
+
+    def _step(self, inputs: Tensor, targets: Tensor, places: Tensor | None, lr: float) -> Tensor:
+        examples = len(inputs) if places is None else len(places)
+        program = self.built_for(tuple(inputs.shape[1:]), examples).program
+        recipe = self._recipe
+        return torch.tensor(program.step(_images(inputs), targets, places, lr, recipe.momentum, recipe.weight_decay))
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Accuracy and loss now."""
+        count = len(split.inputs)
+        if not count:
+            raise ValueError("there are no examples to evaluate on")
+        program = self.built_for(tuple(split.inputs.shape[1:])).program
+        correct, loss = torch.zeros(count, dtype=torch.bool), 0.0
+        batches = zip(
+            split.inputs.split(self._most), split.targets.split(self._most), correct.split(self._most), strict=True
+        )
+        for images, targets, right in batches:
+            loss += program.evaluate(_images(images), targets, right) * len(targets)
+        return Evaluation(accuracy=int(correct.sum()) / count, loss=loss / count, correct=correct)
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """A copy of the state now."""
+        self._write_back()
+        return Checkpoint.capture(self._model, step=step, momentum=self._momentum if step else None)
+
+    def _write_back(self) -> None:
+        """Give the model, and the momentum buffers, what the program has come to."""
+        if self._built is None:
+            return
+        for name, stored in self._built.parameters.items():
+            parameter = self._model.get_parameter(name)
+            value, velocity, _ = self._read(stored, parameter.numel())
+            _scatter(parameter.data, stored, value)
+            if self._momentum:
+                _scatter(self._momentum[name], stored, velocity)
+        for name, number in self._built.normalisations.items():
+            module = self._model.get_submodule(name)
+            assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+            batches = self._built.program.read_statistics(number, module.running_mean, module.running_var)
+            if module.num_batches_tracked is not None:
+                module.num_batches_tracked.fill_(batches)
+
+    def gradients(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Gradients of the mean loss for every parameter that is trained, 0 where pruned; no step is taken."""
+        built = self.built_for(tuple(images.shape[1:]), len(images))
+        built.program.gradients(_images(images), targets)
+        gradients: dict[str, Tensor] = {}
+        for name, stored in built.parameters.items():
+            parameter = self._model.get_parameter(name)
+            gradients[name] = torch.zeros_like(parameter, memory_format=torch.contiguous_format).detach()
+            _scatter(gradients[name], stored, self._read(stored, parameter.numel())[2])
+        return gradients
+
+    def close(self) -> None:
+        """Give the model its state and free the program's memory."""
+        self._write_back()
+        self._built = None
+        for parameter in self._model.parameters():
+            parameter.data = parameter.data.contiguous()
+
+    def _read(self, stored: Stored, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        assert self._built is not None
+        count = size if stored.positions is None else len(stored.positions)
+        value, velocity, gradient = (torch.empty(count) for _ in range(3))
+        self._built.program.read_parameter(stored.id, value, velocity, gradient)
+        return value, velocity, gradient
+
+
+def _images(inputs: Tensor) -> Tensor:
+    """(N, C, H, W), whatever an example's dimensions."""
+    return inputs if inputs.ndim == 4 else inputs.reshape(len(inputs), 1, 1, -1)
+
+
+def _unsupported(model: nn.Module) -> str | None:
+    """Why the engine cannot train a model, before its parts are looked at; None if it may."""
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
+            return f"{name} is not a trained float32 parameter on the CPU"
+    if len(dict(model.named_parameters(remove_duplicate=False))) != len(dict(model.named_parameters())):
+        return "it shares a parameter between modules"
+    return None
+
+
+def _scatter(into: Tensor, stored: Stored, values: Tensor) -> None:
+    """Write values to their positions of a tensor, and 0 elsewhere."""
+    if stored.positions is None:
+        into.copy_(values.view(into.shape))
+        return
+    flat = torch.zeros(into.numel())
+    flat[stored.positions] = values
+    into.copy_(flat.view(into.shape))
