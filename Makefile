@@ -1,8 +1,10 @@
 # `make quickstart` and `make test` work on a fresh clone: each makes .venv and installs the pinned requirements.
 .DELETE_ON_ERROR:
-.PHONY: quickstart test soak integrations check lint docs clean
+.PHONY: quickstart test soak integrations newest oldest check lint docs clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The newest of these that starts; a name that pyenv knows but has not made active does not.
+NEWEST_PYTHON ?= $(shell for name in python3.13 python3.12; do $$name -c '' 2>/dev/null && echo $$name && exit; done; echo $(PYTHON))
 export OMP_NUM_THREADS = 1
 export NO_MKDOCS_2_WARNING = 1
 
@@ -58,6 +60,21 @@ soak: .venv/dev
 integrations: .venv-integrations/done
 	.venv-integrations/bin/pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations tests/integrations
 
+# The suite on the newest releases that are admitted, asked for again at each call, and on the oldest. torchvision is
+# among both, so real JPEG files are decoded there. Each environment takes about 6 GB where torch comes with CUDA.
+newest:
+	test -x .venv-newest/bin/python || $(NEWEST_PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements/newest.txt -e '.[parquet,hub,vision]'
+	.venv-newest/bin/pytest -n auto -m 'not soak'
+
+.venv-oldest/done: requirements/oldest.txt pyproject.toml
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --disable-pip-version-check -r requirements/oldest.txt -e '.[parquet,hub,vision]'
+	touch $@
+
+oldest: .venv-oldest/done
+	.venv-oldest/bin/pytest -n auto -m 'not soak'
+
 lint: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -70,4 +87,4 @@ docs: .venv/dev
 check: lint test docs
 
 clean:
-	rm -rf .venv .venv-integrations quickstart-out
+	rm -rf .venv .venv-integrations .venv-newest .venv-oldest quickstart-out

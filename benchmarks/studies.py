@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.machine()}, torch {torch.__version__}, {options.device}, one thread")
     gpus = "".join(f"{f'{gpu} hours':>13}" for gpu in IMAGES_PER_SECOND)
-    print(f"{'study':<38}{'trials':>8}{'steps':>13}{'ms a step':>12}{'hours':>13}{gpus}")
+    print(f"{'study':<38}{'trials':>8}{'steps':>13}{'ms per step':>12}{'hours':>13}{gpus}")
     reference = operations_per_example(Study.load("paper/resnet-50"))
     measured: dict[tuple[str, str], tuple[float, float]] = {}
     for name in studies():

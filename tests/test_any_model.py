@@ -225,15 +225,17 @@ def test_every_model_is_shuffled_and_reinitialised(name):
 
 def test_reinitialising_draws_what_the_constructor_draws():
     layer = nn.TransformerEncoderLayer(8, 2, 16)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.fill_(7)
     fresh = pm.reinitialize(layer, seed=0)
+    assert not torch.equal(fresh.linear1.weight, layer.linear1.weight)
     # The constructor of attention sets these to zero after its output projection has drawn them.
     assert (fresh.self_attn.out_proj.bias == 0).all()
     assert (fresh.self_attn.in_proj_bias == 0).all()
     assert (fresh.norm1.weight == 1).all()
     assert fresh.self_attn.in_proj_weight.abs().max() <= (6 / (8 + 3 * 8)) ** 0.5
+    with torch.no_grad():
+        layer.norm1.weight.fill_(7)
+    with pytest.raises(ValueError, match=r"norm1\.weight: all 7 against all 1"):
+        pm.reinitialize(layer, seed=0)
 
 
 @pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")  # of tokens that no example holds

@@ -30,7 +30,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: the SHA-256 (hex) and the size in bytes of the file."""
+    """SHA-256 (hex) and size in bytes of a written file."""
 
     digest: str
     size: int
@@ -38,7 +38,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What an artifact holds: tensors by name, in no order that means anything, and texts by name."""
+    """Content of an artifact: tensors by name, in no meaningful order, and texts by name."""
 
     place: Place
     format: Format
@@ -73,7 +73,7 @@ def artifact_place(folder: Place, key: str) -> Path:
 
 
 def exists(place: Place) -> bool:
-    """Whether there is an artifact."""
+    """True if there is an artifact."""
     return Path(place).is_file()
 
 

@@ -48,7 +48,7 @@ class LayerCount:
 
 
 class Masks(Mapping[str, Tensor]):
-    """Which weights of a network are kept: parameter name -> boolean tensor of the parameter's shape.
+    """Kept weights of a network: parameter name -> boolean tensor of the parameter's shape.
 
     A mapping that does not change: the tensors are held, not copied, so give it clones of what is written to later.
     `provenance` is a JSON-able record of where it comes from (method,
@@ -128,7 +128,7 @@ class Masks(Mapping[str, Tensor]):
 
     @property
     def left_out(self) -> tuple[LeftOut, ...] | None:
-        """What of the network has two or more axes but is neither prunable nor a normalisation's nor an embedding's.
+        """Tensors with two or more axes that are neither prunable nor a normalisation's nor an embedding's.
 
         From `provenance["left_out"]`, name -> shape, which `prune` writes; None where it is not known, as of masks that
         were made by hand.
@@ -232,7 +232,7 @@ class Masks(Mapping[str, Tensor]):
             allow_unstepped: accept masked weights that require gradients and that none of the optimizers steps.
 
         Returns:
-            A handle; `handle.remove()` lets go, as does leaving it used as a context manager.
+            A handle; `handle.remove()` releases the model, as does leaving it used as a context manager.
 
         Raises:
             ValueError: no optimizer is given, they do not step all masked weights that require gradients, or the

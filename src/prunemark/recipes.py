@@ -1,4 +1,4 @@
-"""How each network is trained on each data set: the paper's hyperparameters, as data.
+"""Training recipes of each network on each data set: the paper's hyperparameters, as data.
 
 The optimizer is SGD without Nesterov momentum; weight decay applies to all parameters; the learning rate
 is divided by 10 at each drop. Nothing here imports torch.
@@ -69,7 +69,7 @@ class Recipe:
             raise ValueError("; ".join(problems))
 
     def _problem(self, name: str) -> str | None:
-        """What is wrong with one field on its own."""
+        """Problem with one field on its own."""
         value: Any = getattr(self, name)
         match name:
             case "epochs" | "batch_size":
@@ -89,19 +89,17 @@ class Recipe:
         return None if good else f"{name} is {want}, not {value!r}"
 
     def _contradictions(self) -> list[str]:
-        """What is wrong between fields that are right on their own."""
+        """Contradictions between fields that are right on their own."""
         problems: list[str] = []
         bounds = (0.0, *self.drops, float(self.epochs))
         if any(earlier >= later for earlier, later in pairwise(bounds)):
-            problems.append(
-                f"drops increase and lie between 0 and the end (epoch {self.epochs}), not {list(self.drops)}"
-            )
+            problems.append(f"drops must increase between 0 and the end (epoch {self.epochs}), not {list(self.drops)}")
         if self.warmup_epochs > self.epochs:
             problems.append(
-                f"warmup_epochs ends before training does (epoch {self.epochs}), not at {self.warmup_epochs:g}"
+                f"warmup_epochs must end before training does (epoch {self.epochs}), not at {self.warmup_epochs:g}"
             )
         if self.rewind_to.unit == "ep" and self.rewind_to.count > self.epochs:
-            problems.append(f'rewind_to lies before the end (epoch {self.epochs}), not at "{self.rewind_to}"')
+            problems.append(f'rewind_to must be before the end (epoch {self.epochs}), not at "{self.rewind_to}"')
         problems += [unknown("augmentation", name, AUGMENTATIONS) for name in self.augment if name not in AUGMENTATIONS]
         if len(set(self.augment)) < len(self.augment):
             problems.append(f"augment names each augmentation once, not {list(self.augment)}")
@@ -133,7 +131,7 @@ class Recipe:
         return changed
 
     def notes(self, base: "Recipe") -> tuple[str, ...]:
-        """What whoever changed this recipe from `base` may not have meant, in sentences; empty where nothing.
+        """Possibly unintended effects of the changes from `base`, one sentence each; empty if there are none.
 
         A changed batch size with the same learning rate is not scaled silently, but named with the learning rate that
         would keep their ratio (the linear scaling rule of Goyal et al. 2017, arXiv 1706.02677).

@@ -12,6 +12,7 @@ import pytest
 
 import prunemark as pm
 from prunemark.cli import main
+from prunemark.reports import theme
 
 STUDY = """
 name = "tiny"
@@ -66,6 +67,10 @@ def test_run_tells_its_plan_before_and_the_verdicts_after(folder):
     assert "expected time:" in told
     assert "jobs done" in told
     printed = (folder / "stdout").read_text()
+    headline = pm.judge(folder / "results").subjects[0].sentences(theme.label)[0]
+    assert " ".join(printed.split()).startswith(" ".join(headline.split()))
+    assert "\x1b" not in printed
+    assert max(len(line) for line in printed.splitlines() if not line.startswith("report:")) <= 80
     assert "C3" in printed
     assert "Shuffling within layers keeps accuracy" in printed
     assert printed.rstrip().endswith("report.html")
@@ -80,7 +85,18 @@ def test_running_again_does_nothing_again(folder):
     again = prunemark("run", "tiny.toml", "--out", "results", cwd=folder)
     assert again.returncode == 0
     assert "nothing is left to do" in again.stderr
-    assert "0 jobs done" in again.stdout
+    assert "0 jobs done" in again.stderr
+
+
+def test_what_the_results_say_as_json(folder):
+    for command in (("report", "results", "--json"), ("run", "tiny.toml", "--out", "results", "--json")):
+        said = json.loads(prunemark(*command, cwd=folder).stdout)
+        judged = pm.judge(folder / "results")
+        assert said["headline"] == judged.headline
+        assert (said["study"], said["trials"]) == ("tiny", {"finished": 18, "planned": 18})
+        assert [one["claim"] for one in said["claims"]] == list(judged.claims.claim)
+        assert said["claims"][0].keys() == set(judged.claims.columns)
+        assert (folder / said["report"]).is_file()
 
 
 def test_dry_run_writes_nothing(folder, tmp_path):
@@ -138,7 +154,7 @@ def test_wrong_usage_says_what_is_known_and_exits_with_2(folder, tmp_path):
         (("list", "method"), 'unknown kind "method"; known: datasets, methods, networks, studies'),
         (("run", "quickstrt"), 'did you mean "quickstart"?'),
         (("report", "nowhere"), "nowhere holds no results of prunemark: there is no such folder"),
-        (("export", folder / "results", "--format", "xls"), 'unknown format "xls"; known: csv, json, parquet'),
+        (("export", folder / "results", "--format", "xls"), 'unknown format "xls"; known: csv, json, latex, parquet'),
         (("run", "quickstart", "--executor", "cloud"), 'unknown executor "cloud"'),
         (("run", "quickstart", "--device", "tpu9"), 'device "tpu9" cannot be used here'),
         (("report", folder / "results", "--study", "tny"), 'unknown study "tny"; known: tiny; did you mean "tiny"?'),
@@ -344,7 +360,7 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
     assert "- This study cannot test the paper's claims: training hardly left" in done.stdout.replace("\n", " ")
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert '"snip" is no FILE.py:METHOD' in wrong.stderr
+    assert '"snip" is not of the form FILE.py:METHOD' in wrong.stderr
 
 
 def test_fetching_from_the_hub_does_not_say_that_the_data_are_part_of_the_package(tmp_path, monkeypatch):

@@ -407,7 +407,7 @@ def test_a_collapsed_layer_beside_a_shortcut_cuts_nothing():
     found = topology(model, masks, input_shape=(2, 6, 6))
     assert found.collapsed == ("down.weight",)
     assert not found.cut
-    assert "The network is not cut: other paths lead past." in found.findings
+    assert "The network is still connected: other paths bypass these layers." in found.findings
 
 
 def test_a_bias_is_on_no_path():

@@ -181,7 +181,7 @@ def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_had_says_what_to_put_where(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r'^data set "hub:owner/none" cannot be had: ') as caught:
+    with pytest.raises(ValueError, match=r'^data set "hub:owner/none" could not be loaded: ') as caught:
         dataset("hub:owner/none", data_dir=tmp_path)
     assert "Put a copy of its files into DIR/owner/none and give DIR as data_dir or in PRUNEMARK_DATA" in str(
         caught.value

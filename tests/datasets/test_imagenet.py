@@ -208,7 +208,15 @@ def test_a_square_that_does_not_fit_is_refused(size: int, resize: int) -> None:
         ImageFiles([], mean=MEAN, std=STD, size=size, resize=resize)
 
 
+def forget_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it had not been imported; what a test imports under its name does not outlive the test."""
+    for name in {"torchvision", "torchvision.io"} | {name for name in sys.modules if name.startswith("torchvision.")}:
+        monkeypatch.setitem(sys.modules, name, sys)
+        del sys.modules[name]
+
+
 def test_without_torchvision_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_torchvision(monkeypatch)
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ValueError, match=r'needs torchvision, .*torch \d.*: pip install "prunemark\[vision\]"'):
         dataset("imagenet", data_dir=unpack(tmp_path, imagenet_members()))
@@ -216,8 +224,7 @@ def test_without_torchvision_the_error_says_what_to_install(tmp_path: Path, monk
 
 def stand_in(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     unpack(folder, {"torchvision/__init__.py": text.encode(), "torchvision/io.py": b""})
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        monkeypatch.delitem(sys.modules, name)
+    forget_torchvision(monkeypatch)
     monkeypatch.syspath_prepend(folder)
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from prunemark.datasets import pixel_cache
 from prunemark.datasets.lazy import PixelInputs
-from prunemark.datasets.pixel_cache import Images, is_stored, load, store
+from prunemark.datasets.pixel_cache import UndecodedImages, is_stored, load, store
 
 PIXELS = {f"{number}": np.random.default_rng(number).integers(0, 256, (4, 5, 3), dtype=np.uint8) for number in range(9)}
 
 
-def images() -> Images:
-    return Images(
+def images() -> UndecodedImages:
+    return UndecodedImages(
         splits={
             "train": (tuple("421035"), np.array([0, 1, 0, 1, 0, 1])),
             "test": (tuple("768"), np.array([1, 1, 0])),

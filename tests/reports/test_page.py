@@ -13,6 +13,7 @@ import pytest
 
 from prunemark.reports.page import write_report
 from prunemark.stats import judge
+from prunemark.stats.fitness import DenseRun
 from tests.reports.conftest import SPARSITIES, frame, make_layers, make_results, row
 
 EVIL = '<img src="https://example.org/x.png" onerror="alert(1)">'
@@ -132,7 +133,7 @@ def test_figures_lie_beside_the_page(page: Page, folder: Path) -> None:
 
 def test_claims_cells_facts_and_gaps_are_told(page: Page) -> None:
     assert sum(tag == "details" and a.get("class") == "claim" for tag, a in page.elements) == 16
-    for words in ("C1", "C0a", "supported", "contradicted", "matching", "beyond the margin", "margin 0.5 points"):
+    for words in ("C1", "C0a", "supported", "contradicted", "matching", "beyond the margin", "a margin of 0.5 points"):
         assert words in page.words
     assert "the study has no such comparison" in page.words
     assert "1 of 758 runs failed and is left out." in page.words
@@ -140,6 +141,35 @@ def test_claims_cells_facts_and_gaps_are_told(page: Page) -> None:
     assert "nan" not in page.words.lower().split()
     headers = [a for tag, a in page.elements if tag == "th"]
     assert all(a.get("scope") in ("row", "col") for a in headers)
+
+
+def test_a_study_that_cannot_test_the_claims_says_so_first(tmp_path: Path) -> None:
+    table = make_results(methods=("random", "snip"), sparsities=(0.8, 0.95), replicates=3)
+    runs = [DenseRun(replicate=r, curve=(10, 30, 50, 70, 90)) for r in range(3)]
+    out = write_report(table, judge(table, runs=runs), study_name="s", facts={}, out=tmp_path / "r.html")
+    page = Page(out.read_text(encoding="utf-8"))
+    assert "This study cannot test the paper's claims" in page.words.split("How far to trust it")[0]
+    assert "not tested here" in page.words
+    assert not [a for _, a in page.elements if a.get("class") in ("badge supported", "badge contradicted")]
+
+
+def test_what_to_cite_and_how_to_repeat_it(tmp_path: Path) -> None:
+    table = make_results(methods=("random", "mine"), sparsities=(0.8,), replicates=1)
+    out = write_report(
+        table,
+        judge(table),
+        study_name="s",
+        facts={"Command": "prunemark run s.toml"},
+        out=tmp_path / "r.html",
+        methods={"mine": "snip:official", "random": "random"},
+        toml='name = "s"\n[recipe]\nepochs = 3\n',
+        planned=99,
+    )
+    page = Page(out.read_text(encoding="utf-8"))
+    for text in ("frankle2021pruning", "lee2019snip", "namhoonlee/snip-public", "@software{prunemark", "epochs = 3"):
+        assert text in page.words
+    assert "tanaka" not in page.words
+    assert f"{len(table)} of 99 trials have finished" in page.words
 
 
 def test_a_report_without_any_result_says_so(tmp_path: Path) -> None:

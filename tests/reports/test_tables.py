@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from rich.console import Console, RenderableType
 
+from prunemark.reports import theme
 from prunemark.reports.tables import claims_table, ranges_table, results_table
 from prunemark.stats import judge
 from tests.reports.conftest import frame, make_results, row
@@ -33,9 +34,10 @@ def test_claims_fit_the_terminal_and_no_word_is_cut(swept: pd.DataFrame, width: 
 
 def test_the_answer_comes_first(results: pd.DataFrame) -> None:
     judged = judge(results)
-    lines = printed(claims_table(judged), width=200).splitlines()
-    assert lines[0].strip() == "resnet-20 on cifar-10"
-    assert lines[1].startswith("At ")
+    lines = printed(claims_table(judged), width=500).splitlines()
+    assert lines[0].strip() == judged.subjects[0].sentences(theme.label)[0]
+    both = pd.concat([results, results.assign(network="vgg-16")], ignore_index=True)
+    assert printed(claims_table(judge(both)), width=500).startswith("resnet-20 on cifar-10: At ")
 
 
 def test_every_finding_is_there_with_difference_and_interval(results: pd.DataFrame) -> None:

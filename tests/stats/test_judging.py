@@ -317,7 +317,7 @@ def test_outliers_are_shown_with_and_without() -> None:
     off = [90.0, 90.1, 10.0, 89.9, 90.0]
     judged = judge(table(rows("snip", FLAT), rows("snip", off, ablation="shuffle")))
     (note,) = (note for note in only(judged).notes if note.startswith("C3 (all), snip"))
-    assert note.startswith("C3 (all), snip: replicate 2 lies more than five median deviations off; without it")
+    assert note.startswith("C3 (all), snip: replicate 2 is more than five median deviations off; without it")
 
 
 def test_nothing_from_nothing() -> None:

@@ -120,7 +120,7 @@ def test_curves_have_a_row_per_epoch_and_old_trainings_none(tiny: Tiny, tmp_path
     path = export(tmp_path, what="curves")
     assert path == tmp_path / "curves.csv"
     assert list(pd.read_csv(path).columns) == list(columns.CURVE)
-    with pytest.raises(ValueError, match='unknown table "curve"; known: curves, trials'):
+    with pytest.raises(ValueError, match='unknown table "curve"; known: cells, claims, curves, layers, trials'):
         results(tmp_path, what="curve")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match='unknown study "tini"'):
         results(tmp_path, what="curves", study="tini")
@@ -253,9 +253,11 @@ def test_export_writes_what_results_are(tiny: Tiny, tmp_path: Path, form: str) -
     assert path == tmp_path / f"results.{form}"
     match form:
         case "csv":
-            table = pd.read_csv(path, keep_default_na=False, dtype={"torch_version": str, "code_version": str})
+            unknown = {"effective_density": [""], "unscored": [""]}
+            versions = {"torch_version": str, "code_version": str}
+            table = pd.read_csv(path, keep_default_na=False, na_values=unknown, dtype=versions)
         case "json":
-            table = pd.DataFrame(json.loads(path.read_text()))
+            table = pd.DataFrame(json.loads(path.read_text())).astype({"effective_density": float, "unscored": float})
         case _:
             table = pd.read_parquet(path)
     pd.testing.assert_frame_equal(table, results(tmp_path), check_dtype=False)
@@ -263,7 +265,7 @@ def test_export_writes_what_results_are(tiny: Tiny, tmp_path: Path, form: str) -
 
 def test_export_refuses_clearly(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path, tiny())
-    with pytest.raises(ValueError, match='unknown format "xml"; known: csv, json, parquet'):
+    with pytest.raises(ValueError, match='unknown format "xml"; known: csv, json, latex, parquet'):
         export(tmp_path, format="xml")  # pyright: ignore[reportArgumentType]
     with pytest.raises(StoreError, match=r"cannot write .*none"):
         export(tmp_path, to=tmp_path / "none" / "x.csv")

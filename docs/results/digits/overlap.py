@@ -1,7 +1,7 @@
 """How much of a mask a permutation within kernels leaves as it is, beside a shuffle: python overlap.py
 
 Means over three initialisations of ResNet-8: the share of the kept weights that are kept again after permuting scores
-within kernels (units.py) and after a shuffle of the layer; the share that lies in 1x1 convolutions and the classifier,
+within kernels (units.py) and after a shuffle of the layer; the share that is in 1x1 convolutions and the classifier,
 where a kernel has one entry and nothing can be permuted; and how many entries a kept 3x3 kernel keeps.
 """
 

@@ -24,7 +24,7 @@ class CertificateError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What an ablation changed, checked against its definition.
+    """Record of what an ablation changed, checked against its definition.
 
     Attributes:
         ablation: a name in `prunemark.terms.ablations.ABLATIONS`.

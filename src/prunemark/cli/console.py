@@ -1,4 +1,4 @@
-"""What the command line prints on: a console, and the progress of a run."""
+"""The console that the command line prints on, and the progress of a run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ def make_console(*, stderr: bool = False) -> "Console":
 
 
 class ProgressBar:
-    """A bar with the time left on terminals, a line a tenth of the way elsewhere."""
+    """A bar with the time left on terminals, a line per tenth of the way elsewhere."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

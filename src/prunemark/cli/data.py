@@ -17,12 +17,12 @@ app = typer.Typer(help="Fetch and verify data sets.", no_args_is_help=True, rich
 _SHIPPED = "part of the package: nothing to fetch"
 
 Name = Annotated[str, typer.Argument(help="A data set's name.", metavar="NAME")]
-DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 
 
-@app.command(short_help="Download, or go on with, a data set's files.")
+@app.command(short_help="Download a data set's files; resumes partial downloads.")
 def fetch(name: Name, data_dir: DataDir = None) -> None:
-    """Download what is missing of a data set, go on with what was cut off, and verify it."""
+    """Download the missing files of a data set, resume partial downloads, and verify all of it."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from prunemark.datasets import split_scheme

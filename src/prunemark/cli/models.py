@@ -33,7 +33,7 @@ def prune(
         str | None, typer.Option(help="Without a data set: shape of one example, such as 3,32,32.", metavar="C,H,W")
     ] = None,
     classes: Annotated[int, typer.Option(help="Without a data set: number of classes.", min=1, metavar="N")] = 10,
-    seed: Annotated[int, typer.Option(help="Names all random choices.", metavar="N")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed: fixes every random choice.", metavar="N")] = 0,
     rounds: Annotated[int | None, typer.Option(help="Rounds; by default the method's own.", min=1, metavar="N")] = None,
     quotas: Annotated[
         str | None,
@@ -42,7 +42,7 @@ def prune(
     invert: Annotated[bool, typer.Option("--invert", help="Prune the most important weights.")] = False,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the masks within layers.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")
+        Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")
     ] = None,
 ) -> None:
     """Prune a network at initialisation and write its masks."""
@@ -202,7 +202,7 @@ def _require_data(method: str, dataset: str | None) -> None:
     from prunemark.methods import METHODS
 
     if dataset is None and method in METHODS and METHODS[method].needs_data:
-        raise ValueError(f"{method} scores with examples: give --dataset in the place of --input-shape")
+        raise ValueError(f"{method} scores with examples: give --dataset instead of --input-shape")
 
 
 def _printable(text: str) -> str:

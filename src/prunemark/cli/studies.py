@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
-DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie.", envvar="PRUNEMARK_DATA", metavar="DIR")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="Print the headline and the judged claims as JSON.")]
 CheckTimeout = Annotated[
     float | None,
@@ -64,7 +64,7 @@ def run(
     if dry_run:
         return
     console = make_console()
-    _tell(make_console(stderr=True) if json else console, summary, folder)
+    _tell(make_console(stderr=True), summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     show(console, folder, checked.name, folder / "report.html", json=json)
@@ -121,7 +121,9 @@ def check(
     from prunemark.study.spec import Study
 
     if not is_own_code(method):
-        raise ValueError(f'"{method}" is no FILE.py:METHOD; a method with a name is run by a study')
+        raise ValueError(
+            f'"{method}" is not of the form FILE.py:METHOD; built-in methods run in a study: prunemark run'
+        )
     label = method.rpartition(":")[2]
     with data_folder(data_dir):
         battery = Study.load(study)
@@ -139,7 +141,7 @@ def check(
             check_timeout_s=check_timeout,
         )
     console = make_console()
-    _tell(console, summary, folder)
+    _tell(make_console(stderr=True), summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     judged = show(console, folder, checked.name, folder / "report.html")
@@ -159,7 +161,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
         console.print(f"[red]failed[/red] {key[:12]}: {escape(reason)}")
     if summary.interrupted:
         left = f"{summary.left:,} jobs are left" if summary.left else "all jobs up to the next look are done"
-        console.print(f"stopped; {left}. Run the same command again to go on.")
+        console.print(f"stopped; {left}. Run the same command again to resume.")
         return
     words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
     if summary.skipped:

@@ -1,4 +1,4 @@
-"""How a subnetwork is wired: density, dead units, paths from input to output, FLOPs."""
+"""Wiring of a subnetwork: density, dead units, paths from input to output, FLOPs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

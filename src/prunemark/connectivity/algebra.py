@@ -26,7 +26,7 @@ def product(
     multiply_adds: Callable[[Tensor], int] | None,
     unit_axis: int | None = None,
 ) -> Signal:
-    """A bilinear operation: a path goes on through either factor wherever the other is alive.
+    """A bilinear operation: a path continues through either factor wherever the other is alive.
 
     reach = multiply(left.reach, right.alive) + multiply(left.alive, right.reach)
     alive = multiply(left.alive, right.alive)
@@ -36,7 +36,7 @@ def product(
         multiply: the operation on planes.
         left, right: the factors; at most one is a masked weight in practice.
         multiply_adds: of the operation, given its result; None where they are not counted.
-        unit_axis: the axis of the result along which the weight's units lie, where they do.
+        unit_axis: the axis of the result that holds the weight's units, if one does.
     """
     origin = next((s.origin for s in (left, right) if s.reach is None and s.origin is not None), None)
     reads_weight = any(s.reach is None and s.alive.requires_grad for s in (left, right))
@@ -58,7 +58,7 @@ def _measure(ledger: Ledger, origin: Origin | None, unit_axis: int | None, used:
         return used
     if origin is not None and unit_axis is not None:
         ledger.record(origin, unit_axis, used)
-    # One step back, what lies beyond this weight does not matter: it is read, so what it keeps is in use.
+    # One step back, what is beyond this weight does not matter: it is read, so what it keeps is in use.
     return torch.ones_like(used)
 
 
@@ -144,7 +144,7 @@ def shift_of(*terms: Signal) -> Tensor | None:
 
 
 def allowed(source: Signal, dim: Any = None) -> Tensor | None:
-    """Where an element is not shifted far below the largest along `dim`; None where none is."""
+    """Mask of the elements not shifted far below the largest along `dim`; None if no element is shifted."""
     if source.shift is None or not source.dim():
         return None
     axes = tuple(range(source.dim())) if dim is None else dim
@@ -258,7 +258,7 @@ def multiplied(ledger: Ledger, source: Signal) -> Signal:
 
 
 def arrange(source: Signal, move: Callable[[Tensor], Any]) -> Any:
-    """What only moves, repeats or leaves out elements; a Signal, or a tuple of them where `move` gives several."""
+    """Apply an operation that only moves, repeats or drops elements; a tuple of Signals where `move` gives several."""
     alive = move(source.alive)
     reach, shift = (None if plane is None else move(plane) for plane in (source.reach, source.shift))
     if isinstance(alive, Tensor):

@@ -33,7 +33,7 @@ def attend(
 
 
 def triangle(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Which scores of this shape count if no query sees a later key."""
+    """Causal mask for scores of this shape: no query sees a later key."""
     return torch.ones(shape[-2:], dtype=torch.bool, device=device).tril()
 
 
@@ -147,7 +147,7 @@ def _masks(
     *,
     causal: bool,
 ) -> tuple[Tensor | None, list[Signal]]:
-    """Of the masks of `multi_head`: which of the scores count by boolean ones, and what is added to the scores."""
+    """Combine the masks of `multi_head`: the scores that boolean masks let count, and the summands of the scores."""
 
     def per_head(mask: Tensor) -> Tensor:
         return mask.view(shape) if mask.dim() == 3 else mask

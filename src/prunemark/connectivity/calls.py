@@ -31,7 +31,7 @@ class Call:
 
     @property
     def device(self) -> torch.device:
-        """Where the Signals are."""
+        """Device of the Signals."""
         return signals_in((self.args, self.kwargs))[0].device
 
     def signal(self, position: int, name: str = "input") -> Signal:
@@ -42,7 +42,7 @@ class Call:
         return self.follow(value)
 
     def follow(self, value: Any) -> Signal:
-        """Of an operand that paths are followed through, the Signal."""
+        """The Signal of an operand that paths are followed through."""
         self.account_for(value)
         return as_signal(value, self.device)
 
@@ -69,7 +69,7 @@ class Call:
         return self.function(*map_signals(self.args, plane), **map_signals(dict(self.kwargs), plane))
 
 
-Rule = Callable[[Call], Any]
+FunctionRule = Callable[[Call], Any]
 
 
 def of_constants(call: Call) -> Any:

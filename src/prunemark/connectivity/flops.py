@@ -62,7 +62,7 @@ def note(
 
 
 def _first_behind(ledger: Ledger, planes: Sequence[Tensor]) -> str:
-    """Of the weights that planes are computed from, the first."""
+    """The first of the weights that planes are computed from."""
     leaves = {id(plane) for plane in planes}
     seen = {plane.grad_fn for plane in planes}
     queue = list(seen)

@@ -1,4 +1,4 @@
-"""What is found for one layer: `LayerTopology`."""
+"""Findings for one layer: `LayerTopology`."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class LayerTopology:
         kept_inputs: per unit, how many of these are kept.
         unit_is_read: per unit, whether anything reads it: a kept weight, or the output itself. None also where the
             model uses the weight transposed, so that its units cannot be told.
-        unit_on_path: per unit, whether it lies on a path from input to output.
+        unit_on_path: per unit, whether it is on a path from input to output.
         heads, heads_off_path: attention heads of an `nn.MultiheadAttention`, and those with no path through their
             values; None elsewhere.
         flops_dense, flops_sparse, flops_effective: with all, kept, effective weights. Products with padding count.
@@ -90,12 +90,12 @@ class LayerTopology:
 
     @property
     def collapsed(self) -> bool:
-        """Whether every weight of the layer is pruned."""
+        """True if every weight of the layer is pruned."""
         return self.kept == 0
 
     @property
     def disconnected(self) -> bool | None:
-        """Whether the layer keeps weights, but none on a path from input to output."""
+        """True if the layer keeps weights, but none on a path from input to output."""
         return None if self.effective is None else self.kept > 0 and self.effective == 0
 
 
@@ -156,7 +156,7 @@ def _by_unit(module: nn.Module, weight: Tensor) -> Tensor:
 
 
 def _head_rows(module: nn.Module, name: str, on_path: Tensor) -> Tensor | None:
-    """Of the weight that holds an attention's value projection: its units as (heads, units of each)."""
+    """Units of the weight that holds an attention's value projection, as (heads, units per head)."""
     if not isinstance(module, nn.MultiheadAttention) or not name.endswith(("in_proj_weight", "v_proj_weight")):
         return None
     return on_path[-module.embed_dim :].reshape(module.num_heads, -1)

@@ -20,12 +20,12 @@ def as_view(made: Signal, source: Signal, move: Callable[[Tensor], Tensor] | Non
 
 
 def share(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors lie in the same memory."""
+    """True if two tensors share memory."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def write(target: Signal, made: Signal) -> None:
-    """Put `made` in the place of `target`, and into what else shares its memory.
+    """Write `made` over `target`, and into everything that shares its memory.
 
     What perhaps shares it is marked as stale: `refuse_stale` refuses it.
     """

@@ -69,7 +69,7 @@ def _wants_indices(call: Call, position: int) -> bool:
 
 
 def _indices(made: Signal) -> Signal:
-    """Which element was taken: it depends on all that the maximum itself does."""
+    """Index of the maximum: it depends on everything that the maximum itself depends on."""
     places = torch.zeros(made.shape, dtype=torch.int64, device=made.device)
     return signal(made.reach, algebra.revive(made).alive, like=places)
 
@@ -83,7 +83,7 @@ _AXIS_AT = {"norm": 2, "vector_norm": 2, "quantile": 2, "nanquantile": 2}
 
 
 def total(call: Call) -> Any:
-    """What ranges over an axis, several, or all."""
+    """A reduction over one axis, several, or all."""
     at = _AXIS_AT.get(call.name, 1)
     dim = call.get(at, "dim", call.kwargs.get("axis"))
     if isinstance(dim, Tensor) or "other" in call.kwargs:

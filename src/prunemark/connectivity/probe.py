@@ -1,4 +1,4 @@
-"""Run a model on Signals, forward and backward, and read off which weights lie on a path."""
+"""Run a model on Signals, forward and backward, and read off which weights are on a path."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -37,10 +37,10 @@ _METADATA = _words(
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a run on Signals found.
+    """Findings of a run on Signals.
 
     Attributes:
-        effective: per weight, which elements are kept and lie on a path from input to output.
+        effective: per weight, which elements are kept and on a path from input to output.
         read: per weight, which of its units something reads through a kept weight, or as an output; weights used in
             a way that hides their units are missing.
         flops: per weight, the multiply-adds of its products.

@@ -1,4 +1,4 @@
-"""What each function of torch does to Signals: `RULES`, by the function's name without underscores."""
+"""Effect of each torch function on Signals: `RULES`, by the function's name without underscores."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from prunemark.connectivity import algebra, attention, elementwise, memory, pooling, recurrent
-from prunemark.connectivity.calls import Call, Rule
+from prunemark.connectivity.calls import Call, FunctionRule
 from prunemark.connectivity.signals import FAR, CannotFollowError, Signal, as_signal, signal
 
 
@@ -107,7 +107,7 @@ def _convolution(call: Call) -> Signal:
         inputs,
         weight,
         multiply_adds=multiply_adds,
-        # Of a transposed convolution, units lie on the second axis of the weight, of each group.
+        # The units of a transposed convolution are on the second axis of the weight, of each group.
         unit_axis=None if transposed and not (weight.origin and weight.origin.whole) else 1 - weight.dim(),
     )
     return _with_bias(call, made, call.get(2, "bias"), trailing=weight.dim() - 2)
@@ -260,7 +260,7 @@ def _recurrent(call: Call) -> Any:
 
 
 def _account_for_parameters(call: Call, parameters: Iterable[Any]) -> None:
-    """Of all but biases that are computed from the input: only others are on no path."""
+    """Account for every parameter except biases computed from the input, which do carry paths."""
     for parameter in parameters:
         if not (isinstance(parameter, Signal) and parameter.dim() == 1 and parameter.reach is not None):
             call.account_for(parameter)
@@ -292,11 +292,11 @@ def _refuse_value(call: Call) -> Any:
     )
 
 
-def _for_all(rule: Rule, names: str) -> dict[str, Rule]:
+def _for_all(rule: FunctionRule, names: str) -> dict[str, FunctionRule]:
     return dict.fromkeys(names.split(), rule)
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, FunctionRule] = {
     # Element by element, 0 stays 0.
     **_for_all(
         elementwise.same,

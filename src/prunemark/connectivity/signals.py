@@ -1,4 +1,4 @@
-"""What a tensor of the forward pass is to connectivity: zeros and ones in place of its values.
+"""Stand-in for a tensor of the forward pass: zeros and ones in place of its values.
 
 Every tensor that depends on the input or on a masked weight is a `Signal`. It carries two planes of 0 and 1, in
 float32, of its own shape:
@@ -69,13 +69,13 @@ class Signal(Tensor):
 
     @property
     def is_tracked(self) -> bool:
-        """Whether it depends on the input or on a masked weight; others are constants, as parameters without masks."""
+        """True if it depends on the input or on a masked weight; others are constants, as parameters without masks."""
         return self.reach is not None or self.alive.requires_grad
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What a Signal is a view of, and how its elements are picked; None: whether they share memory is not known."""
+    """Base of a Signal that is a view, and how its elements are picked; None: whether they share memory is unknown."""
 
     source: Signal
     move: Callable[[Tensor], Tensor] | None
@@ -127,7 +127,7 @@ class Computed:
 
 @dataclass
 class Ledger:
-    """What a run through the network finds out beside gradients.
+    """Everything that a run through the network finds out beside gradients.
 
     Attributes:
         weights: the alive planes of masked weights: leaves of gradients, by name.
@@ -162,7 +162,7 @@ class Ledger:
         return signal(None, leaf, origin=Origin(name=name, numbers=numbers, whole=True))
 
     def elements(self, numbers: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Of numbers of elements, from 1, the weights that they belong to, and their places in these, from 0."""
+        """Map element numbers (from 1) to the weights that hold them and the positions in those weights (from 0)."""
         if not len(numbers):
             return
         first, least, most = 1, int(numbers.min()), int(numbers.max())
@@ -211,7 +211,7 @@ class Ledger:
             so_far[rows[values]] = True
 
 
-# Which units were in use -> the gradient that goes on towards the input.
+# Which units were in use -> the gradient that is passed on towards the input.
 Meter = Callable[[Tensor], Tensor]
 
 

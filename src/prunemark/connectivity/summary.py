@@ -1,4 +1,4 @@
-"""What is found for a whole subnetwork: `Topology`, its table and its frames."""
+"""Findings for a whole subnetwork: `Topology`, its table and its frames."""
 
 import textwrap
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ COLUMNS = 100
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Topology:
-    """How a subnetwork is wired; made by `topology`. `print` shows it as a table.
+    """Wiring of a subnetwork; made by `topology`. `print` shows it as a table.
 
     FLOPs are multiply-adds for one example, each counted as one. What needs a run of the model is None where there was
     none (neither `input_shape=` nor `data=` was given).
 
     Attributes:
         model: the class of the model.
-        layers: one record a masked weight, in the order of the masks.
+        layers: one record per masked weight, in the order of the masks.
         inputs, inputs_used: elements of one example, and those with a path to the output.
         outputs, outputs_reached: elements of the output for one example, and those with a path from the input.
         effective_masks: True where a weight is kept and on a path from input to output.
@@ -80,27 +80,27 @@ class Topology:
 
     @property
     def cut(self) -> bool | None:
-        """Whether no path at all leads from input to output, so that every output is a constant."""
+        """True if no path at all leads from input to output, so that every output is a constant."""
         return None if self.outputs_reached is None else self.outputs_reached == 0
 
     @property
     def flops_dense(self) -> int | None:
-        """Of one forward pass with all weights, `flops_other` included."""
+        """FLOPs of one forward pass with all weights, `flops_other` included."""
         return _total([*(layer.flops_dense for layer in self.layers), self.flops_other])
 
     @property
     def flops_sparse(self) -> int | None:
-        """Of one forward pass with the kept weights, `flops_other` included."""
+        """FLOPs of one forward pass with the kept weights, `flops_other` included."""
         return _total([*(layer.flops_sparse for layer in self.layers), self.flops_other])
 
     @property
     def flops_effective(self) -> int | None:
-        """Of one forward pass with the effective weights, `flops_other` included."""
+        """FLOPs of one forward pass with the effective weights, `flops_other` included."""
         return _total([*(layer.flops_effective for layer in self.layers), self.flops_other])
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What there is to know, in sentences: what is kept, what is cut, what is dead, what it costs."""
+        """Findings in sentences: what is kept, what is cut, what is dead, what it costs."""
         kept = f"{self.kept:,} of {self.total:,} weights are kept (sparsity {_sparsity(self.sparsity)})"
         if self.effective is None or self.effective_sparsity is None:
             return (
@@ -131,7 +131,7 @@ class Topology:
         elif self.cut is None:
             found += [] if found else ["No layer is fully pruned."]
         elif found:
-            found.append("The network is not cut: other paths lead past.")
+            found.append("The network is still connected: other paths bypass these layers.")
         else:
             found.append("No layer is cut off.")
         return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prunemark.registry import Entry, find, unknown
 
 if TYPE_CHECKING:
-    from prunemark.datasets.in_memory import Dataset, Inputs, Split
+    from prunemark.datasets.in_memory import Dataset, Split, SplitInputs
     from prunemark.datasets.lazy import LazyInputs
 
 __all__ = [
@@ -17,10 +17,10 @@ __all__ = [
     "NORMALISATIONS",
     "Dataset",
     "DatasetEntry",
-    "Inputs",
     "LazyInputs",
     "Normalisation",
     "Split",
+    "SplitInputs",
     "dataset",
     "entry_for",
     "split_scheme",
@@ -235,7 +235,7 @@ def _facts(data: "Dataset") -> tuple[tuple[int, int, int], int, int, int]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Dataset", "Inputs", "LazyInputs", "Split"):
+    if name not in ("Dataset", "SplitInputs", "LazyInputs", "Split"):
         raise AttributeError(f"module 'prunemark.datasets' has no attribute {name!r}")
     from prunemark.datasets import in_memory
 

@@ -25,7 +25,7 @@ class Tree:
     Attributes:
         origin: the folder or the archive, for messages.
         names: paths relative to it, with "/", in order.
-        read: the content of the file of that name; ValueError if it cannot be had.
+        read: the content of the file of that name; ValueError if it could not be loaded.
     """
 
     origin: str

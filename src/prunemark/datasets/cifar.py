@@ -21,7 +21,7 @@ _SHAPE = (3, 32, 32)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where an archive keeps what; of the `label_bytes` of a record, the last is the class."""
+    """Record layout of an archive; the last of the `label_bytes` of a record is the class."""
 
     train: tuple[str, ...]
     test: str

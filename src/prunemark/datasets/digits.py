@@ -42,7 +42,7 @@ def read() -> tuple[Images, Labels]:
 
 
 def test_members(labels: Labels, examples: int) -> NDArray[np.bool_]:
-    """Which examples form a stratified test split of `examples`, the same on every machine and release.
+    """Indices of a stratified test split of `examples`, the same on every machine and release.
 
     Class c gets floor(examples * n_c / n) places; the places left over go to the largest remainders, of
     equal ones to the smaller class. Its members are those whose SHA-256 of "prunemark digits ROW" is

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-Progress = Callable[[str, int, int | None], None]
+DownloadProgress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that are here, and the bytes of the whole file or None if that is unknown."""
 
 _CHUNK_BYTES = 1 << 13  # of these, what had come when a connection broke is lost
@@ -14,14 +14,14 @@ _READ_TIMEOUT_S = 60
 
 
 def partial(path: Path) -> Path:
-    """Where the first bytes of a file lie until the whole file is there and verified."""
+    """Path of the partial download, used until the whole file is there and verified."""
     return path.with_name(f"{path.name}.part")
 
 
-def download(url: str, name: str, part: Path, to: Path, progress: Progress | None) -> None:
+def download(url: str, name: str, part: Path, to: Path, progress: DownloadProgress | None) -> None:
     """Download a file to `to`, keeping what has come so far in `part` for the next try.
 
-    A connection that drops is taken up again as long as each try brings something. A server that cannot go on in
+    A connection that drops is taken up again as long as each try brings something. A server that cannot resume in
     the middle of a file sends it from the start. Nothing is verified here.
 
     Raises:
@@ -43,7 +43,7 @@ def download(url: str, name: str, part: Path, to: Path, progress: Progress | Non
             while True:
                 before = _size(part)
                 try:
-                    _go_on(url, name, part, progress)
+                    _resume(url, name, part, progress)
                     break
                 # requests turns a body that ends early into either of the first two.
                 except (ChunkedEncodingError, ConnectionError, SlowServer):
@@ -64,7 +64,7 @@ def _size(part: Path) -> int:
     return part.stat().st_size
 
 
-def _go_on(url: str, name: str, part: Path, progress: Progress | None) -> None:
+def _resume(url: str, name: str, part: Path, progress: DownloadProgress | None) -> None:
     import requests
 
     here = _size(part)
@@ -78,7 +78,7 @@ def _go_on(url: str, name: str, part: Path, progress: Progress | None) -> None:
             # What is here is longer than the file, so it is of another one.
             with part.open("wb"):
                 pass
-            _go_on(url, name, part, progress)
+            _resume(url, name, part, progress)
             return
         answer.raise_for_status()
         resumed = answer.status_code == requests.codes.partial_content and answer.headers.get(

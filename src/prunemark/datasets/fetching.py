@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from prunemark.datasets import DATASETS, split_scheme
-from prunemark.datasets.download import Progress
+from prunemark.datasets.download import DownloadProgress
 from prunemark.datasets.files import (
     DataFile,
     ImageFolder,
@@ -27,12 +27,12 @@ State = Literal["present", "missing", "incomplete", "damaged"]
 
 @dataclass(frozen=True, kw_only=True)
 class FileReport:
-    """What is known of one file of a data set, or of the images below one folder.
+    """State of one file of a data set, or of the images below one folder.
 
     Attributes:
         name: the file's name, or a pattern of images.
         state: present (and verified), missing, incomplete (a folder with too few images) or damaged.
-        path: where it lies; None if it is missing.
+        path: where it is; None if it is missing.
         expected: its checksums, or the number of images.
         found: what was found instead or as expected; "" if it is missing.
     """
@@ -44,12 +44,14 @@ class FileReport:
     found: str
 
 
-def fetch(name: str, *, data_dir: str | Path | None = None, progress: Progress | None = None) -> list[FileReport]:
+def fetch(
+    name: str, *, data_dir: str | Path | None = None, progress: DownloadProgress | None = None
+) -> list[FileReport]:
     """Download the files of a data set that are not here yet, and verify all of them.
 
     A file goes into DATA_DIR/DATA_SET (PRUNEMARK_DATA by default), without either into the cache of downloads. What is
     there already is verified and left alone. A download that is cut off leaves NAME.part, from which the next call
-    goes on; one with another checksum is deleted.
+    is resumed; one with another checksum is deleted.
 
     Args:
         name: of DATASETS, or "hub:OWNER/NAME".
@@ -60,8 +62,8 @@ def fetch(name: str, *, data_dir: str | Path | None = None, progress: Progress |
         What `verify` returns; everything is present. Nothing for data that are part of the package.
 
     Raises:
-        ValueError: an unknown name; a file that is here is damaged, or one cannot be had. The message says which
-            files to put where.
+        ValueError: an unknown name; a file that is here is damaged, or one could not be downloaded. The message says
+            which files to put where.
     """
     scheme, rest = split_scheme(name)
     if scheme:
@@ -85,7 +87,7 @@ def fetch(name: str, *, data_dir: str | Path | None = None, progress: Progress |
 
 
 def verify(name: str, *, data_dir: str | Path | None = None) -> list[FileReport]:
-    """What is there of a data set, file by file; nothing is downloaded.
+    """State of a data set on this machine, file by file; nothing is downloaded.
 
     Files are looked for where `prunemark.dataset` looks for them, the cache of downloads included. Of folders of
     images, the images are counted.

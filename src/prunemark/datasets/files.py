@@ -12,7 +12,7 @@ from typing import Any
 
 import platformdirs
 
-from prunemark.datasets.download import Progress, download, partial
+from prunemark.datasets.download import DownloadProgress, download, partial
 
 ENVIRONMENT_VARIABLE = "PRUNEMARK_DATA"
 _RETRIES = 2
@@ -39,7 +39,7 @@ class DataFile:
 
     @property
     def checksums(self) -> str:
-        """What the published file has, in words."""
+        """Checksums of the published file, in words."""
         return f"SHA-256 {self.sha256}{f', MD5 {self.md5}' if self.md5 else ''}"
 
 
@@ -53,7 +53,7 @@ class ImageFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the files of one data set are published, and where else they may lie.
+    """Published files of one data set, and the local folders that may hold them.
 
     `urls` are folders, tried in this order; `system_folders` are where packages of an operating system put
     the files; `folder` serves instead of the files; `hint` is a sentence for those who can reach no download.
@@ -84,7 +84,7 @@ def read(source: Source, file: DataFile, *, data_dir: str | Path | None = None) 
     first file of that name counts: one that is damaged is an error, never a reason to look further.
 
     Raises:
-        ValueError: `data_dir` is no folder; the file cannot be had, or its SHA-256 is another one. The
+        ValueError: `data_dir` is no folder; the file could not be downloaded, or its SHA-256 is another one. The
             message names the file, the expected and found checksums, and which files to put where.
     """
     return verified_content(found(source, file, data_dir) or downloaded(source, file, data_dir=data_dir), file)
@@ -104,7 +104,7 @@ def archive(source: Source, file: DataFile, *, data_dir: str | Path | None = Non
 
 
 def folders(source: Source, data_dir: str | Path | None) -> list[Path]:
-    """Where a source's files are looked for before the cache of downloads.
+    """Folders searched for a source's files before the cache of downloads.
 
     Raises:
         ValueError: `data_dir`, or PRUNEMARK_DATA in its place, is no folder.
@@ -149,7 +149,7 @@ def given_folder(data_dir: str | Path | None) -> Path | None:
 
 
 def cache_folder(dataset: str) -> Path:
-    """Where downloads of a data set, and what is made of them, are kept."""
+    """Folder for downloads of a data set and for what is made of them."""
     return Path(platformdirs.user_cache_dir("prunemark")) / dataset
 
 
@@ -229,11 +229,11 @@ def downloaded(
     *,
     data_dir: str | Path | None = None,
     into: Path | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Path:
     """A published file, downloaded into a folder unless it is there, and verified.
 
-    What came of a download that was cut off stays beside it as NAME.part, and the next try goes on from there. A
+    What came of a download that was cut off stays beside it as NAME.part, and the next try resumes from there. A
     download with another checksum is deleted.
 
     Args:
@@ -241,10 +241,10 @@ def downloaded(
         file: which of its files.
         data_dir: where it was looked for, for the message.
         into: the folder; by default the cache of downloads.
-        progress: see `Progress`.
+        progress: see `DownloadProgress`.
 
     Raises:
-        ValueError: it cannot be had, or not as it was published. The message says which files to put where.
+        ValueError: it could not be downloaded, or not as it was published. The message says which files to put where.
     """
     from requests.exceptions import RequestException
 
@@ -265,7 +265,7 @@ def downloaded(
     raise not_available(source, data_dir, f"{file.name} is missing", failures)
 
 
-def _fetch(url: str, file: DataFile, path: Path, progress: Progress | None) -> None:
+def _fetch(url: str, file: DataFile, path: Path, progress: DownloadProgress | None) -> None:
     """Download a file and verify it before it gets its name."""
     whole = path.with_name(f".{path.name}.unverified")
     download(url, file.name, partial(path), whole, progress)
@@ -299,7 +299,7 @@ def not_available(
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what requests and urllib3 wrap around it."""
+    """Plain reason of a failed download, without the wrapping of requests and urllib3."""
     inner: Any = error.args[0] if error.args else None
     # urllib3's "HTTPConnection(host=..., port=...): Failed to ...".
     if reason := getattr(inner, "reason", None):

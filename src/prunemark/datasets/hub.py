@@ -29,11 +29,11 @@ def load(name: str, *, data_dir: str | Path | None = None) -> Dataset:
     The image is the column of images, the label the column of class labels, of several the one called "label" or
     "fine_label"; the training split is "train", the test split "test" or else "validation". A copy in
     `data_dir`/OWNER/NAME (PRUNEMARK_DATA by default) goes before the hub. No code that comes with data is run. The
-    bytes are in memory and are normalised a batch at a time.
+    bytes are in memory and are normalised batch by batch.
 
     Raises:
-        ValueError: the name is none; the data set cannot be had, has other columns or splits, images of several
-            sizes or labels that are no class; the package `datasets` or Pillow is not installed.
+        ValueError: the name is not OWNER/NAME; the data set could not be loaded, has other columns or splits, images of
+            several sizes or labels that are no class; the package `datasets` or Pillow is not installed.
     """
     folder = given_folder(data_dir)
     return _load(name, None if folder is None else folder.absolute())
@@ -84,7 +84,7 @@ def _splits(full_name: str, name: str, folder: Path | None) -> Mapping[str, Any]
     # Of many kinds, from the network, the hub and each file format.
     except Exception as error:
         raise ValueError(
-            f'data set "{full_name}" cannot be had: {type(error).__name__}: {error}\n'
+            f'data set "{full_name}" could not be loaded: {type(error).__name__}: {error}\n'
             f"Put a copy of its files into DIR/{name} and give DIR as data_dir or in {ENVIRONMENT_VARIABLE}; "
             f"`hf download --repo-type dataset {name} --local-dir DIR/{name}` makes one."
         ) from error

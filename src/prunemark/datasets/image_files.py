@@ -26,7 +26,7 @@ class ImageFiles(WholeImages):
 
     The shorter side is resized to `resize` pixels (bilinear, antialiased) and a square of `size` pixels is cut from the
     centre; or, with `part`, that part is cut from the image as it was decoded and resized to the square. Each byte v of
-    channel c becomes (v - mean_c) / std_c in float32. Decoding runs in one thread a core, and, with `prefetch`, while
+    channel c becomes (v - mean_c) / std_c in float32. Decoding runs in one thread per core, and, with `prefetch`, while
     the batch before is being trained on. Images are decoded at full scale, which a part of a tenth of them needs.
 
     Args:
@@ -38,7 +38,7 @@ class ImageFiles(WholeImages):
         part: which part of each image is shown.
         decode: decodes one file's content.
         device: where batches come out.
-        memory_format: how batches lie in memory.
+        memory_format: memory layout of batches.
 
     Raises:
         ValueError: `size` exceeds `resize`, or mean and std are not three values.

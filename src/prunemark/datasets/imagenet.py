@@ -38,7 +38,7 @@ def load_imagenet(*, data_dir: str | Path | None = None) -> Dataset:
 
 
 def load(source: Source, *, data_dir: str | Path | None = None, decode: Decode = pixels_with_torchvision) -> Dataset:
-    """A data set of folders of images, one a class, below train/ and val/.
+    """A data set of folders of images, one per class, below train/ and val/.
 
     Raises:
         ValueError: the folders are missing, empty, or not the same in train/ and val/.

@@ -12,7 +12,7 @@ from torch import Tensor
 from prunemark.datasets import Normalisation
 from prunemark.datasets.lazy import LazyInputs, PixelInputs
 
-Inputs = Tensor | LazyInputs
+SplitInputs = Tensor | LazyInputs
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
@@ -27,7 +27,7 @@ class Split:
         ValueError: other types or shapes, or unequal lengths.
     """
 
-    inputs: Inputs
+    inputs: SplitInputs
     targets: Tensor
 
     def __post_init__(self) -> None:
@@ -179,7 +179,7 @@ def moments(name: str, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], 
 
 
 def byte_counts(channel: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each byte occurs, (256,)."""
+    """Number of occurrences of each byte value, (256,)."""
     # torch counts bytes as they are; numpy would copy them to int64, eight times the memory.
     return torch.bincount(torch.from_numpy(channel.copy()).flatten(), minlength=256).numpy()
 

@@ -26,7 +26,7 @@ class LazyInputs(ABC):
     device: torch.device
     """Where batches come out."""
     memory_format: torch.memory_format
-    """How batches lie in memory."""
+    """Memory layout of batches."""
 
     @property
     @abstractmethod
@@ -46,7 +46,7 @@ class LazyInputs(ABC):
 
     @property
     def black(self) -> Tensor:
-        """What a byte of 0 is in each channel when it is normalised, (C,)."""
+        """Normalised value of byte 0 in each channel, (C,)."""
         return -self.mean / self.std
 
     def split(self, size: int) -> Iterator[Tensor]:
@@ -91,7 +91,7 @@ class PixelInputs(LazyInputs):
         pixels: uint8 (N, H, W, C).
         mean: of each channel, (C,).
         std: of each channel, (C,).
-        memory_format: how batches lie in memory.
+        memory_format: memory layout of batches.
 
     Raises:
         ValueError: another type or shape, or a standard deviation that is not above 0.

@@ -21,7 +21,7 @@ _COUNTED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class UndecodedImages:
     """Images to decode.
 
     Attributes:
@@ -38,11 +38,11 @@ class Images:
 
 
 def is_stored(folder: Path) -> bool:
-    """Whether the folder holds decoded images, all of them: it gets its name when the last one is written."""
+    """True if the folder holds all decoded images: it gets its name when the last one is written."""
     return (folder / _ABOUT).is_file()
 
 
-def store(name: str, folder: Path, images: Images) -> None:
+def store(name: str, folder: Path, images: UndecodedImages) -> None:
     """Decode images into a folder, which appears when all is there.
 
     Raises:
@@ -104,7 +104,7 @@ def load(name: str, folder: Path, *, normalisation: Normalisation | None = None)
         ) from error
 
 
-def _write_pixels(path: Path, images: Images, names: tuple[str, ...]) -> None:
+def _write_pixels(path: Path, images: UndecodedImages, names: tuple[str, ...]) -> None:
     # Written and not mapped: on a full disk, writing to a mapped file kills the process.
     with path.open("wb") as file:
         shape = (len(names), *images.shape)

@@ -1,4 +1,4 @@
-"""What is published where: the files of each data set, with their checksums. Nothing is read or imported here.
+"""Published files of each data set, with their addresses and checksums. Nothing is read or imported here.
 
 MD5 is what the publishers of CIFAR-10, CIFAR-100 and TinyImageNet give (TinyImageNet's, [V], is the one that its many
 loaders agree on; its publisher gives none). SHA-256 is checked besides, because an MD5 can be forged.
@@ -119,9 +119,10 @@ IMAGENET = Source(
     urls=(),
     folder=ImageFolder(name="", images={"train/*/*.JPEG": 1_281_167, "val/*/*.JPEG": 50_000}),
     hint=(
-        "ImageNet (ILSVRC 2012) is had by registering at https://www.image-net.org. Unpack ILSVRC2012_img_train.tar "
-        "(MD5 1d675b47d978889d74fa0da5fadfb00e), with the 1,000 archives in it, to train/WNID/*.JPEG, and "
-        "ILSVRC2012_img_val.tar (MD5 29b22e2961454d5413ddabcf34fc5622), sorted by class, to val/WNID/*.JPEG."
+        "ImageNet (ILSVRC 2012) is available after registration at https://www.image-net.org. Unpack "
+        "ILSVRC2012_img_train.tar (MD5 1d675b47d978889d74fa0da5fadfb00e), with the 1,000 archives in it, "
+        "to train/WNID/*.JPEG, and ILSVRC2012_img_val.tar (MD5 29b22e2961454d5413ddabcf34fc5622), "
+        "sorted by class, to val/WNID/*.JPEG."
     ),
 )
 

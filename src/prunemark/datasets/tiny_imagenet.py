@@ -53,7 +53,7 @@ def load(source: Source, *, data_dir: str | Path | None = None, normalisation: N
     return pixel_cache.load(source.dataset, decoded, normalisation=normalisation)
 
 
-def images_of(tree: Tree) -> pixel_cache.Images:
+def images_of(tree: Tree) -> pixel_cache.UndecodedImages:
     """The images of a folder in TinyImageNet's layout: wnids.txt, words.txt, train/WNID/images/, val/.
 
     Classes are numbered in the order of their WordNet numbers.
@@ -71,7 +71,7 @@ def images_of(tree: Tree) -> pixel_cache.Images:
     def decode(name: str) -> NDArray[np.uint8]:
         return pixels_with_pillow(tree.read(name), origin=f"{tree.origin}/{name}")
 
-    return pixel_cache.Images(
+    return pixel_cache.UndecodedImages(
         splits={"train": _train(tree, number), "test": _val(tree, number)},
         class_names=tuple((words.get(wnid) or wnid).split(",", 1)[0] for wnid in wnids),
         shape=_SHAPE,

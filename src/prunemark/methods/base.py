@@ -1,4 +1,4 @@
-"""What a scoring method is given, and what it is."""
+"""The scoring problem that a method is given, and the protocol of a method."""
 
 import itertools
 from abc import ABC, abstractmethod
@@ -119,7 +119,7 @@ class Problem:
         return [(inputs[a:b], targets[a:b]) for a, b in itertools.pairwise(edges)]
 
     def outputs(self, inputs: Inputs, *, parameters: Mapping[str, Tensor] | None = None) -> Any:
-        """What the model gives for these inputs, where asked with other values of some `parameters`, by name."""
+        """Outputs of the model for these inputs, optionally with other values of some `parameters`, by name."""
         if parameters is None:
             return self.forward(self.model, inputs)
         values = {f"model.{name}": value for name, value in parameters.items()}

@@ -57,7 +57,7 @@ class Grasp(Method):
         # The fused attention kernels have no second derivative.
         with problem.mode(self.bn), sdpa_kernel(SDPBackend.MATH):
             products = self._of_halves(problem) if self.halves else self._of_batches(problem)
-        # Each product is let go as its score is made.
+        # Each product is freed as its score is made.
         return {name: self._score(weight.detach(), products.pop(name)) for name, weight in problem.weights.items()}
 
     def _score(self, weight: Tensor, product: Tensor) -> Tensor:
@@ -105,6 +105,6 @@ class Grasp(Method):
 
 
 def _add_(total: dict[str, Tensor], terms: dict[str, Tensor], share: float = 1.0) -> None:
-    """Add each term's share to the total and let go of the term."""
+    """Add each term's share to the total and free the term."""
     for name in list(terms):
         total[name] = total.get(name, 0) + share * terms.pop(name)

@@ -68,7 +68,7 @@ def adapt(scoring: Callable[[Problem], Mapping[str, Tensor]]) -> Method:
 
 
 def is_configured(scoring: Any) -> bool:
-    """Whether it says in how many rounds it prunes, and so is a method rather than a function that takes options."""
+    """True if it says in how many rounds it prunes, and so is a method rather than a function that takes options."""
     return hasattr(scoring, "rounds")
 
 
@@ -106,7 +106,7 @@ def _check(kind: Any, name: str, values: Mapping[str, Any]) -> None:
 
 
 def _allowed(kind: Any) -> tuple[str, Callable[[Any], bool]] | None:
-    """What a field of this type holds, in words and as a test; None of types that are not checked."""
+    """Allowed values of a field of this type, in words and as a test; None for types that are not checked."""
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         return " or ".join(f'"{choice}"' for choice in choices), lambda value: value in choices

@@ -21,5 +21,5 @@ class Random(Method):
         scores: dict[str, Tensor] = {}
         for name, weight in problem.weights.items():
             scores[name] = torch.rand(weight.shape, generator=source, dtype=torch.float64).to(weight.device)
-            weight.data = scores[name]  # lets go of the weights, which do not matter here
+            weight.data = scores[name]  # frees the weights, which do not matter here
         return scores

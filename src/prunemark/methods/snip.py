@@ -131,7 +131,7 @@ class SnipSynapticFlow(Method):
 
 
 def _sensitivities(problem: Problem, batch: Batch) -> Iterator[tuple[str, Tensor]]:
-    """|w * g| of each layer, whose gradient is let go as it is made."""
+    """|w * g| of each layer, whose gradient is freed as it is made."""
     gradients = problem.gradients(problem.batch_loss(batch))
     for name, weight in problem.weights.items():
         yield name, (weight.detach() * gradients.pop(name)).abs_()

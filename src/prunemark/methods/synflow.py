@@ -59,7 +59,7 @@ class SynFlow(Method):
                     tensor.abs_()
         device = next(model.parameters()).device
         ones = torch.ones(1, *input_shape, dtype=dtype, device=device)
-        # Pruned weights are 0, and so are their scores, whatever their gradients. Each gradient is let go before the
+        # Pruned weights are 0, and so are their scores, whatever their gradients. Each gradient is freed before the
         # next score is made: in float64 these are the largest things around.
         with problem.mode(self.bn):
             gradients = problem.gradients(self._outputs(problem, model, ones).sum(), masked=False)

@@ -1,4 +1,4 @@
-"""How a model is called: its inputs, batches, forward and loss."""
+"""Types of a call of a model: its inputs, batches, forward and loss."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

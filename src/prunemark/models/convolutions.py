@@ -31,7 +31,7 @@ def sound_convolutions(model: nn.Module) -> Generator[None]:
     Such a layer equals a 1x1 convolution without a stride of every second (third, ...) pixel, and computes that here.
     All others keep oneDNN, without which a network's convolutions may run through a Winograd kernel, with errors of
     2e-3 instead of 1e-6 and in twice the time. Types, parameters, hooks and state dict of the model do not change; a
-    deep copy made here goes on computing what it computes.
+    deep copy made here keeps computing the same.
     """
     faulty = [module for module in model.modules() if isinstance(module, _Convolution) and _is_faulty(module)]
     plain = [(module, convolve) for module in faulty if (convolve := _function(module)) is not None]
@@ -69,7 +69,7 @@ def _function(module: _Convolution) -> Callable[..., Tensor] | None:
 
 
 def _settings(module: _Convolution) -> dict[str, Any]:
-    """What the replaced method needs of its module: values only, so that a copy does not hold the original."""
+    """Settings of its module that the replaced method needs: values only, so that a copy does not hold the original."""
     settings = {name: getattr(module, name) for name in ("stride", "padding", "dilation", "groups")}
     if module.padding_mode != "zeros":
         settings["border"] = (module._reversed_padding_repeated_twice, module.padding_mode)  # pyright: ignore[reportPrivateUsage]

@@ -20,7 +20,7 @@ def independent_copy(model: nn.Module, *, weights: Mapping[str, nn.Parameter] | 
 
     Args:
         model: any module.
-        weights: parameters that the copy has in the place of the model's own of these names.
+        weights: parameters that the copy has instead of the model's own of these names.
 
     Raises:
         ValueError: the model holds something that cannot be copied.

@@ -94,12 +94,12 @@ class Hold:
         self.remove()
 
     def shared(self, weights: Mapping[str, nn.Parameter]) -> dict[str, str]:
-        """Which of these weights it holds: its own name for each -> theirs."""
+        """The weights that it holds, of these: its own name for each -> theirs."""
         theirs = {id(weight): name for name, weight in weights.items()}
         return {name: theirs[id(weight)] for name, weight in self._weights().items() if id(weight) in theirs}
 
     def zeros_among(self, shared: Mapping[str, str], masks: Mapping[str, Tensor]) -> int:
-        """How many weights are 0 where it prunes and these masks keep."""
+        """Number of weights that are 0 where it prunes and these masks keep."""
         weights = self._weights()
         count = 0
         for own, name in shared.items():
@@ -108,12 +108,12 @@ class Hold:
         return count
 
     def agrees(self, shared: Mapping[str, str], masks: Mapping[str, Tensor]) -> bool:
-        """Whether it prunes something, and exactly what these masks prune."""
+        """True if it prunes something, and exactly what these masks prune."""
         pairs = [(self._pruned[own].bits != 0, masks[name]) for own, name in shared.items()]
         return not all(kept.all() for kept, _ in pairs) and all(torch.equal(kept.to(m.device), m) for kept, m in pairs)
 
     def count(self, shared: Iterable[str]) -> int:
-        """How many weights it prunes in these tensors."""
+        """Number of weights that it prunes in these tensors."""
         return sum(int((self._pruned[name].bits == 0).sum()) for name in shared)
 
     def as_loaded(self, shared: Mapping[str, str]) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ class Hold:
         return {name: own[name] for name in self._pruned if name in own}
 
     def _enforce(self, names: Collection[str] | None = None) -> None:
-        """Zero the pruned weights; watch the gradients of parameters that came in the place of others."""
+        """Zero the pruned weights; watch the gradients of parameters that replaced others."""
         bits = {name: pruned.bits for name, pruned in self._pruned.items() if names is None or name in names}
         weights = masked_parameters(self._model, bits)
         fresh = {name: weight for name, weight in weights.items() if self._watched.get(name, (None,))[0] is not weight}
@@ -283,7 +283,7 @@ def _newest_first() -> list[Hold]:
 
 
 class _Pruned:
-    """Where one tensor is pruned, wherever the tensor goes."""
+    """Pruned positions of one tensor, wherever the tensor goes."""
 
     def __init__(self, bits: Tensor) -> None:
         self.bits = bits

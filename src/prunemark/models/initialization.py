@@ -1,4 +1,4 @@
-"""How a model draws its own parameters, and whether weights look as if they had been drawn that way."""
+"""Redrawing a model's parameters its own way, and a check that weights look drawn that way."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -42,7 +42,7 @@ def reset_(model: nn.Module) -> None:
 
 
 def other_distribution(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> str:
-    """Which tensor of two draws was drawn from another distribution, in words; empty where none shows it.
+    """Name of a tensor that two draws took from different distributions, in words; empty if no tensor shows it.
 
     Constants must be equal exactly. Other tensors are compared by the two-sample test of Kolmogorov and Smirnov at
     1e-6, each by itself and, since small ones tell little, all together: less the mean of each pair and in units of its

@@ -1,4 +1,4 @@
-"""What of a model is not prunable, though it has the shape of a weight matrix."""
+"""Tensors of a model that are not prunable, though they have the shape of a weight matrix."""
 
 import math
 import warnings
@@ -70,7 +70,7 @@ def prunable_share(model: nn.Module) -> float:
 
 
 def share_record(model: nn.Module, names: Collection[str]) -> dict[str, Any]:
-    """What masks of these weights say of the rest of the model: entries `parameters`, `left_out` of a provenance."""
+    """Record of the rest of the model for masks of these weights: entries `parameters`, `left_out` of a provenance."""
     return {
         "parameters": parameter_count(model),
         "left_out": {each.name: list(each.shape) for each in left_out(model, names)},
@@ -78,7 +78,7 @@ def share_record(model: nn.Module, names: Collection[str]) -> dict[str, Any]:
 
 
 def share_words(total: int, parameters: int) -> str:
-    """How much of a model is prunable, as a sentence without a full stop."""
+    """Prunable share of a model, as a sentence without a full stop."""
     return f"{100 * total / parameters:.3g} % of all {parameters:,} parameters are prunable"
 
 

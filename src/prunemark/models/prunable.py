@@ -1,4 +1,4 @@
-"""Which tensors of a model can be pruned."""
+"""The prunable tensors of a model."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -279,7 +279,7 @@ def weights_in_use(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, T
 
 
 def torch_prune_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `torch.nn.utils.prune` multiplies these masks' weights with, for those that it prunes: 1 = kept, 0 = pruned.
+    """Masks of `torch.nn.utils.prune` on these weights, for those that it prunes: 1 = kept, 0 = pruned.
 
     Raises:
         ValueError: the masks are of another model.

@@ -74,7 +74,7 @@ class NetworkEntry(Entry):
 
 
 def _is_whole(number: object, *, least: int) -> bool:
-    """Whether it is a whole number, numpy's too, of at least `least`."""
+    """True if it is a whole number, numpy's too, of at least `least`."""
     return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= least
 
 

@@ -1,4 +1,4 @@
-"""What the networks of this package have in common: they know how their weights are drawn."""
+"""Base class of the networks of this package: they know how their weights are drawn."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""How the weights of a network are drawn before training. Imports torch only to draw."""
+"""Initial distributions of a network's weights. Imports torch only to draw."""
 
 from __future__ import annotations
 

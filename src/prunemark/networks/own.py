@@ -71,7 +71,7 @@ def _require_sound(model: nn.Module, draw: Callable[[int], nn.Module], name: str
 
 
 def _same_weights(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two modules have the same parameters and buffers, NaN equal to NaN."""
+    """True if two modules have the same parameters and buffers, NaN equal to NaN."""
     first, second = one.state_dict(), other.state_dict()
     return first.keys() == second.keys() and all(
         tensor.shape == second[name].shape and torch.allclose(tensor, second[name], rtol=0, atol=0, equal_nan=True)

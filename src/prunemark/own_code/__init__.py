@@ -19,7 +19,7 @@ from prunemark.registry import unknown
 
 
 def is_own_code(name: str) -> bool:
-    """Whether a name is of the form "FILE.py:attribute", a user's own code, rather than an entry of a table."""
+    """True if a name is of the form "FILE.py:attribute", a user's own code, rather than an entry of a table."""
     path, colon, attribute = name.rpartition(":")
     return bool(colon) and path.endswith(".py") and attribute.isidentifier()
 
@@ -84,7 +84,7 @@ class OwnCode:
         return f"{self.path}:{self.attribute}"
 
     def coverage(self) -> str:
-        """What a change of makes results out of date, and what not, in a sentence."""
+        """Sentence on which changes make results out of date, and which do not."""
         modules = [name for name, _, _ in self.modules]
         more = [f"and {len(modules) - 5} more"] if len(modules) > 5 else []
         parts = [self.path.name]

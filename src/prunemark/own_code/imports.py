@@ -47,7 +47,7 @@ def own_modules(file: Path) -> dict[str, Path]:
 
 
 def is_own_file(file: Path, folder: Path) -> bool:
-    """Whether a module's file is the user's: no part of Python, of an installed package or of prunemark.
+    """True if a module's file is the user's: no part of Python, of an installed package or of prunemark.
 
     Args:
         file: of the module, resolved.
@@ -165,7 +165,7 @@ def _with_parents(name: str) -> list[str]:
 
 
 def _find(name: str, folder: Path, specs: dict[str, ModuleSpec | None]) -> ModuleSpec | None:
-    """Where a module is, found without importing the packages that it is in, as `importlib.util.find_spec` would."""
+    """Spec of a module, found without importing its parent packages, as `importlib.util.find_spec` would."""
     if name not in specs:
         top, _, _ = name.partition(".")
         parent, _, _ = name.rpartition(".")

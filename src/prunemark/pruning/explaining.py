@@ -38,7 +38,7 @@ def explained_forward(forward: Forward) -> Forward:
 
 
 def explained_loss(loss: Loss) -> Loss:
-    """The same loss, but what is no tensor, before it or after it, is a ValueError that says what to do."""
+    """The loss, with a ValueError that says what to do if the outputs or the result are not tensors."""
 
     _require_function("loss", loss, "(outputs, targets) -> scalar")
 

@@ -13,7 +13,7 @@ Shapes = Mapping[str, Sequence[int]]
 def quotas(
     rule: QuotaName | Masks, shapes: Shapes, keep: int, *, caps: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """How many weights each layer keeps: layer -> count, adding up to `keep` exactly.
+    """Number of weights that each layer keeps: layer -> count, adding up to `keep` exactly.
 
     With n_l the number of weights of layer l, and d_l the density that it gets:
 

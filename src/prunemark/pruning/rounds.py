@@ -83,7 +83,7 @@ class Rounds:
         return chosen
 
     def finished(self, provenance: Mapping[str, Any]) -> Masks:
-        """What the last round kept, with its certificate and the number of its unscored weights in the provenance."""
+        """Masks of the last round, with its certificate and the number of its unscored weights in the provenance."""
         assert self.masks is not None
         counts = {name: int((silent & self.masks[name]).sum()) for name, silent in self._silent.items()}
         found = {"unscored": {name: count for name, count in counts.items() if count}}

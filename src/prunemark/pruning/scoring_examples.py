@@ -33,9 +33,9 @@ def scoring_batches(
 ) -> Sequence[Batch]:
     """The (inputs, targets) batches that a method scores with, on the model's device; none without data.
 
-    Of a dataset, a sample as the method asks for it, `size` examples a batch, in the model's own `dtype`; anything else
-    is taken to be batches, (inputs, targets) or mappings with the targets as "labels", "label" or "targets", all of
-    which are used as they are, but that half-precision inputs become float32 if `single`.
+    Of a dataset, a sample as the method asks for it, `size` examples per batch, in the model's own `dtype`; anything
+    else is taken to be batches, (inputs, targets) or mappings with the targets as "labels", "label" or "targets", all
+    of which are used as they are, but that half-precision inputs become float32 if `single`.
 
     Raises:
         ValueError: `data` is not an iterable of pairs, holds no batches or an empty one; a class of the dataset has

@@ -16,7 +16,7 @@ _LARGE_INTEGERS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
 
 
 def keep_count(total: int, sparsity: float) -> int:
-    """How many of `total` weights a sparsity keeps: round((1 - sparsity) * total), to even at a half.
+    """Number of `total` weights that a sparsity keeps: round((1 - sparsity) * total), to even at a half.
 
     Raises:
         ValueError: the sparsity is not in [0, 1).
@@ -127,7 +127,7 @@ def _comparable(scores: Mapping[str, Tensor], survivors: Masks) -> Iterator[tupl
 
 
 def _kth_largest(scores: Mapping[str, Tensor], survivors: Masks, k: int) -> float:
-    """The k-th largest score of the survivors: nothing is sorted, and only what lies near it is copied.
+    """The k-th largest score of the survivors: nothing is sorted, and only scores near it are copied.
 
     The two scores between which a sample expects it are compared with all: those above are counted, those between them
     partitioned. Where the sample was wrong, all are.
@@ -147,7 +147,7 @@ def _kth_largest(scores: Mapping[str, Tensor], survivors: Masks, k: int) -> floa
 
 
 def _bracket(scores: Mapping[str, Tensor], survivors: Masks, k: int) -> tuple[float, float]:
-    """Two scores between which the k-th largest lies, five standard deviations of a sample's rank to either side."""
+    """Two scores that bracket the k-th largest, five standard deviations of a sample's rank to either side."""
     total = survivors.total
     if total <= _SAMPLE:
         return -torch.inf, torch.inf

@@ -65,7 +65,7 @@ def unscored(
 
 
 def sentence(method: str, masks: Masks) -> str:
-    """What a user is told of masks some of whose weights are unscored."""
+    """Message to the user about masks with unscored weights."""
     return (
         f"{method} gave {masks.unscored:,} of the {masks.kept:,} kept weights a score of exactly 0, in "
         f"{_layers({name: f' {count:,}' for name, count in masks.provenance['unscored'].items()})}: it said nothing "

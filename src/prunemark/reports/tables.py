@@ -29,6 +29,7 @@ _GUTTER = 3
 
 _STYLES: dict[State, str] = {"supported": "green", "contradicted": "red", "open": "yellow", "untested": "dim"}
 _MARKS: dict[State, str] = {"supported": "✓", "contradicted": "✗", "open": "?", "untested": "·"}
+_ASCII = str.maketrans({"±": "+-", "’": "'", "–": "-", "−": "-"})
 _ASCII_MARKS: dict[State, str] = {"supported": "+", "contradicted": "x", "open": "?", "untested": "."}
 
 
@@ -52,9 +53,9 @@ def claims_table(judged: Judged, remarks: Sequence[Remark] = ()) -> RenderableTy
     for subject in judged.subjects:
         first, *more = subject.sentences(theme.label)
         named = f"{subject.network} on {subject.dataset}: {first}" if several else first
-        parts += [Text(named, style="bold"), *map(Text, more), Text()]
+        parts += [_Words(named, "bold"), *map(_Words, more), Text()]
         known = remarks if remarks and not several else trust(subject)
-        parts += [Text(f"{one.about}: {one.text}", style="dim") for one in known]
+        parts += [_Words(f"{one.about}: {one.text}", "dim") for one in known]
         claims = words.by_claim(subject.findings)
         parts.append(_claims_table(claims))
         for claim, by_range in claims.items():
@@ -146,6 +147,17 @@ def _outcome(findings: Sequence[Finding]) -> Text:
 
 def _width(texts: Iterable[Text]) -> int:
     return max((cell_len(line) for text in texts for line in text.plain.split("\n")), default=1)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Sentences, in the characters that the terminal can show."""
+
+    text: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.text.translate(_ASCII) if options.ascii_only else self.text, style=self.style)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the numbers say: effects with intervals, looks, sparsity ranges, the paper's claims, power. No torch."""
+"""Statistics: effects with intervals, looks, sparsity ranges, the paper's claims, power. No torch."""
 
 from prunemark.stats.cells import experiments
 from prunemark.stats.effects import Effect, Standard, measure

@@ -1,4 +1,4 @@
-"""How much of a difference's uncertainty is the test set's: replicates and images as two random factors."""
+"""The test set's share of a difference's uncertainty: replicates and images as two random factors."""
 
 import math
 from dataclasses import dataclass

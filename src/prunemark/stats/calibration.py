@@ -1,4 +1,4 @@
-"""How often verdicts err, by simulated studies."""
+"""Error rates of verdicts, by simulated studies."""
 
 import math
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Scenario:
 
     @property
     def standard(self) -> Standard:
-        """What the evidence is held to."""
+        """Standard that the evidence is held to."""
         looks = self.replicates if isinstance(self.replicates, Looks) else None
         return Standard(
             margin=self.margin, looks=looks, images=_IMAGES[self.noise][0] if self.noise in _IMAGES else None

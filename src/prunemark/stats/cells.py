@@ -36,12 +36,12 @@ class Cell:
 
     @property
     def step(self) -> Step | None:
-        """When pruning happened; None for the dense network."""
+        """Step at which pruning happened; None for the dense network."""
         return Step.parse(self.prune_at) if self.prune_at else None
 
     @property
     def initial(self) -> bool:
-        """Whether pruning happened at initialisation."""
+        """True if pruning happened at initialisation."""
         return self.step is not None and self.step.unit != "end" and self.step.count == 0
 
 
@@ -49,7 +49,7 @@ DENSE = Cell(method="dense", sparsity=0.0, prune_at="")
 
 
 def moment(step: Step) -> tuple[str, float]:
-    """What all spellings of one step share: "0it" is "0ep", and "2.0ep" is "2ep"."""
+    """Canonical key that all spellings of one step share: "0it" is "0ep", and "2.0ep" is "2ep"."""
     return ("", 0.0) if step.unit != "end" and step.count == 0 else (step.unit, step.count)
 
 
@@ -179,7 +179,7 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def _identified(trainings: dict[Cell, dict[int, str]], accuracies: dict[Cell, dict[int, float]]) -> bool:
-    """Whether the keys name trainings: one key, one replicate and one accuracy."""
+    """True if the keys name trainings: one key, one replicate and one accuracy."""
     seen: dict[str, tuple[int, float]] = {}
     for cell, keys in trainings.items():
         for replicate, key in keys.items():

@@ -44,7 +44,7 @@ def effect(experiment: Experiment, contrast: Contrast, standard: Standard) -> Ef
 
 
 def vacuous(experiment: Experiment, contrast: Contrast) -> bool:
-    """Whether both sides are the very same trainings, so that there is nothing to see."""
+    """True if both sides are the very same trainings, so that there is nothing to see."""
     return _squared_weights(experiment, contrast) < 1e-12
 
 

@@ -15,13 +15,13 @@ from prunemark.terms.margins import check_margin
 FEWEST_REPLICATES = 3
 FEWEST_WITH_AN_OUTLIER = 5
 OUTLYING_DEVIATIONS = 5.0
-# Accuracies are fractions of a count of examples; what lies below this is the rounding of a subtraction.
+# Accuracies are fractions of a count of examples; a difference below this is the rounding of a subtraction.
 _DECIMALS_PP = 9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What evidence is held to: the margin in percentage points, the looks, and the number of test images.
+    """Standard of evidence: the margin in percentage points, the looks, and the number of test images.
 
     `looks` is None where the number of replicates was fixed beforehand. `images` is None where it is not known; then
     nothing is added to a variance that rounding to whole images has made too small.
@@ -52,7 +52,7 @@ class Effect(Record):
     `low` and `high` are the ends of its interval: the 90 % t interval, or the repeated confidence interval of look
     `look` (counted from 1) of `looks`. They are NaN where there is no verdict. `level` is the nominal one-sided error
     of either end. `dropped` counts replicates without a result on one side; `later` counts those beyond the last look,
-    which wait for the next. `outlier` is the replicate that lies farthest off, if that is more than 5 median
+    which wait for the next. `outlier` is the replicate farthest off, if that is more than 5 median
     deviations and more than the margin; `difference_without`, `low_without` and `high_without` are the same numbers
     without it.
     """
@@ -74,9 +74,9 @@ class Effect(Record):
     high_without: float = math.nan
 
     def state(self, predicate: Predicate, *, margin: float) -> State:
-        """What the effect says about a predicate.
+        """State of a predicate by this effect.
 
-        Fewer than 3 replicates leave it open, and so does "keeps" below 5 replicates where one of them lies far off:
+        Fewer than 3 replicates leave it open, and so does "keeps" below 5 replicates where one of them is far off:
         a failure that strikes one run in three is as likely missed as seen.
         """
         found = decide(predicate, self.low, self.high, margin=margin)

@@ -76,7 +76,7 @@ class Evidence:
         )
 
     def excluded(self, contrast: Contrast) -> str:
-        """Why a contrast counts in nothing; empty where it counts."""
+        """Reason why a contrast is left out; empty if it counts."""
         cells = list(contrast)
         if any(cell in self.experiment.unscored for cell in cells):
             return "weights of the mask were chosen by position: their scores were 0"
@@ -159,7 +159,7 @@ def state_of_all(members: Sequence[Finding], standard: Standard) -> State:
 
 
 def refuted(members: Sequence[Finding], standard: Standard, *, alpha: float = ALPHA) -> list[bool]:
-    """Which of several findings are contradicted after Holm's correction over them, with `alpha` for all of them."""
+    """The findings that are contradicted after Holm's correction over all of them, with `alpha` for all."""
     effects = [f.effect for f in members]
     assert all(one is not None for one in effects)
     p_values = [

@@ -1,4 +1,4 @@
-"""What a study says about one claim and one subject in one range of sparsities."""
+"""The finding of a study about one claim and one subject in one range of sparsities."""
 
 import math
 from dataclasses import dataclass
@@ -62,12 +62,12 @@ class Finding:
 
     @property
     def size(self) -> Size:
-        """Whether the difference is shown to be beyond the margin, or within it."""
+        """Size of the difference: shown to be beyond the margin, or within it."""
         return "unclear" if self.effect is None else size(self.effect.low, self.effect.high, margin=self.margin)
 
     @property
     def counts(self) -> bool:
-        """Whether it is one of the study's questions: about one subject, tested, by trainings of its own."""
+        """True if it is one of the study's questions: about one subject, tested, by trainings of its own."""
         return not self.members and self.state != "untested" and not self.same_as and self.claim in CLAIMS
 
     def row(self) -> Row:

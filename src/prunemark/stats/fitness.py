@@ -1,4 +1,4 @@
-"""Whether a study is fit to test the paper's claims: did its training get anywhere, and does the mark stand out?"""
+"""Fitness of a study to test the paper's claims: did its training get anywhere, and does the mark stand out?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _LAST = 5
 
 @dataclass(frozen=True, kw_only=True)
 class DenseRun:
-    """What one replicate's dense training did.
+    """Course of one replicate's dense training.
 
     Attributes:
         replicate: its number.
@@ -35,7 +35,7 @@ class DenseRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitness:
-    """Whether a study can test the claims; None where it is not known.
+    """Fitness of a study to test the claims; None where it is not known.
 
     Attributes:
         gain: what the last fifth of dense training gained over the fifth before it, in percentage points, mean over
@@ -59,12 +59,12 @@ class Fitness:
 
     @property
     def fit(self) -> bool:
-        """Whether nothing speaks against the study."""
+        """True if nothing speaks against the study."""
         return False not in (self.levelled, self.trained, self.stands_out)
 
     @property
     def sentence(self) -> str:
-        """Why the study cannot test the claims and what would; empty where it is fit."""
+        """Reason why the study cannot test the claims, and what would; empty if it is fit."""
         reasons: list[str] = []
         if self.levelled is False:
             reasons.append(

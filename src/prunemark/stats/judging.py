@@ -29,7 +29,7 @@ ByDataset = T | Mapping[str, T] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What one study says about one network on one data set.
+    """Verdicts of one study about one network on one data set.
 
     Attributes:
         ranges: its sparsities by range.
@@ -88,7 +88,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a table of results says, one Subject per study, network and data set."""
+    """Verdicts from a table of results, one Subject per study, network and data set."""
 
     subjects: tuple[Subject, ...]
 
@@ -127,7 +127,7 @@ def judge(
     steps_per_epoch: float | None = None,
     runs: ByDataset[Sequence[DenseRun]] = None,
 ) -> Judged:
-    """What a table of results says about the paper's claims C0 to C8.
+    """Judge the paper's claims C0 to C8 by a table of results.
 
     Each claim is judged for every method or benchmark by itself, at matching and at extreme sparsities apart (at all
     where an experiment has neither), by the mean over the range's sparsities within each replicate and its interval
@@ -288,7 +288,7 @@ def _notes(findings: list[Finding], cells: tuple[Finding, ...]) -> list[str]:
         if math.isfinite(found.low_without):
             without += f" [{found.low_without:+.2f}, {found.high_without:+.2f}]"
         notes.append(
-            f"{finding.claim} ({finding.range}), {finding.subject}: replicate {found.outlier} lies more than five "
+            f"{finding.claim} ({finding.range}), {finding.subject}: replicate {found.outlier} is more than five "
             f"median deviations off; without it the difference is {without} points."
         )
     return list(dict.fromkeys(notes))

@@ -54,7 +54,7 @@ def bounds(fractions: Sequence[float], *, alpha: float, spending: Spending = poc
         spending: (alpha, t) -> the error spent up to t.
 
     Raises:
-        ValueError: fractions that decrease or lie outside (0, 1].
+        ValueError: fractions that decrease or are outside (0, 1].
 
     Reference: Armitage, McPherson and Rowe (1969), J. R. Statist. Soc. A 132:235, for the recursion.
     """
@@ -62,7 +62,7 @@ def bounds(fractions: Sequence[float], *, alpha: float, spending: Spending = poc
     from scipy.special import ndtri
 
     if any(not 0 < t <= 1 for t in fractions) or any(b < a for a, b in pairwise(fractions)):
-        raise ValueError(f"information fractions must not decrease and lie in (0, 1], not {list(fractions)}")
+        raise ValueError(f"information fractions must be in (0, 1] and not decrease, not {list(fractions)}")
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     found: list[float] = []
     before, spent = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""How many replicates it takes to show that two conditions are equivalent."""
+"""Number of replicates that it takes to show that two conditions are equivalent."""
 
 import math
 from bisect import bisect_left

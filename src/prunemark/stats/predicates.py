@@ -1,4 +1,4 @@
-"""What an interval of a difference says about a claim: supported, contradicted or open."""
+"""State of a claim by an interval of a difference: supported, contradicted or open."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ Size = Literal["beyond the margin", "within the margin", "unclear"]
 
 
 def supported(predicate: Predicate, low: Any, high: Any, *, margin: float) -> Any:
-    """Whether the interval (low, high) supports the predicate; elementwise for arrays.
+    """True if the interval (low, high) supports the predicate; elementwise for arrays.
 
     With margin delta: *keeps* (d > -delta) if low > -delta; *hurts* (d < 0) if high < 0, *beats* (d > 0) if low > 0,
     the last two unless equivalence is shown (-delta < low and high < delta). Bounds must be passed strictly, and NaN
@@ -25,7 +25,7 @@ def supported(predicate: Predicate, low: Any, high: Any, *, margin: float) -> An
 
 
 def contradicted(predicate: Predicate, low: Any, high: Any, *, margin: float) -> Any:
-    """Whether the interval (low, high) contradicts the predicate; elementwise for arrays.
+    """True if the interval (low, high) contradicts the predicate; elementwise for arrays.
 
     With margin delta: *keeps* if high < -delta, *hurts* if low > -delta, *beats* if high < delta. What would be a small
     loss does not contradict "keeps": only a loss beyond the margin does.
@@ -54,7 +54,7 @@ def decide(predicate: Predicate, low: float, high: float, *, margin: float) -> S
 
 
 def size(low: float, high: float, *, margin: float) -> Size:
-    """Whether an interval shows the difference to be beyond the margin, on either side, or within it."""
+    """Size of a difference by its interval: beyond the margin, on either side, or within it."""
     if low > margin or high < -margin:
         return "beyond the margin"
     return "within the margin" if -margin < low and high < margin else "unclear"
@@ -77,7 +77,7 @@ def contradiction_p(predicate: Predicate, difference: float, standard_error: flo
 
 
 def holm(p_values: Sequence[float], *, alpha: float = 0.05, level: Callable[[int, float], float]) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects, in the order given.
+    """Rejections of Holm's step-down procedure, in the order of the hypotheses given.
 
     The i-th smallest p-value (i = 0, 1, ...) of m is held against alpha / (m - i), until one does not pass.
 

@@ -1,4 +1,4 @@
-"""How many more replicates would settle a question, and how likely that is."""
+"""Number of further replicates that would settle a question, and how likely that is."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What an experiment can be asked: a claim about one method or benchmark, with a contrast at each sparsity."""
+"""Questions to an experiment: a claim about one method or benchmark, with a contrast at each sparsity."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Question:
 def questions(
     experiment: Experiment, *, methods: Mapping[str, str] | None = None, steps_per_epoch: float | None = None
 ) -> list[Question]:
-    """What the experiment has both sides of, in the order of CLAIMS; C0 is put together from C3 and C6a.
+    """The questions that the experiment has both sides of, in the order of CLAIMS; C0 is put together from C3 and C6a.
 
     C7a is the least-squares slope of accuracy over log2(1 + step), times the distance from the first step to the
     last: the gain that the trend makes between them. C7b is the mean over the steps of a sparsity.

@@ -33,7 +33,7 @@ class Ranges(Record):
     and extreme err in at most 5 % of studies each, whatever the number of sparsities.
 
     `highest_matching` is the last sparsity at which magnitude after training keeps the accuracy without a gap from the
-    lowest on, also where it lies in the trivial range; None if there is none. `mark_was_run` says whether there is a
+    lowest on, also where it is in the trivial range; None if there is none. `mark_was_run` says whether there is a
     run of magnitude after training at all.
 
     Reference: Maurer, Hothorn and Lehmacher (1995), Biometrie in der chemisch-pharmazeutischen Industrie 6:3, for
@@ -52,7 +52,7 @@ class Ranges(Record):
     mark_was_run: bool = True
 
     def of(self, sparsity: float) -> SparsityRange:
-        """The range in which a sparsity of the experiment lies."""
+        """The range of a sparsity of the experiment."""
         if sparsity in self.trivial:
             return "trivial"
         if sparsity in self.matching:

@@ -34,7 +34,7 @@ class Record:
 
     @classmethod
     def frame(cls, records: Iterable[Self]) -> "pd.DataFrame":
-        """One row a record, one column a field, in the fields' order, also when there are no records.
+        """One row per record, one column per field, in the fields' order, also when there are no records.
 
         Optional integers and booleans have pandas' nullable types; a missing float is NaN.
         """

@@ -23,7 +23,7 @@ def measured(finding: Finding) -> str:
 
 
 def place(range_: str, sparsities: Sequence[float]) -> str:
-    """Where a finding is made: "At matching sparsities (48.8 % to 91.41 %)"."""
+    """Opening of a finding's sentence: "At matching sparsities (48.8 % to 91.41 %)"."""
     ends = list(dict.fromkeys([percent(min(sparsities)), percent(max(sparsities))])) if sparsities else []
     span = f" ({' to '.join(ends)})" if ends else ""
     return f"At all sparsities{span}" if range_ == "all" else f"At {range_} sparsities{span}"

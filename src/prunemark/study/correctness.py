@@ -1,4 +1,4 @@
-"""Which test images a run got right: one bit per image, as text in the job's result. No torch."""
+"""Test images that a run got right: one bit per image, as text in the job's result. No torch."""
 
 import base64
 from collections.abc import Sequence

@@ -24,7 +24,7 @@ class Job:
         files: digest of a user's file -> its path, then those of what it depends on. Not hashed: the digest is.
         steps: optimizer steps that this job takes.
         cost: expected work, in optimizer steps of the dense network.
-        keeps_state: of a subnetwork's training, whether another job goes on from the state it ends in. Not hashed.
+        keeps_state: of a subnetwork's training, whether another job continues from the state it ends in. Not hashed.
         curves: of a training, whether the test set is evaluated after each epoch. Not hashed: it changes no number.
     """
 
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a job.
+    """Result of a job, or its failure.
 
     Attributes:
         status: done, diverged (training met a value that is not finite) or failed.
@@ -80,7 +80,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Where a worker works: the folder of artifacts, the device, and where data sets lie (None = as usual)."""
+    """Surroundings of a worker: the folders of artifacts and of data sets (None = the usual one), and the device."""
 
     artifacts: str
     device: str = "cpu"

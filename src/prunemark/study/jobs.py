@@ -1,4 +1,4 @@
-"""What each kind of job does: inputs -> artifact and numbers. The only place where planning meets torch."""
+"""The work of each kind of job: inputs -> artifact and numbers. The only place where planning meets torch."""
 
 import json
 import sys
@@ -198,7 +198,7 @@ _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
 
 
 def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
-    """The model as it is, to go on from at a step of the schedule, without momentum; None at its beginning."""
+    """The model as it is, to continue from at a step of the schedule, without momentum; None at its beginning."""
     if not step:
         return None
     still = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
@@ -230,7 +230,7 @@ def _counts(masks: Masks) -> Result:
 
 
 def _wiring(model: nn.Module, masks: Masks, input_shape: Sequence[int]) -> Result:
-    """How the subnetwork is wired: effective density, collapsed layers, whether it is cut, and counts for each layer.
+    """Wiring of the subnetwork: effective density, collapsed layers, whether it is cut, and counts for each layer.
 
     Where the model does what paths cannot be followed through, what needs them is None and `wiring_unknown` says why.
     """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedStudy(Judged):
-    """What the results of one study say, with all that a report of it shows.
+    """Verdicts of one study, with all that a report of it shows.
 
     Attributes:
         name: the study's.
@@ -64,7 +64,7 @@ class JudgedStudy(Judged):
 
 
 def judge(results: "pd.DataFrame | str | Path", *, margin: float | None = None, study: str | None = None) -> Judged:
-    """What results say about the paper's claims: `.headline`, and `.claims`, `.cells` and `.ranges` as tables.
+    """Judge the paper's claims by results: `.headline`, and `.claims`, `.cells` and `.ranges` as tables.
 
     Args:
         results: a folder of results, or a table of results of any origin, with the columns method, sparsity, replicate

@@ -106,7 +106,7 @@ Files = dict[str, list[str]]
 
 
 def identify(name: str, table: Mapping[str, Any], depends_on: Iterable[str] = ()) -> tuple[dict[str, Any], Files]:
-    """What a network or method is to a job: its name, or of a user's file the attribute and the digest.
+    """Identity of a network or method in a job's key: its name, or a user's attribute and the digest of the file.
 
     Args:
         name: the network's or method's.

@@ -1,4 +1,4 @@
-"""What only code can tell of a study before it runs: whether its parts can be made, and how fast they are."""
+"""Checks of a study that only running code can make: whether its parts can be made, and how fast they are."""
 
 import functools
 import math
@@ -33,7 +33,7 @@ _STAND_IN_VALUES = 2_000_000
 
 
 def has_data(study: Study, data_dir: str | Path | None) -> bool:
-    """Whether the study's data can be read without downloading anything; not known of the hub's, and then assumed."""
+    """True if the study's data can be read without downloading anything; not known of the hub's, and then assumed."""
     if split_scheme(study.dataset)[0]:
         return True
     return all(report.state == "present" for report in verify(study.dataset, data_dir=data_dir))
@@ -51,7 +51,7 @@ def stand_in(study: Study) -> Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was found out before a study runs.
+    """Findings about a study before it runs.
 
     Attributes:
         step_seconds: of a training step.
@@ -154,7 +154,7 @@ def _users(field: str, name: str) -> str:
 def _method_problem(
     study: Study, method: MethodSpec, data: Dataset, model: nn.Module | None, draw_examples: bool
 ) -> str:
-    """Why a method cannot be made, or one of the user's cannot score the network; empty if it can."""
+    """Reason why a method cannot be made, or a user's cannot score the network; empty if it can."""
     before = set(sys.modules)
     try:
         named, files = identify(method.name, METHODS, study.depends_on)

@@ -1,4 +1,4 @@
-"""What is wrong with a study, all of it at once, in sentences that say where."""
+"""Problems of a study, all at once, in sentences that say where."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What a run tells while it runs. No torch."""
+"""Progress reports of a run. No torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is asked of the database of a folder of results. No torch."""
+"""SQL queries of the database of a folder of results. No torch."""
 
 CORRECT = """
 SELECT json_extract(jobs.result, '$.correct') FROM trials JOIN jobs ON jobs.key = trials.job_key

@@ -1,6 +1,6 @@
 """The preflight of a study that runs code of the user's, in a process of its own and within a limit of time.
 
-Whatever that code does, end the process or never return, the driver goes on and says so in a sentence.
+Whatever that code does, end the process or never return, the driver continues and says so in a sentence.
 """
 
 import json

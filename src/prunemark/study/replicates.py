@@ -24,7 +24,7 @@ def parse(value: Any) -> int | Looks:
     if isinstance(value, Looks):
         return value
     if isinstance(value, Mapping):
-        fields: dict[str, Any] = dict(value)  # pyright: ignore[reportUnknownArgumentType]
+        fields: dict[str, Any] = dict(value)
         if problems := _problems(fields):
             raise fail(*problems)
         return Looks(**fields)

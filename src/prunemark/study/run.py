@@ -30,7 +30,7 @@ _STARTUP_SECONDS = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What a run came to, in jobs.
+    """Summary of a run, in jobs.
 
     Attributes:
         done: finished in this run, those that diverged included.
@@ -38,7 +38,7 @@ class RunSummary:
         skipped: there already.
         left: not done, because the run was interrupted or was dry.
         seconds: how long it took.
-        interrupted: whether Ctrl-C stopped it; run the same again to go on.
+        interrupted: whether Ctrl-C stopped it; run the same again to resume.
         failures: of each job that failed by itself, its key and why, in one line.
     """
 
@@ -65,7 +65,7 @@ def run(
 ) -> RunSummary:
     """Run what is missing of a study, and store it in a folder.
 
-    A finished job is never run twice: a study that was interrupted, killed or extended goes on from where it was.
+    A finished job is never run twice: a study that was interrupted, killed or extended resumes where it was.
     The results do not depend on the number of workers or on what was there before. A job that fails takes only what
     needs it along, and is tried again by the next run. The device is not part of a job's identity: results of
     another device are taken as they are, and told apart by their column.
@@ -73,10 +73,10 @@ def run(
     Args:
         study: a Study, or what `Study.load` takes.
         out: the folder; several studies may share one.
-        workers: how many jobs run at the same time; by default one a usable core, or one on an accelerator.
+        workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator.
         executor: a name in EXECUTORS.
         device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
-        data_dir: where data sets lie, see `prunemark.dataset`.
+        data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
             is measured on random images.
@@ -85,7 +85,7 @@ def run(
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor or device, fewer workers than one, data that are missing or damaged.
+        ValueError: an unknown executor or device, workers below 1, data that are missing or damaged.
         StoreError: the folder cannot be used, or another process is writing to it.
         ExecutorError: workers cannot be started.
     """

@@ -1,4 +1,4 @@
-"""Which jobs are left to do, and in which order. No torch."""
+"""The jobs that are left to do, in order. No torch."""
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping

@@ -59,7 +59,7 @@ def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
 
 
 def _step(text: str, info: ValidationInfo) -> str:
-    """A step that can be read and, where the fields above say how long training is, that lies within it."""
+    """A step that can be read and, where the fields above say how long training is, is within it."""
     try:
         step = Step.parse(text)
         if info.data.keys() >= _SCHEDULE:
@@ -70,7 +70,7 @@ def _step(text: str, info: ValidationInfo) -> str:
 
 
 def _benchmark(text: str, info: ValidationInfo) -> str:
-    """A benchmark that is known, and a step of its own that lies within training."""
+    """A benchmark that is known, with a step of its own within training."""
     try:
         _, step = parse_benchmark(text)
     except ValueError as error:
@@ -170,12 +170,12 @@ class MethodSpec(BaseModel):
 
     @property
     def own_precision(self) -> bool:
-        """Whether its scores do not depend on the precision of the network; not known of a user's own method."""
+        """True if its scores do not depend on the precision of the network; not known of a user's own method."""
         return self.name in METHODS and METHODS[self.name].own_precision
 
     @property
     def needs_data(self) -> bool:
-        """Whether its scores depend on examples; assumed of a user's own method."""
+        """True if its scores depend on examples; assumed of a user's own method."""
         return METHODS[self.name].needs_data if self.name in METHODS else True
 
 
@@ -468,7 +468,7 @@ def _default_label(name: str) -> str:
 
 
 def _network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
-    """Why a network cannot be built for a data set; empty where it can, or where only the user's own code can tell."""
+    """Reason why a network cannot be built for a data set; empty if it can, or if only the user's own code can tell."""
     if network in NETWORKS:
         data = entry_for(dataset)
         try:

@@ -75,17 +75,17 @@ class Store:
 
     @property
     def artifacts(self) -> Path:
-        """Where the workers put checkpoints, scores and masks."""
+        """Folder of the workers' checkpoints, scores and masks."""
         return self.folder / "artifacts"
 
     @property
     def log(self) -> Path:
-        """Where what the workers print goes."""
+        """File that takes what the workers print."""
         return self.folder / "workers.log"
 
     @staticmethod
     def is_in(folder: str | Path) -> bool:
-        """Whether the folder holds a store."""
+        """True if the folder holds a store."""
         return (Path(folder) / _FILE).is_file()
 
     @classmethod
@@ -203,17 +203,17 @@ class Store:
         return dict(self._connection.execute("SELECT key, status FROM jobs"))
 
     def failures(self, keys: Iterable[str]) -> dict[str, str]:
-        """Of these jobs those that failed: key -> why."""
+        """The failures among these jobs: key -> reason."""
         wanted = set(keys)
         rows = self._connection.execute("SELECT key, error FROM jobs WHERE status = 'failed'")
         return {key: error for key, error in rows if key in wanted}
 
     def artifact(self, key: str) -> Path:
-        """Where the artifact of a job lies, or would."""
+        """Path of the artifact of a job, whether it exists or not."""
         return artifact_place(self.artifacts, key)
 
     def has_artifact(self, key: str) -> bool:
-        """Whether the artifact of a job is there."""
+        """True if the artifact of a job is there."""
         return exists(self.artifact(key))
 
     def remove_unfinished(self) -> None:
@@ -293,7 +293,7 @@ class Store:
         return pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole})
 
     def correct(self, study: str | None = None) -> "list[Right | None]":
-        """Which test images each trial of `results` got right, in its order; None where that was not stored."""
+        """Test images that each trial of `results` got right, in its order; None where that was not stored."""
         self._require(study)
         rows = self._connection.execute(queries.CORRECT, {"study": study})
         return [unpack(text) if text else None for (text,) in rows]
@@ -316,7 +316,7 @@ class Store:
         return None if first is None else (first, last)
 
     def planned(self, study: str) -> int:
-        """How many trials the study has, finished or not."""
+        """Number of trials of the study, finished or not."""
         (count,) = self._connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()
         return count
 
@@ -332,7 +332,7 @@ class Store:
         return count
 
     def test_images(self, study: str) -> int | None:
-        """How many test images its runs were evaluated on; None where that was not stored."""
+        """Number of test images that its runs were evaluated on; None where that was not stored."""
         bits = next((text for (text,) in self._connection.execute(queries.CORRECT, {"study": study}) if text), None)
         return None if bits is None else len(unpack(bits))
 
@@ -341,7 +341,7 @@ class Store:
             raise ValueError(unknown("study", study, known))
 
     def layers(self, study: str) -> "pd.DataFrame":
-        """What each finished trial's mask keeps, layer by layer in the network's order, with `columns.LAYER`.
+        """Kept weights of each finished trial's mask, layer by layer in the network's order, with `columns.LAYER`.
 
         `kept` and `total` count weights, `effective` those on a path from input to output, `units` the layer's units
         and `dead_units` those on no such path (None where paths could not be followed, and in results of 0.1);

@@ -61,7 +61,7 @@ class Ablation:
 
     @property
     def own_mask(self) -> bool:
-        """Whether the mask differs from the unmodified one."""
+        """True if the mask differs from the unmodified one."""
         return self.shuffles or self.inverts
 
 

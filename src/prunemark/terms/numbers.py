@@ -1,4 +1,4 @@
-"""How numbers are written, in terminals, reports and files."""
+"""Formats of numbers in terminals, reports and files."""
 
 import math
 

@@ -34,7 +34,7 @@ class Step:
         """The number of optimizer steps taken when this point is reached, in [0, total_steps].
 
         Raises:
-            ValueError: the point lies after the end of training.
+            ValueError: the point is after the end of training.
         """
         if self.unit == "end":
             return total_steps

@@ -2,7 +2,7 @@
 
 All random numbers of an epoch are drawn at once, on the CPU, one row for each training example. So what is done to an
 example in an epoch depends on the replicate's seed and the epoch alone: not on its place in the order, the batch size,
-the device, or the step from which training goes on.
+the device, or the step from which training continues.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from prunemark.datasets import Inputs
+from prunemark.datasets import SplitInputs
 from prunemark.datasets.lazy import Part, WholeImages
 from prunemark.recipes import AUGMENTATIONS
 from prunemark.registry import unknown
@@ -78,7 +78,7 @@ class ResizedCrop:
     """A part of the image, of random size, shape and place, scaled to the size of the inputs.
 
     The part's share of the area is uniform over `area`, the logarithm of its width : height over `aspect`; sides are
-    rounded to pixels. What does not lie within the image is drawn again, ten times at most; then the part is the
+    rounded to pixels. A part that is not within the image is drawn again, ten times at most; then the part is the
     largest one in the middle whose width : height is within `aspect`. Scaling is bilinear; a part is never scaled down,
     so that antialiasing makes no difference, except from whole images (`CutParts`), where it is antialiased.
 
@@ -151,7 +151,7 @@ class CutParts:
         return images
 
     def part(self, draws: Tensor) -> Part:
-        """Which part of each whole image is shown, by an epoch's draws (N, 1)."""
+        """Part of each whole image that is shown, by an epoch's draws (N, 1)."""
         seeds = draws.cpu()
 
         def drawn(number: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -163,7 +163,7 @@ class CutParts:
 def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
     """The weight of each pixel of a side in each pixel of the part that is scaled to that side: (B, size, size).
 
-    Output pixel i lies at x = start + (i + 1/2) length / size; the weight of input pixel j, with its middle at j + 1/2,
+    Output pixel i is at x = start + (i + 1/2) length / size; the weight of input pixel j, with its middle at j + 1/2,
     is proportional to max(0, 1 - |j + 1/2 - x|) inside the part, and 0 outside.
     """
     pixel = torch.arange(size, device=start.device)
@@ -174,7 +174,7 @@ def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
-_MAKE: dict[str, Callable[[Inputs], Augmentation]] = {
+_MAKE: dict[str, Callable[[SplitInputs], Augmentation]] = {
     # The darkest value is what black, a 0 in the file, has become in normalised units: images are bordered with black
     # and then normalised in torchvision and open_lth; zeros in normalised units would make a grey border.
     "crop": lambda inputs: Crop(black=inputs.amin(dim=(0, 2, 3)) if isinstance(inputs, Tensor) else inputs.black),
@@ -186,7 +186,7 @@ _MAKE: dict[str, Callable[[Inputs], Augmentation]] = {
 assert _MAKE.keys() == AUGMENTATIONS.keys()
 
 
-def _part(inputs: Inputs, crop: ResizedCrop) -> Augmentation:
+def _part(inputs: SplitInputs, crop: ResizedCrop) -> Augmentation:
     return CutParts(crop=crop) if isinstance(inputs, WholeImages) else crop
 
 
@@ -204,7 +204,7 @@ class Augmenter:
         ValueError: an unknown name; a resized crop of whole images after something that moves their pixels.
     """
 
-    def __init__(self, names: Sequence[str], inputs: Inputs) -> None:
+    def __init__(self, names: Sequence[str], inputs: SplitInputs) -> None:
         for name in names:
             if name not in _MAKE:
                 raise ValueError(unknown("augmentation", name, _MAKE))
@@ -221,7 +221,7 @@ class Augmenter:
         """Draw all random numbers of an epoch, one augmentation after the other."""
         self.draws = [augmentation.draw(*self.shape, generator).to(self.device) for augmentation in self.augmentations]
 
-    def shown(self, inputs: Inputs) -> Inputs:
+    def shown(self, inputs: SplitInputs) -> SplitInputs:
         """The inputs of the epoch, of which whole images show the parts that were drawn; others are as they were."""
         for augmentation, draws in zip(self.augmentations, self.draws, strict=True):
             if isinstance(augmentation, CutParts) and isinstance(inputs, WholeImages):

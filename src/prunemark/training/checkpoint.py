@@ -13,7 +13,7 @@ _FORMAT = Format("checkpoint", "prunemark.checkpoint/1")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything that training needs in order to go on from a step.
+    """Everything that training needs in order to continue from a step.
 
     Attributes:
         step: optimizer steps taken so far.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prunemark.datasets import Inputs
+from prunemark.datasets import SplitInputs
 
 # Large enough to keep a processor busy, small enough for the activations of a wide network on 64x64 images.
 _BATCH = 250
@@ -21,7 +21,7 @@ class Evaluation:
     correct: Tensor
 
 
-def evaluate(model: nn.Module, inputs: Inputs, targets: Tensor) -> Evaluation:
+def evaluate(model: nn.Module, inputs: SplitInputs, targets: Tensor) -> Evaluation:
     """Top-1 accuracy and mean cross-entropy of a model, in eval mode, on its own device.
 
     Args:

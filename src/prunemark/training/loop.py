@@ -46,7 +46,7 @@ OnEpoch = Callable[[EpochRecord, Callable[[], Checkpoint]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training run came to.
+    """Outcome of a training run.
 
     Attributes:
         checkpoint: the state at the last step taken.
@@ -112,7 +112,7 @@ def train(
         seed: the replicate's seed.
         masks: parameter name -> boolean tensor of its shape, True = kept; a `Masks`, for example.
         test: evaluated at the end and, if asked, after each epoch.
-        start: go on from this state instead of from the model's own; the model takes its weights and buffers.
+        start: continue from this state instead of from the model's own; the model takes its weights and buffers.
         until: stop after this many steps, counted from the beginning of the schedule. Default: the whole schedule.
         evaluate_every_epoch: fill `Trained.history`; needs `test`.
         on_epoch: called after each epoch with its record and a function that returns a checkpoint of that moment. The
@@ -189,7 +189,7 @@ def train(
 
 
 class _Epochs:
-    """What is recorded of a training, epoch by epoch."""
+    """Record of a training, epoch by epoch."""
 
     def __init__(self, engine: Engine, test: Split | None, on_epoch: OnEpoch | None) -> None:
         self._engine, self._test, self._on_epoch = engine, test, on_epoch

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunemark.methods.phew.walks import Walks, in_order
-from prunemark.methods.phew.wiring import Call, Wiring
+from prunemark.methods.phew.wiring import LayerCall, Wiring
 
 
 @given(
@@ -25,6 +25,6 @@ def test_in_order_is_a_stable_sort_of_what_is_meant(numbers, seed, piece):
 
 def test_more_weights_than_there_are_ranks_for():
     some = torch.ones(40_000, dtype=torch.bool)
-    call = Call(layer="fc.weight", shape=(40_000, 40_000, 1), groups=1, from_input=some, to_output=some)
+    call = LayerCall(layer="fc.weight", shape=(40_000, 40_000, 1), groups=1, from_input=some, to_output=some)
     with pytest.raises(ValueError, match="at most 1,000,000,000 weights; this network has 1,600,000,000"):
         Walks(Wiring(calls=(call,), wires={}), {}, {}, torch.Generator())

@@ -1,4 +1,4 @@
-"""Drawing where a walk goes on: one of a unit's weights, or one of the units it is wired to."""
+"""Drawing the next step of a walk: one of a unit's weights, or one of the units it is wired to."""
 
 from collections.abc import Iterator, Sequence
 
@@ -33,7 +33,7 @@ class ByMagnitude:
         units = groups * inputs if by_input else outputs
         self._call = torch.arange(len(units)).repeat_interleave(units)
         unit = torch.arange(len(self._call)) - firsts(units)[self._call]
-        # What enters a unit lies side by side; what leaves it is runs of a kernel each, with the same gap between them.
+        # A unit's incoming weights are contiguous; its outgoing ones are runs of one kernel each, at equal gaps.
         self._length = outputs_per_group * kernel if by_input else inputs * kernel
         self._by_input, self._run, self._gap = by_input, kernel, (inputs - 1) * kernel
         if by_input:
@@ -84,7 +84,7 @@ class ByMagnitude:
         return numbers, sizes.view_as(numbers).masked_fill_(behind, -1)
 
     def _shares(self, units: Tensor, sizes: Tensor) -> Tensor:
-        """What weights are drawn in proportion to."""
+        """Values that weights are drawn in proportion to."""
         return torch.where(self._even[units, None], 1.0, sizes.double()).masked_fill_(sizes < 0, 0)
 
     def _equally_long_rows(self) -> Iterator[Tensor]:
@@ -128,5 +128,5 @@ class Uniform:
 
 
 def firsts(sizes: Tensor) -> Tensor:
-    """Where each of some pieces of these sizes begins, one after the other, and at last where all end."""
+    """Start offset of each piece, then the total: an exclusive cumulative sum."""
     return torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)])

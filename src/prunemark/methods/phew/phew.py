@@ -27,14 +27,14 @@ class Phew(Method):
     weight is first met, the larger its score. So the kept weights are whole input-output paths, but for the last,
     which the exact count may cut.
 
-    Where units branch (shortcuts), the next layer is uniform among those that do not lie behind another of them; an
-    identity shortcut's branch is thus never skipped. A flattened channel goes on at a uniform position. Weights on
-    no input-output path, as in an already pruned network, come last.
+    Where units branch (shortcuts), the next layer is uniform among those that are not behind another of them; an
+    identity shortcut's branch is thus never skipped. A walk leaves a flattened channel at a uniform position. Weights
+    on no input-output path, as in an already pruned network, come last.
 
     Deviations: the authors' program (ShreyasMalakarjunPatil/PHEW) masks biases of units without weights too; here
     only weights are pruned. Walks end when they have met `coverage` of the weights, or less than 1 new weight in
     100 walks; then units never met get one walk through each, and the remaining weights follow by |w|, each of which
-    then lies on a path of kept weights.
+    then is on a path of kept weights.
 
     Attributes:
         rounds: 1 in the paper; in more, walks begin again in the surviving network.
@@ -69,7 +69,7 @@ class Phew(Method):
             raise ValueError(
                 f"PHEW walks through linear maps and convolutions; include= names {others[0]}, which is neither"
             )
-        # The caller's own weights where possible, so that nothing holds on to the copy's, which `wire` lets go of.
+        # The caller's own weights where possible, so that nothing holds on to the copy's, which `wire` frees.
         weights = {
             layer: weight.detach() if name is None else problem.initial[name]
             for layer, (weight, name) in layers.items()
@@ -108,7 +108,7 @@ class Phew(Method):
 
 
 def _scores(ranks: Tensor, met: int, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Scores in the place of ranks: first what walks met; then the other weights on paths, by |w|; then those on none.
+    """Scores from ranks: first what walks met; then the other weights on paths, by |w|; then those on none.
 
     Args:
         ranks: int32, below `met`, NEVER or NO_PATH; of all layers, one after the other. Overwritten.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from prunemark.methods.phew.draws import OUTSIDE, ByMagnitude, Uniform, firsts
-from prunemark.methods.phew.wiring import Call, Wiring
+from prunemark.methods.phew.wiring import LayerCall, Wiring
 
 # In the place of a rank: of a weight that no walk has met yet, and of one on no path.
 NEVER = torch.iinfo(torch.int32).max - 1
@@ -33,7 +33,7 @@ class Walks:
         source: the random numbers.
 
     Attributes:
-        live: how many weights lie on an input-output path, counted in every call.
+        live: how many weights are on an input-output path, counted in every call.
         met: how many of them walks have met.
 
     Raises:
@@ -124,7 +124,7 @@ class Walks:
             units, times = units[inside], times[inside] + 1
 
     def _meet(self, weights: Tensor, times: Tensor) -> None:
-        """Until `_rank`, what is newly met has a time in the place of a rank, counted from the last rank given."""
+        """Until `_rank`, what is newly met has a time instead of a rank, counted from the last rank given."""
         self._ranks.scatter_reduce_(0, weights, (self.met + times).int(), "amin")
 
     def _rank(self) -> None:
@@ -175,9 +175,9 @@ class Walks:
             yield (weight & reached[inputs[k]].view(by_input[k]) & reaching[outputs[k]].view(by_output[k])).flatten()
 
     def _connect(self) -> None:
-        """Where walks start, and where they go on from each unit.
+        """Start units of walks, and the next units from each unit.
 
-        Of the calls that a unit is wired to, walks take those nearest: not one that lies behind another.
+        Of the calls that a unit is wired to, walks take the nearest: none that is behind another.
         """
         links: list[_Link] = []
         for k, m, out, into in self._links:
@@ -209,7 +209,7 @@ class Walks:
 
 
 def in_order(pieces: Iterable[tuple[Tensor, Tensor]], *, count: int) -> Tensor:
-    """Where some of many numbers are, in ascending order of the numbers; among equals, earlier ones first.
+    """Positions of some of many numbers, in ascending order of the numbers; among equals, earlier ones first.
 
     Args:
         pieces: of the numbers, int32 from 0 up, one after the other, with a mask of which of them are meant.
@@ -226,7 +226,7 @@ def in_order(pieces: Iterable[tuple[Tensor, Tensor]], *, count: int) -> Tensor:
     return packed.bitwise_and_(0xFFFF_FFFF)
 
 
-def _grouped(call: Call) -> tuple[int, int, int, int]:
+def _grouped(call: LayerCall) -> tuple[int, int, int, int]:
     """The shape of a call's weight as groups x outputs per group x inputs per group x kernel entries."""
     outputs, inputs_per_group, kernel = call.shape
     return call.groups, outputs // call.groups, inputs_per_group, kernel

@@ -1,4 +1,4 @@
-"""Which unit feeds which: how the units of a model's layers connect, whatever lies between the layers."""
+"""Connections between the units of a model's layers, whatever is computed between the layers."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ from prunemark.randomness import generator
 _Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 # Derivatives below this share of the largest are rounding noise.
 _NOISE = 1e-9
-_OUTPUT = -1  # in the place of the number of a call
+_OUTPUT = -1  # instead of the number of a call
 # Sizes of the numbers that a layer gives and that all others give, tried in turn until nothing is lost. Small ones pass
 # what saturates, large ones pass thresholds, and by sign and size either operand of a maximum or a - b is on top.
 _DRAWS = (
@@ -30,7 +30,7 @@ _CHANGES = ((3, 0.001, True), (-3, -0.001, True), (3, -3, False), (-3, 3, False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class LayerCall:
     """One use of a layer in a forward pass.
 
     A layer maps units to units: channels of a convolution, features of a linear map.
@@ -51,7 +51,7 @@ class Call:
 
     @property
     def weights(self) -> int:
-        """How many weights the layer has."""
+        """Number of weights of the layer."""
         outputs, inputs_per_group, kernel = self.shape
         return outputs * inputs_per_group * kernel
 
@@ -63,7 +63,7 @@ class Wiring:
     `wires[source, sink]` lists, for two calls by number, pairs (output unit, input unit) that are connected.
     """
 
-    calls: tuple[Call, ...]
+    calls: tuple[LayerCall, ...]
     wires: dict[tuple[int, int], tuple[Tensor, Tensor]]
 
 
@@ -82,7 +82,7 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
 
     Args:
         model: a private copy, which is moved to float64 on the CPU, its parameters replaced; its layers'
-            weights are let go of.
+            weights are freed.
         forward: (model, inputs) -> outputs.
         input_shape: shape of one example, without the batch axis.
 
@@ -95,7 +95,8 @@ def wire(model: nn.Module, forward: Callable[[nn.Module, Any], Any], input_shape
     """
     # torch's first dual number compiles formulas with a function that torch has deprecated.
     with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        # Up to torch 2.13 a DeprecationWarning, from 2.14 a FutureWarning.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is ")
         forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
     probe = _Probe(model, forward, input_shape)
     probe.run(source=None)
@@ -113,7 +114,7 @@ class _Probe:
     model: nn.Module
     forward: Callable[[nn.Module, Any], Any]
     input_shape: tuple[int, ...]
-    calls: list[Call] = field(default_factory=list[Call])
+    calls: list[LayerCall] = field(default_factory=list[LayerCall])
     wires: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(
         default_factory=dict[tuple[int, int], tuple[Tensor, Tensor]]
     )
@@ -161,8 +162,8 @@ class _Probe:
         lost = self._lost()
         if lost is not None:
             raise ValueError(
-                f"no path was found from {self._name(source)} to {self._name(lost)}, which it leads to: what lies "
-                "between has no derivative at any of the numbers tried, as signs and what is detached have none"
+                f"no path was found from {self._name(source)} to {self._name(lost)}, which it leads to: what is "
+                "computed between has no derivative at any of the numbers tried; signs and detached tensors have none"
             )
         self._note()
 
@@ -273,7 +274,7 @@ class _Probe:
             groups = 1 if isinstance(layer, nn.Linear) else layer.groups
             outputs, inputs_per_group = layer.weight.shape[:2]
             self.calls.append(
-                Call(
+                LayerCall(
                     layer=name,
                     shape=(outputs, inputs_per_group, layer.weight[0, 0].numel()),
                     groups=groups,
@@ -358,7 +359,7 @@ def _codes(units: Tensor, *, with_complements: bool) -> Tensor:
 
 
 def _of_others(used: Tensor, arrived: Tensor) -> Tensor:
-    """Where others than the unit that arrives are used too; used: rows of `_codes` x sink units."""
+    """Places where units other than the one that arrives are used too; used: rows of `_codes` x sink units."""
     bits = (len(used) - 1) // 2
     powers = torch.arange(bits)[:, None]
     spelled = ((arrived >> powers) & 1).bool()
@@ -372,7 +373,7 @@ def _among(patterns: Tensor, units: int) -> Tensor:
 
 
 def _decode(tangent: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Where something arrives, the number it spells there, and whether some of it spells none."""
+    """Places where something arrives, the number that it spells there, and whether some of it spells none."""
     noticed = _noticeable(tangent[0])
     ratios = tangent[1:] / tangent[0].where(noticed, 1)
     bits = ratios.round()
@@ -406,7 +407,7 @@ def _layers(model: nn.Module) -> dict[_Layer, str]:
 
 
 def _prepare_(model: nn.Module) -> None:
-    """Give what lies between the layers numbers in general position; frozen parameters keep theirs."""
+    """Give the operations between the layers numbers in general position; frozen parameters keep theirs."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:

@@ -1,4 +1,4 @@
-"""Where jobs run. An executor takes jobs and gives back what came of them; it decides nothing."""
+"""Executors run jobs. An executor takes jobs and gives back what came of them; it decides nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many jobs run at the same time."""
+        """Number of jobs that run at the same time."""
         ...
 
     def submit(self, job: Job) -> None:
@@ -52,6 +52,6 @@ MakeExecutor = Callable[[Context, int, Path], Executor]
 
 EXECUTORS: dict[str, Entry] = {
     "local": Entry(
-        target="prunemark.study.executors.local:LocalExecutor", summary="one process a worker, on this machine"
+        target="prunemark.study.executors.local:LocalExecutor", summary="one process per worker, on this machine"
     ),
 }

@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def can_fork(device: str) -> bool:
-    """Whether work for a device may be forked; accelerators, and libraries of other systems, do not survive it."""
+    """True if work for a device may be forked; accelerators, and libraries of other systems, do not survive it."""
     return sys.platform == "linux" and device == "cpu"
 
 

@@ -11,7 +11,7 @@ from prunemark.study.job import Context, Job, Outcome
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -33,7 +33,7 @@ class LocalExecutor:
 
     @property
     def slots(self) -> int:
-        """How many jobs run at the same time."""
+        """Number of jobs that run at the same time."""
         return self._slots
 
     def submit(self, job: Job) -> None:

@@ -123,7 +123,7 @@ class Orders:
 
 
 def ended(code: int) -> str:
-    """How a process ended, from `Child.buried`."""
+    """End of a process in words, from `Child.buried`."""
     if code == -signal.SIGKILL:
         return "was killed (signal 9), perhaps because memory ran out"
     return f"died of signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,4 +1,4 @@
-"""The process of a worker: a job a line on standard input, an outcome a line on standard output."""
+"""The process of a worker: one job per line on standard input, one outcome per line on standard output."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What takes the steps of training. An engine decides how they are computed, never which: that is the loop's part."""
+"""Engines take the steps of training. An engine decides how they are computed, never which: that is the loop's part."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -41,7 +41,7 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, split: "Split") -> "Evaluation":
-        """Accuracy and loss of the model as it is now; changes nothing that training goes on from."""
+        """Accuracy and loss of the model as it is now; changes nothing that training continues from."""
         ...
 
     def checkpoint(self, step: int) -> "Checkpoint":
@@ -57,7 +57,7 @@ MakeEngine = Callable[
     ["nn.Module", "Recipe", Mapping[str, "Tensor"], "Checkpoint | None", "torch.device"],
     Engine,
 ]
-"""(model, recipe, masks or {}, state to go on from or None, device) -> engine.
+"""(model, recipe, masks or {}, state to continue from or None, device) -> engine.
 
 Raises ValueError for masks or a state that are of another model.
 """
