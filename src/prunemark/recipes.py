@@ -214,7 +214,7 @@ _IMAGENET = Recipe(
 # Not from the paper: the CIFAR recipe for images of 8x8 pixels, in two hundredths of the steps. What weight decay
 # takes from the initial weights in the end depends on steps * lr * weight_decay / (1 - momentum), about 3 before the
 # first drop there: kept here, at 160 steps, by a larger weight decay. With 1e-4, magnitudes after training are still
-# those of the initialisation: 77 to 80 % of the mask is the same (docs/results/quickstart.md).
+# those of the initialisation: 77 to 80 % of the mask is the same (docs/results/digits.md).
 _DIGITS = Recipe(epochs=16, batch_size=64, weight_decay=0.02, drops=(8, 12), rewind_to=Step(1, "ep"))
 
 # Not from the paper, which has no transformer, and a starting point only. Warm-up and a lower learning rate, because on

@@ -103,7 +103,7 @@ def export(
 
 def check(
     method: Annotated[str, typer.Argument(help="Your scoring function.", metavar="FILE.py:METHOD")],
-    study: Annotated[str, typer.Option(help="Whose battery to run: a shipped study, or a file.")] = "quickstart",
+    study: Annotated[str, typer.Option(help="Whose battery to run: a shipped study, or a file.")] = "check",
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for results and report; by default prunemark-check-METHOD.", metavar="DIR"),
