@@ -47,7 +47,7 @@ quickstart: .venv/run
 test: .venv/dev
 	.venv/bin/pytest -n auto
 
-soak: .venv/dev
+soak: .venv/dev integrations newest oldest
 	.venv/bin/pytest -m soak
 
 # Their own environment, because what transformers, Lightning and the others pull in is no need of prunemark's.
