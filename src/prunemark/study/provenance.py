@@ -1,12 +1,11 @@
 """What it takes to repeat a study: its whole recipe, its command, its data, when and on what it ran. No torch."""
 
 import dataclasses
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from prunemark.recipes import recipe_for
+from prunemark.study.processor import processor
 from prunemark.study.store import Store
 
 
@@ -30,16 +29,6 @@ def provenance(store: Store, name: str, spec: Mapping[str, Any]) -> dict[str, st
     facts["Trained"] = "not recorded" if dates is None else " to ".join(dict.fromkeys(date[:10] for date in dates))
     facts["Processor of this report’s machine"] = processor()
     return facts
-
-
-def processor() -> str:
-    """The name of this machine's processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
 
 
 def _recipe(spec: Mapping[str, Any]) -> str:
