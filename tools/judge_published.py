@@ -20,14 +20,14 @@ from prunemark.study.replicates import parse
 HEAD = """# What the published results say, by the rules of this version
 
 The results of the digits and of Fashion-MNIST under `docs/results` were computed by version 0.1; their numbers stand.
-Version 0.1 judged each cell by itself and summed cells up, which called claims "mixed" or "not settled" that the same numbers settle (see the
-CHANGELOG): the files STUDY.txt hold what it printed. The answers below are what `pm.judge` of this version says of the
-same tables, written by `python tools/judge_published.py docs/results docs/results/answers.md`; beside each table stands
-STUDY-claims.csv. What earlier results did not record (learning curves, which images were right) is not checked here:
-see [how far to trust a verdict](../studies.md). Replicate 0 of the dense network of `laptop-fashion-mnist`, trained
-again, would not pass that check: 80, 75 and 71 % of the mask after training at 79, 91.4 and 97.7 % sparsity is that of
-the initial weights, so those studies say little about pruning after training; `laptop/sequential-fashion-mnist` is made
-to pass it.
+Version 0.1 judged each cell by itself and summed cells up, which called claims "mixed" or "not settled" that the same
+numbers settle (see the CHANGELOG): the files STUDY.txt hold what it printed. The answers below are what `pm.judge` of
+this version says of the same tables, written by `python tools/judge_published.py docs/results
+docs/results/answers.md`; beside each table stands STUDY-claims.csv. What earlier results did not record (learning
+curves, which images were right) is not checked here: see [how far to trust a verdict](../studies.md). Replicate 0 of
+the dense network of `laptop-fashion-mnist`, trained again, would not pass that check: 80, 75 and 71 % of the mask
+after training at 79, 91.4 and 97.7 % sparsity is that of the initial weights, so those studies say little about
+pruning after training; `laptop/sequential-fashion-mnist` is made to pass it.
 
 | study | replicates | settled | the answer |
 |---|---|---|---|
