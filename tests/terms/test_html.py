@@ -1,6 +1,7 @@
 """What notebooks show of masks, topologies and verdicts."""
 
 import re
+from html import unescape
 
 import pandas as pd
 import torch
@@ -24,7 +25,9 @@ def test_masks_and_topologies_show_the_numbers_that_print_shows():
     masks = pm.prune(model, "random", sparsity=0.5, seed=0)
     topology = pm.topology(model, masks, input_shape=(6,))
     for shown in (masks, topology):
-        rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", shown._repr_html_())]
+        rows = [
+            re.findall("<td>(.*?)</td>", unescape(row)) for row in re.findall("<tr>(.*?)</tr>", shown._repr_html_())
+        ]
         lines = [line.split() for line in str(shown).splitlines()]
         assert (
             [row[0] for row in rows[1:]] == ["0.weight", "2.weight", "total"] if shown is masks else ["0", "2", "total"]
