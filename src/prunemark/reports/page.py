@@ -80,8 +80,8 @@ def write_report(
         facts: what a reader must know of the run, shown in this order: {"device": "cpu", "hours": "0.1", ...}.
         out: the page's path; missing folders are made.
         layers: counts of kept weights, one row per trial and layer, layers in the network's order: columns study,
-            network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of weights)
-            and units_by_kept_inputs (a mapping: kept inputs -> number of units).
+            network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of
+            weights) and units_by_kept_inputs (a mapping: kept inputs -> number of units).
         epochs: how training went, one row per trial and epoch, as `prunemark.results(what="curves")` returns it.
         methods: label in the results -> the method's name in METHODS, or "FILE.py:function": which methods are variants
             of one another, and what to cite. A label that is not in it is taken for a name.
