@@ -205,7 +205,7 @@ class Topology:
         ]
 
     def to_frame(self) -> "DataFrame":
-        """One row a layer; what is not known is NA.
+        """One row per layer; what is not known is NA.
 
         Columns: layer, kind, shape (such as "64x3x3x3"), total, kept, density, effective, effective_density, units,
         units_without_input, units_without_output, units_off_path, heads, heads_off_path, inputs_per_unit,
@@ -218,7 +218,7 @@ class Topology:
         return frame.astype(dict.fromkeys(counts, "Int64") | dict.fromkeys(_FRACTIONS, "Float64"))
 
     def units_frame(self) -> "DataFrame":
-        """One row a unit, for distributions: layer, unit, inputs, kept_inputs, is_read, on_path (NA if not known)."""
+        """One row per unit, for distributions: layer, unit, inputs, kept_inputs, is_read, on_path (NA if not known)."""
         from pandas import DataFrame
 
         rows = [

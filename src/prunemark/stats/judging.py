@@ -78,7 +78,7 @@ class Subject:
 
     @property
     def settled(self) -> tuple[int, int]:
-        """How many of the questions are supported or contradicted, and how many there are."""
+        """Number of questions that are supported or contradicted, and number of all questions."""
         return self.settled_of("claims")
 
     def settled_of(self, what: Until) -> tuple[int, int]:

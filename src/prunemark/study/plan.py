@@ -15,7 +15,8 @@ from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key
-from prunemark.study.spec import MethodSpec, Study
+from prunemark.study.method_spec import MethodSpec
+from prunemark.study.spec import Study
 from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.numbers import counted
@@ -53,7 +54,7 @@ class Plan:
 
     @property
     def replicates(self) -> int:
-        """How many replicates it holds: all of the study's, or those up to one of its looks."""
+        """Number of its replicates: all of the study's, or those up to one of its looks."""
         return max(trial.replicate for trial in self.trials) + 1
 
     @property

@@ -22,9 +22,10 @@ from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
 from prunemark.study.materials import make_method, make_network, require_covered_files
+from prunemark.study.method_spec import MethodSpec
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
-from prunemark.study.spec import MethodSpec, Study
+from prunemark.study.spec import Study
 from prunemark.terms.ablations import ABLATIONS, REDRAWS
 from prunemark.training import train
 
