@@ -1,7 +1,7 @@
 """The examples that scores are computed on."""
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prunemark.datasets import Dataset
 from prunemark.methods.base import Method
-from prunemark.models.calling import Batch
+from prunemark.models.calling import Batch, map_tensors
 from prunemark.models.copies import at_least_single
 from prunemark.randomness import derive, generator
 
@@ -163,13 +163,3 @@ def _reseeded(data: Any, seed: int) -> Generator[None]:
     finally:
         for key, source in owned.items():
             source.set_state(states[key])
-
-
-def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(function, item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return tuple(map_tensors(function, item) for item in value)
-    return value

@@ -43,7 +43,8 @@ def evaluate(model: nn.Module, inputs: SplitInputs, targets: Tensor) -> Evaluati
     with torch.no_grad():
         for batch, labels in zip(inputs.split(_BATCH), targets.split(_BATCH), strict=True):
             labels = labels.to(device)
-            logits = model(batch.to(device))
+            # A copy: some models write into their inputs, and batches are views of the caller's examples.
+            logits = model(batch.to(device, copy=True))
             right.append(logits.argmax(1) == labels)
             losses.append(F.cross_entropy(logits, labels, reduction="sum"))
         total = torch.stack(losses).double().sum()
