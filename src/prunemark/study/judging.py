@@ -70,15 +70,27 @@ def judge(results: "pd.DataFrame | str | Path", *, margin: float | None = None, 
         results: a folder of results, or a table of results of any origin, with the columns method, sparsity, replicate
             and test_accuracy at least; see `prunemark.stats.judge`.
         margin: the smallest difference that matters, in percentage points; by default the study's own, of a table 0.5.
-        study: which study of the folder; by default the last that was run.
+        study: which study of the folder, by default the last that was run; of a table, by default all.
 
     Raises:
-        ValueError: there is no such study, or none of its trials has finished; a table that is malformed.
+        ValueError: there is no such study, or none of its trials has finished; a table that is malformed, has no rows,
+            or holds rows that no comparison would find, such as those of a method "Random".
         StoreError: the folder holds no results.
     """
     if isinstance(results, str | Path):
         return judge_study(results, study=study, margin=margin)
-    return judge_results(results, margin=DEFAULT_MARGIN if margin is None else margin)
+    table = results if study is None else _of_study(results, study)
+    judged = judge_results(table, margin=DEFAULT_MARGIN if margin is None else margin)
+    if not judged.subjects:
+        raise ValueError("results: there are no rows to judge")
+    return judged
+
+
+def _of_study(table: "pd.DataFrame", study: str) -> "pd.DataFrame":
+    names: list[str] = list(table["study"].unique()) if "study" in table.columns else []
+    if study not in names:
+        raise ValueError(unknown("study", study, names))
+    return table.loc[table["study"] == study]
 
 
 def judge_study(folder: str | Path, *, study: str | None = None, margin: float | None = None) -> JudgedStudy:
