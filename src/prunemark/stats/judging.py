@@ -142,8 +142,8 @@ def judge(
         images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
         chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
             nothing.
-        methods: label in the results -> the method's name; a label missing in it is a name. None: the table is of any
-            origin, and names that are nearly those of the dense network, random pruning or a benchmark are refused.
+        methods: label in the results -> the method's name; a label missing in it is a name, and refused if it is
+            nearly that of the dense network, random pruning or a benchmark.
         steps_per_epoch: for C7a, where one method is pruned both at epochs and at iterations.
         runs: what dense training did in each replicate, for all data sets or by name; see `Fitness`.
 
@@ -152,8 +152,7 @@ def judge(
             and finite.
     """
     found = experiments(results)
-    if methods is None:
-        require_recognised(found)
+    require_recognised(found, methods or ())
     return Judged(
         subjects=tuple(
             _subject(

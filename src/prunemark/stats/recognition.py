@@ -1,6 +1,6 @@
 """Rows of a table of any origin that mean something, but are written so that no comparison would find them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 
 from prunemark.stats.cells import DENSE, Cell, Experiment, benchmark_cell, rewound_to
@@ -12,28 +12,34 @@ _NEARLY_ONE = 1e-3
 _SHOWN = 10
 
 
-def require_recognised(experiments: Iterable[Experiment]) -> None:
+def require_recognised(experiments: Iterable[Experiment], labels: Collection[str] = ()) -> None:
     """Check that the dense network, random pruning and benchmarks are written as claims look for them.
 
     A "Random" would be judged as a method, and the mark under another name would be missing from every comparison.
+
+    Args:
+        experiments: of a table of any origin.
+        labels: that a study has given its methods: they, and its sparsities, mean what they say.
 
     Raises:
         ValueError: a method or benchmark whose name is nearly one of these; a benchmark in the column of methods, or
             whose rows are not those of magnitude pruning at the end of training; a dense network with a sparsity,
             ablation or benchmark; rows without a method; sparsities that are nearly one. All problems at once.
     """
-    found = list(dict.fromkeys(problem for one in experiments for problem in _problems(one)))
+    found = list(dict.fromkeys(problem for one in experiments for problem in _problems(one, labels)))
     if found:
         more = f"; and {len(found) - _SHOWN} other problems" if len(found) > _SHOWN else ""
         raise ValueError(f"results: {'; '.join(found[:_SHOWN])}{more}")
 
 
-def _problems(experiment: Experiment) -> Iterator[str]:
+def _problems(experiment: Experiment, labels: Collection[str]) -> Iterator[str]:
     for cell in experiment.accuracies:
+        if cell.method in labels and not cell.benchmark:
+            continue
         if problem := _benchmark_problem(cell) if cell.benchmark else _method_problem(cell):
             yield problem
     for one, other in pairwise(experiment.sparsities):
-        if other - one < _NEARLY_ONE * (1 - other):
+        if not labels and other - one < _NEARLY_ONE * (1 - other):
             yield (
                 f"sparsities {one:.9g} and {other:.9g} are nearly one, but never compared with each other: "
                 "write the one that was asked for in all rows"
