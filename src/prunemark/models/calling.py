@@ -11,6 +11,9 @@ Batch = tuple[Inputs, Any]
 Loss = Callable[[Any, Any], Tensor]
 Forward = Callable[[nn.Module, Inputs], Any]
 
+TARGETS = ("labels", "label", "targets")
+"""What a batch that is a mapping calls its targets; the rest are the inputs, given by name."""
+
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """model(inputs), model(*inputs) for a tuple or list, model(**inputs) for a mapping."""
