@@ -15,6 +15,7 @@ from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
+from prunemark.stats.recognition import require_recognised
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
@@ -166,18 +167,22 @@ def judge(
         images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
         chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
             nothing.
-        methods: label in the results -> the method's name; a label missing in it is a name.
+        methods: label in the results -> the method's name; a label missing in it is a name, and refused if it is
+            nearly that of the dense network, random pruning or a benchmark.
         steps_per_epoch: for C7a, where one method is pruned both at epochs and at iterations.
         runs: what dense training did in each replicate, for all data sets or by name; see `Fitness`.
 
     Raises:
-        ValueError: the table is malformed, or the margin is not positive and finite.
+        ValueError: the table is malformed, holds names that no comparison would find, or the margin is not positive
+            and finite.
     """
     found = experiments(results)
-    told = conditions(results)
+    said_by = conditions(results)
+    labels = [label for one in said_by.values() for label in one.methods or ()]
+    require_recognised(found, methods or labels)
     subjects: list[Subject] = []
     for one in found:
-        said = told.get((one.study, one.network, one.dataset), Conditions())
+        said = said_by.get((one.study, one.network, one.dataset), Conditions())
         stated = _of(chance, one.dataset)
         subject = _subject(
             one,
