@@ -15,9 +15,11 @@ from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
+from prunemark.stats.recognition import require_recognised
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.html import html_table
 from prunemark.terms.looks import Looks, Until
 from prunemark.terms.margins import DEFAULT_MARGIN
 
@@ -82,7 +84,7 @@ class Subject:
 
     @property
     def settled(self) -> tuple[int, int]:
-        """How many of the questions are supported or contradicted, and how many there are."""
+        """Number of questions that are supported or contradicted, and number of all questions."""
         return self.settled_of("claims")
 
     def settled_of(self, what: Until) -> tuple[int, int]:
@@ -124,6 +126,16 @@ class Judged:
             return self.subjects[0].sentences(name)[0]
         return " ".join(f"{one.network} on {one.dataset}: {one.sentences(name)[0]}" for one in self.subjects)
 
+    def _repr_html_(self) -> str:
+        claims = self.claims
+        shown = claims[["claim", "range", "subject", "state"]].assign(
+            difference=[
+                f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" if row.difference == row.difference else ""
+                for row in claims.itertuples()
+            ]
+        )
+        return html_table(list(shown.columns), shown.itertuples(index=False), notes=[self.headline])
+
 
 def judge(
     results: "pd.DataFrame",
@@ -155,18 +167,22 @@ def judge(
         images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
         chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
             nothing.
-        methods: label in the results -> the method's name; a label missing in it is a name.
+        methods: label in the results -> the method's name; a label missing in it is a name, and refused if it is
+            nearly that of the dense network, random pruning or a benchmark.
         steps_per_epoch: for C7a, where one method is pruned both at epochs and at iterations.
         runs: what dense training did in each replicate, for all data sets or by name; see `Fitness`.
 
     Raises:
-        ValueError: the table is malformed, or the margin is not positive and finite.
+        ValueError: the table is malformed, holds names that no comparison would find, or the margin is not positive
+            and finite.
     """
     found = experiments(results)
-    told = conditions(results)
+    said_by = conditions(results)
+    labels = [label for one in said_by.values() for label in one.methods or ()]
+    require_recognised(found, methods or labels)
     subjects: list[Subject] = []
     for one in found:
-        said = told.get((one.study, one.network, one.dataset), Conditions())
+        said = said_by.get((one.study, one.network, one.dataset), Conditions())
         stated = _of(chance, one.dataset)
         subject = _subject(
             one,

@@ -71,15 +71,26 @@ def judge(results: "pd.DataFrame | str | Path", *, margin: float | None = None, 
         margin: the smallest difference that matters, in percentage points; by default the study's own. A table of
             `prunemark.results`, or its file, names it, and the looks by which its replicates were decided; of another
             table it is 0.5, and the number of replicates is taken as fixed.
-        study: which study of the folder; by default the last that was run.
+        study: which study of the folder, by default the last that was run; of a table, by default all.
 
     Raises:
-        ValueError: there is no such study, or none of its trials has finished; a table that is malformed.
+        ValueError: there is no such study, or none of its trials has finished; a table that is malformed, has no rows,
+            or holds rows that no comparison would find, such as those of a method "Random".
         StoreError: the folder holds no results.
     """
     if isinstance(results, str | Path):
         return judge_study(results, study=study, margin=margin)
-    return judge_results(results, margin=margin)
+    judged = judge_results(results if study is None else _of_study(results, study), margin=margin)
+    if not judged.subjects:
+        raise ValueError("results: there are no rows to judge")
+    return judged
+
+
+def _of_study(table: "pd.DataFrame", study: str) -> "pd.DataFrame":
+    names: list[str] = list(table["study"].unique()) if "study" in table.columns else []
+    if study not in names:
+        raise ValueError(unknown("study", study, names))
+    return table.loc[table["study"] == study]
 
 
 def judge_study(folder: str | Path, *, study: str | None = None, margin: float | None = None) -> JudgedStudy:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from prunemark.datasets import DatasetEntry, entry_for
-from prunemark.recipes import recipe_for
 from prunemark.stats.fitness import last_gain
+from prunemark.study.provenance import stored_recipe
 from prunemark.study.replicates import parse
 from prunemark.study.store import Store
 from prunemark.terms.ablations import UNMODIFIED
@@ -67,8 +67,10 @@ def _of_study(store: Store, name: str, spec: Mapping[str, Any]) -> dict[str, Any
         "test_images": store.test_images(name) or (entry and entry.test_examples),
     }
     if entry:
-        recipe = recipe_for(spec["network"], spec["dataset"]).override(spec["recipe"])
-        found |= {"classes": entry.classes, "steps_per_epoch": recipe.steps_per_epoch(entry.train_examples)}
+        found |= {
+            "classes": entry.classes,
+            "steps_per_epoch": stored_recipe(spec).steps_per_epoch(entry.train_examples),
+        }
     return {column: value for column, value in found.items() if value is not None}
 
 
