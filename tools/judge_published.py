@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from prunemark.datasets import entry_for
-from prunemark.reports.theme import label
+from prunemark.reports.theme import display_name
 from prunemark.stats import Judged, Looks, judge
 from prunemark.study.replicates import parse
 
@@ -55,7 +55,7 @@ def main() -> None:
             replicates = results["replicate"].nunique()
             asked = parse(spec["replicates"])
             said = f"{replicates} ({asked.span})" if isinstance(asked, Looks) else f"{replicates}"
-            rows.append(f"| {name} | {said} | {settled} of {total} | {subject.answer(label)} |")
+            rows.append(f"| {name} | {said} | {settled} of {total} | {subject.answer(display_name)} |")
     options.page.write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")
 
 
