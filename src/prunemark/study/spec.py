@@ -1,6 +1,7 @@
 """`Study`: what to run, as a file or in Python, checked before anything runs."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
-from prunemark.own_code import is_own_code
+from prunemark.own_code import OwnCode, is_own_code
 from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import unknown
 from prunemark.study.fields import (
@@ -163,7 +164,7 @@ class Study(BaseModel):
             raise fail(*(f"there is no file or folder {path}" for path in missing))
         if declared and {"network", "methods"} <= info.data.keys():
             names = (info.data["network"], *(method.name for method in info.data["methods"]))
-            if not any(map(is_own_code, names)):
+            if not any(map(is_own_code, (*names, *_own_losses(info.data.get("recipe", {}))))):
                 raise fail("names what files of your own read, but the study names no FILE.py")
         return tuple(map(str, paths))
 
@@ -191,7 +192,8 @@ class Study(BaseModel):
                 raise fail(*(unknown("recipe field", name, names) for name in strangers))
         except ValueError as error:
             raise fail(str(error)) from None
-        return changes
+        own = _own_losses(changes)
+        return changes | {"loss": OwnCode.find(own[0]).reference} if own else changes
 
     @field_validator("prune_at")
     @classmethod
@@ -243,8 +245,8 @@ class Study(BaseModel):
 
     @property
     def own_code(self) -> tuple[str, ...]:
-        """The "FILE.py:attribute" of its network and methods, each once."""
-        names = (self.network, *(method.name for method in self.methods))
+        """The "FILE.py:attribute" of its network, methods and loss, each once."""
+        names = (self.network, *(method.name for method in self.methods), *_own_losses(self.recipe))
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
@@ -285,3 +287,9 @@ class Study(BaseModel):
     def step(self, text: str) -> int:
         """The optimizer step that a text such as "10ep" means here."""
         return Step.parse(text).at(steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
+
+
+def _own_losses(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """The "FILE.py:loss" of overrides of a recipe, if there is one."""
+    loss = recipe.get("loss")
+    return (loss,) if isinstance(loss, str) and is_own_code(loss) else ()
