@@ -15,6 +15,7 @@ from prunemark.stats.fitness import DenseRun, Fitness, fitness
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.recognition import require_recognised
+from prunemark.stats.rounding import steps_of_rounding
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
@@ -139,7 +140,8 @@ def judge(
             columns.
         margin: the smallest difference that matters, in percentage points, fixed before the run.
         looks: where the number of replicates was decided by the results.
-        images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
+        images: number of test images, for all data sets or by name; the variance is then at least that of rounding to
+            whole images. Where it is missing, the table's decimals tell how far it was rounded, if at most four.
         chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
             nothing.
         methods: label in the results -> the method's name; a label missing in it is a name, and refused if it is
@@ -157,7 +159,12 @@ def judge(
         subjects=tuple(
             _subject(
                 one,
-                Standard(margin=margin, looks=looks, images=_of(images, one.dataset)),
+                Standard(
+                    margin=margin,
+                    looks=looks,
+                    images=_of(images, one.dataset),
+                    steps=steps_of_rounding(one),
+                ),
                 chance=_of(chance, one.dataset),
                 asked=questions(one, methods=methods, steps_per_epoch=steps_per_epoch),
                 runs=_of(runs, one.dataset) or (),
