@@ -88,6 +88,12 @@ def run(
         ValueError: an unknown executor or device, workers below 1, data that are missing or damaged.
         StoreError: the folder cannot be used, or another process is writing to it.
         ExecutorError: workers cannot be started.
+
+    Examples:
+        >>> fields = {"network": "lenet-300-100", "dataset": "digits", "recipe": {"epochs": 1}, "replicates": 1}
+        >>> study = pm.Study(name="small", methods=["snip"], sparsities=[0.9], **fields)
+        >>> pm.run(study, out="results").failed
+        0
     """
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
