@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal
 
@@ -19,8 +20,10 @@ from prunemark.models.copies import at_least_single, independent_copy, to_single
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.left_out import share_record, warn_of_left_out
+from prunemark.models.plain import is_plain, use_fast_layout_
 from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
+from prunemark.models.zeroing import zero_newly_pruned_
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
@@ -265,11 +268,18 @@ class _Scorer:
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
         self.forward = explained_forward(forward)
+        self.plain = forward is call and is_plain(self.model)
         self.left: Mapping[str, nn.Parameter] | None = None
+        self.last: Problem | None = None
+        self.buffers: list[Tensor] = []
+        self.buffers_before: list[Tensor] = []
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
         with isolated(self.seed, "scoring", device=self.device):
-            problem = self._problem(masks, n)
+            problem = self._problem(masks, n) if self.last is None else self._continued(self.last, masks, n)
+            if self.plain and not problem.continued:
+                self.buffers = list(problem.model.buffers())
+                self.buffers_before = [buffer.clone() for buffer in self.buffers]
             with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
                 try:
                     found = self.method(problem)
@@ -279,13 +289,26 @@ class _Scorer:
                 scores = self._checked(found)
             if self.method.reuses_weights:
                 self.left = problem.weights
+            if self.plain and self.method.keeps_model and not self.method.revives:
+                for buffer, before in zip(self.buffers, self.buffers_before, strict=True):
+                    buffer.copy_(before)  # statistics of BatchNorm
+                self.last = problem
             return scores
+
+    def _continued(self, last: Problem, masks: Masks | None, n: int) -> Problem:
+        """The problem of the round before, whose copy of the model is as a new one would be, with these masks."""
+        assert masks is not None
+        for name, weight in last.weights.items():
+            zero_newly_pruned_(weight.data, last.masks[name], masks[name])
+        return replace(last, masks=masks, round=n, continued=True)
 
     def _problem(self, masks: Masks | None, n: int) -> Problem:
         private = independent_copy(self.model, weights=self.left).train()
         to_single_precision_(private)
         if self.recast is not None:
             cast_(private, self.recast)
+        if self.plain and self.device.type == "cpu" and self._computes_in() == torch.float64:
+            use_fast_layout_(private)
         by_name = parameters_by_name(private)
         if self.left is None:
             for name, loaded in self.loaded.items():
@@ -314,6 +337,10 @@ class _Scorer:
             round=n,
             given_batches=map_tensors(self._in_precision, self.batches),
         )
+
+    def _computes_in(self) -> torch.dtype:
+        own = getattr(self.method, "dtype", None) if self.method.own_precision else None
+        return _DTYPES.get(own, self.dtype) if own else self.recast or self.dtype
 
     def _in_precision(self, tensor: Tensor) -> Tensor:
         return tensor if self.recast is None else cast(tensor, self.recast)
