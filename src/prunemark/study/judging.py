@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunemark.datasets import NORMALISATIONS, DatasetEntry, entry_for
-from prunemark.recipes import recipe_for
 from prunemark.registry import unknown
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
 from prunemark.stats.fitness import DenseRun
 from prunemark.stats.images import ImageShare, image_shares
-from prunemark.study.provenance import provenance
+from prunemark.study.provenance import provenance, stored_recipe
 from prunemark.study.replicates import parse
 from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
@@ -189,8 +188,7 @@ def _entry(dataset: str) -> DatasetEntry | None:
 def _steps_per_epoch(spec: Mapping[str, Any], entry: DatasetEntry | None) -> float | None:
     if entry is None:
         return None
-    recipe = recipe_for(spec["network"], spec["dataset"]).override(spec["recipe"])
-    return recipe.steps_per_epoch(entry.train_examples)
+    return stored_recipe(spec).steps_per_epoch(entry.train_examples)
 
 
 def _dense_runs(curves: "pd.DataFrame", overlaps: Mapping[int, Mapping[float, float]]) -> list[DenseRun]:
