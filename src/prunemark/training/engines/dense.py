@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from prunemark.datasets import Split
 from prunemark.models.convolutions import sound_convolutions
+from prunemark.models.precision import require_bfloat16
 from prunemark.models.zeroing import bits_like, kept_bits
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown
@@ -23,8 +24,11 @@ from prunemark.training.optimizers import MaskedOptimizer
 class DenseEngine:
     """Steps on the model in place, see `Engine`. On a CPU a step whose loss is not finite is left out.
 
+    In bfloat16 (`Recipe.precision`), which is torch's autocast, weights stay in float32 and so does what changes them.
+
     Raises:
-        ValueError: masks or a checkpoint that do not fit the model, or what `MaskedOptimizer` and `make_loss` refuse.
+        ValueError: masks or a checkpoint that do not fit the model, a precision that the device lacks, or what
+            `MaskedOptimizer` and `make_loss` refuse.
     """
 
     def __init__(
@@ -36,6 +40,9 @@ class DenseEngine:
         device: torch.device,
     ) -> None:
         self._loss = make_loss(recipe)
+        self._bfloat16 = recipe.precision == "bfloat16"
+        if self._bfloat16:
+            require_bfloat16(device)
         if start:
             restore_(model, start)
         self.memory_format = _layout(model)
@@ -53,7 +60,7 @@ class DenseEngine:
 
     def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """Forward, backward, gradients of pruned weights to 0, and the optimizer's step."""
-        loss = batch_loss(self._loss, self._model(images), targets)
+        loss = batch_loss(self._loss, self._outputs(images), targets)
         # On an accelerator, reading the loss would wait for it.
         if self._device.type == "cpu" and not math.isfinite(loss.item()):
             return loss.detach()
@@ -63,6 +70,12 @@ class DenseEngine:
         if self._average:
             self._average.update()
         return loss.detach()
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        if not self._bfloat16:
+            return self._model(images)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return self._model(images).float()
 
     def evaluate(self, split: Split) -> Evaluation:
         """Accuracy and loss now, of the average where there is one."""
