@@ -56,7 +56,7 @@ def test_columns_of_the_curves():
 def test_train_takes_what_the_documentation_says():
     parameters = inspect.signature(pm.train).parameters
     assert list(parameters) == [
-        "model", "data", "recipe", "masks", "seed", "engine", "device", "curve", "on_epoch",
+        "model", "data", "recipe", "masks", "seed", "engine", "device", "curve", "on_epoch", "tf32",
     ]  # fmt: skip
     assert (parameters["recipe"].default, parameters["engine"].default) == (None, "auto")
 

@@ -21,7 +21,8 @@ CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
+WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
 
 
 def run(
@@ -34,6 +35,7 @@ def run(
     workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
     device: Device = "auto",
+    workers_per_device: WorkersPerDevice = None,
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
@@ -56,6 +58,7 @@ def run(
             workers=workers,
             executor=executor,
             device=device,
+            workers_per_device=workers_per_device,
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,

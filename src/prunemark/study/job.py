@@ -1,5 +1,7 @@
 """A job, and what came of it: the two things that travel between the driver and its workers."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -80,8 +82,20 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Surroundings of a worker: the folders of artifacts and of data sets (None = the usual one), and the device."""
+    """Surroundings of a worker.
+
+    Attributes:
+        artifacts: folder of checkpoints, scores and masks.
+        device: where it computes.
+        data_dir: folder of data sets; None = the usual one.
+        devices: of several workers, one each; empty = all on `device`.
+    """
 
     artifacts: str
     device: str = "cpu"
     data_dir: str | None = None
+    devices: tuple[str, ...] = ()
+
+    def each_device(self) -> Iterator[str]:
+        """The device of each worker, of as many as are asked for."""
+        return itertools.cycle(self.devices or (self.device,))

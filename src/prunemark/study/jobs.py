@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunemark.ablations import NoEffectWarning, shuffle
 from prunemark.artifacts import Format, Place, artifact_place, plain_copies, read_artifact, write_artifact
 from prunemark.connectivity import topology
-from prunemark.datasets import Dataset
+from prunemark.datasets import Dataset, Split
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.models.left_out import LeftOutWarning, share_record
@@ -28,8 +28,16 @@ from prunemark.pruning.selection import keep_count, select_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.study.correctness import pack
+from prunemark.study.devices import device_words
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
-from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.materials import (
+    make_data,
+    make_method,
+    make_network,
+    make_recipe,
+    make_training_split,
+    require_covered_files,
+)
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
@@ -64,7 +72,7 @@ def execute(job: Job, context: Context) -> Outcome:
 
 def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome:
     seconds = time.perf_counter() - began
-    return Outcome(seconds=seconds, device=context.device, torch_version=str(torch.__version__), **fields)
+    return Outcome(seconds=seconds, device=device_words(context.device), torch_version=str(torch.__version__), **fields)
 
 
 def _dense(job: Job, context: Context) -> Result:
@@ -78,7 +86,7 @@ def _dense(job: Job, context: Context) -> Result:
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
-        data.train,
+        _training_split(job, context),
         recipe,
         seed=spec["seed"],
         test=data.test if ends or job.curves else None,
@@ -175,7 +183,7 @@ def _train(job: Job, context: Context) -> Result:
         wiring = _wiring(model, masks, data.input_shape)
     trained = train(
         model,
-        data.train,
+        _training_split(job, context),
         make_recipe(spec["recipe"], job.files),
         seed=spec["seed"],
         masks=masks,
@@ -295,6 +303,10 @@ def _method(job: Job) -> Method:
 
 def _data(job: Job, context: Context) -> Dataset:
     return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+
+
+def _training_split(job: Job, context: Context) -> Split:
+    return make_training_split(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"), context.device)
 
 
 def _loss(job: Job) -> dict[str, Any]:

@@ -4,21 +4,36 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
-from prunemark.datasets import Dataset, dataset
+from prunemark.datasets import Dataset, Split, dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import network
 from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode, require_covered
 from prunemark.recipes import Recipe
+from prunemark.training.batches import inputs_on
 
 
 @functools.lru_cache(maxsize=1)
 def make_data(name: str, data_dir: str | None, normalise: str = "own") -> Dataset:
     """The data set, read once in a process."""
     return dataset(name, data_dir=data_dir, normalise=normalise)
+
+
+@functools.lru_cache(maxsize=1)
+def make_training_split(name: str, data_dir: str | None, normalise: str, device: str) -> Split:
+    """Training examples of the data set, brought to the device once in a process."""
+    split = make_data(name, data_dir, normalise).train
+    if device == "cpu":
+        return split
+    where = torch.device(device)
+    return Split(
+        inputs=inputs_on(split.inputs, where, torch.channels_last),
+        targets=split.targets.to(where),
+    )
 
 
 def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, Sequence[str]]) -> nn.Module:

@@ -11,6 +11,7 @@ import torch
 
 from prunemark.datasets.files import data_folder
 from prunemark.registry import find
+from prunemark.study.devices import devices_of_workers
 from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
 from prunemark.study.executors.local import usable_cores
 from prunemark.study.job import Context, Job, Outcome
@@ -58,6 +59,7 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     device: str = "auto",
+    workers_per_device: int | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
@@ -73,9 +75,10 @@ def run(
     Args:
         study: a Study, or what `Study.load` takes.
         out: the folder; several studies may share one.
-        workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator.
+        workers: how many jobs run at the same time; by default one per usable core, or `workers_per_device` per GPU.
         executor: a name in EXECUTORS.
-        device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
+        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu.
+        workers_per_device: how many jobs share a GPU; None = 1. Small networks leave a GPU idle most of the time.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
@@ -96,9 +99,11 @@ def run(
         study = study if isinstance(study, Study) else Study.load(study)
         make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
         device = _device(device)
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers counts from 1; got {workers}")
-        workers = workers or (usable_cores() if device == "cpu" else 1)
+        gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
+        devices = devices_of_workers(
+            device, workers=workers, per_device=workers_per_device, gpus=gpus, cores=usable_cores()
+        )
+        workers = len(devices)
         store, begun = None, 0
         if Store.is_in(out):
             store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
@@ -161,6 +166,7 @@ def run(
         context = Context(
             artifacts=str(store.artifacts.absolute()),
             device=device,
+            devices=devices,
             data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
         )
         driver = _Driver(store, progress, step_seconds, began)

@@ -2,7 +2,7 @@
 
 import os
 import queue
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from prunemark.study.executors import ExecutorError, Finished
@@ -29,7 +29,7 @@ class LocalExecutor:
         self._log = log
         self._events: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
         self._slots = workers
-        self._workers = [self._start() for _ in range(workers)]
+        self._workers = [self._start(device) for _, device in zip(range(workers), context.each_device(), strict=False)]
 
     @property
     def slots(self) -> int:
@@ -53,7 +53,7 @@ class LocalExecutor:
                 cause = f"the worker {ended(worker.process.buried())}"
                 if not worker.ready:
                     raise ExecutorError(f"a worker ended before it began: {cause}; {last_line(self._log)}")
-                self._workers.append(self._start())
+                self._workers.append(self._start(worker.device))
                 if worker.job is not None:
                     return Finished(job=worker.job, lost=f"{cause}; see {self._log}")
             elif "ready" in message:
@@ -71,8 +71,8 @@ class LocalExecutor:
             worker.process.buried()
         self._workers.clear()
 
-    def _start(self) -> "_Worker":
-        return _Worker(self._context, self._log, self._events)
+    def _start(self, device: str) -> "_Worker":
+        return _Worker(replace(self._context, device=device), self._log, self._events)
 
 
 class _Worker:
@@ -82,6 +82,7 @@ class _Worker:
         self, context: Context, log: Path, events: "queue.SimpleQueue[tuple[_Worker, Message | None]]"
     ) -> None:
         self.job: Job | None = None
+        self.device = context.device
         self.ready = False
         with log.open("ab") as errors:
             self.process = Child(

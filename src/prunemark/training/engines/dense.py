@@ -15,6 +15,7 @@ from prunemark.recipes import Recipe
 from prunemark.registry import unknown
 from prunemark.training.averaging import WeightAverage
 from prunemark.training.checkpoint import Checkpoint
+from prunemark.training.engines.replay import Replayed
 from prunemark.training.evaluation import Evaluation, evaluate
 from prunemark.training.losses import batch_loss, make_loss
 from prunemark.training.mixing import Targets
@@ -54,19 +55,27 @@ class DenseEngine:
         self._optimizer = MaskedOptimizer(recipe, parameters, bits, start)
         average = start.average if start else {}
         self._average = WeightAverage(model, recipe.ema, average, bits) if recipe.ema else None
+        replays = device.type == "cuda" and self._optimizer.replays and not self._average
+        self._replayed = Replayed(self._step) if replays else None
         model.train()
         self._backends = contextlib.ExitStack()
         self._backends.enter_context(sound_convolutions(model))
 
     def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """Forward, backward, gradients of pruned weights to 0, and the optimizer's step."""
+        self._optimizer.set_lr(lr)
+        if self._replayed is not None and isinstance(targets, Tensor):
+            return self._replayed(images, targets)
+        return self._step(images, targets)
+
+    def _step(self, images: Tensor, targets: Targets) -> Tensor:
         loss = batch_loss(self._loss, self._outputs(images), targets)
         # On an accelerator, reading the loss would wait for it.
         if self._device.type == "cpu" and not math.isfinite(loss.item()):
             return loss.detach()
         self._optimizer.zero_grad()
         loss.backward()
-        self._optimizer.step(lr)
+        self._optimizer.step()
         if self._average:
             self._average.update()
         return loss.detach()
@@ -95,7 +104,8 @@ class DenseEngine:
     def close(self) -> None:
         """Give the model back: contiguous, without gradients, in its own mode."""
         self._backends.close()
-        self._optimizer.zero_grad()
+        self._replayed = None
+        self._optimizer.release()
         if self._average:
             self._average.show()
         self._model.train(self._was_training)
