@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from prunemark.masks import Masks
 from prunemark.methods import resolve
 from prunemark.methods.base import Method, Problem
 from prunemark.models.calling import Forward, Loss, call
-from prunemark.models.convolutions import sound_convolutions
+from prunemark.models.convolutions import has_unsound_convolutions, sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
@@ -271,6 +272,7 @@ class _Scorer:
         self.plain = forward is call and is_plain(self.model)
         self.left: Mapping[str, nn.Parameter] | None = None
         self.last: Problem | None = None
+        self.sound = False  # of a plain model: whether its convolutions need no care
         self.buffers: list[Tensor] = []
         self.buffers_before: list[Tensor] = []
 
@@ -280,7 +282,8 @@ class _Scorer:
             if self.plain and not problem.continued:
                 self.buffers = list(problem.model.buffers())
                 self.buffers_before = [buffer.clone() for buffer in self.buffers]
-            with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
+                self.sound = not has_unsound_convolutions(problem.model)
+            with nullcontext() if self.sound else sound_convolutions(problem.model), true_float32(tf32=self.tf32):
                 try:
                     found = self.method(problem)
                 except RuntimeError as error:
