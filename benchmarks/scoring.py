@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/scoring.py [--rounds 3] [selection] [one-shot] [synflow]
 
 Rivals: for selection, a full stable sort; for SNIP and GraSP, the passes alone that their definitions need; for
-SynFlow, the loop of its authors' program in float32, and the float64 passes alone. Each ratio is theirs / ours: above 1,
-prunemark is faster.
+SynFlow, the loop of its authors' program in float32, and the float64 passes alone. Each ratio is theirs / ours:
+above 1, prunemark is faster.
 """
 
 import argparse

@@ -48,7 +48,7 @@ def bench(
 
 
 def _machine(torch_version: str, kernels: list[str]) -> dict[str, Any]:
-    from prunemark.study.provenance import processor
+    from prunemark.study.processor import processor
     from prunemark.version import __version__
 
     return {

@@ -38,6 +38,7 @@ from prunemark.study.materials import (
     make_training_split,
     require_covered_files,
 )
+from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
@@ -99,7 +100,7 @@ def _dense(job: Job, context: Context) -> Result:
     (trained.checkpoint.settled() if ends else trained.checkpoint).save(_artifact(context, job.key))
     result = _training_result(trained)
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
-        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
     return result | ({"density": 1.0} if ends else {})
 
@@ -222,6 +223,7 @@ def _training_result(trained: Trained) -> Result:
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
         "engine": trained.engine,
+        "processor": processor(),
         "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
         "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }

@@ -47,7 +47,8 @@ def evaluate(model: nn.Module, inputs: SplitInputs, targets: Tensor, loss: Loss 
     with torch.no_grad():
         for batch, labels in zip(inputs.split(_BATCH), targets.split(_BATCH), strict=True):
             labels = labels.to(device)
-            logits = model(batch.to(device))
+            # A copy: some models write into their inputs, and batches are views of the caller's examples.
+            logits = model(batch.to(device, copy=True))
             right.append(logits.argmax(1) == labels)
             losses.append(loss.total(logits, labels))
         total = torch.stack(losses).double().sum()
