@@ -97,7 +97,7 @@ def _synflow(name: str, rounds: int) -> Comparison:
     rival = network(name, input_shape=shape, classes=_CLASSES)
     return Comparison(
         what=f"{name}, SynFlow round",
-        rival="its authors' float32 loop",
+        rival="its authors' loop",
         ours=lambda: prune(model, "synflow", sparsity=0.1, rounds=rounds, input_shape=shape),
         theirs=lambda: usual_synflow(rival, shape, sparsity=0.1, rounds=rounds),
         count=rounds,
