@@ -128,14 +128,15 @@ class Judged:
         return " ".join(f"{one.network} on {one.dataset}: {one.sentences(name)[0]}" for one in self.subjects)
 
     def _repr_html_(self) -> str:
-        claims = self.claims
-        shown = claims[["claim", "range", "subject", "state"]].assign(
-            difference=[
-                f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" if row.difference == row.difference else ""
-                for row in claims.itertuples()
-            ]
-        )
-        return html_table(list(shown.columns), shown.itertuples(index=False), notes=[self.headline])
+        findings = [finding for subject in self.subjects for finding in subject.findings]
+        header = ["claim", "range", "subject", "state", "difference"]
+        rows = [(row.claim, row.range, row.subject, row.state, _interval(row)) for row in (f.row() for f in findings)]
+        return html_table(header, rows, notes=[self.headline])
+
+
+def _interval(row: Row) -> str:
+    """Its difference with the interval; nothing where there is none."""
+    return "" if math.isnan(row.difference) else f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
 
 
 def judge(
