@@ -22,6 +22,9 @@ CheckTimeout = Annotated[
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+Engine = Annotated[
+    str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
+]
 
 
 def run(
@@ -34,6 +37,7 @@ def run(
     workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
     device: Device = "auto",
+    engine: Engine = "auto",
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
@@ -56,6 +60,7 @@ def run(
             workers=workers,
             executor=executor,
             device=device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
@@ -110,6 +115,7 @@ def check(
     ] = None,
     workers: Workers = None,
     device: Device = "auto",
+    engine: Engine = "auto",
     data_dir: DataDir = None,
     check_timeout: CheckTimeout = None,
 ) -> None:
@@ -136,6 +142,7 @@ def check(
             out=folder,
             workers=workers,
             device=device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             check_timeout_s=check_timeout,

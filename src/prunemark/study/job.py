@@ -80,8 +80,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Surroundings of a worker: the folders of artifacts and of data sets (None = the usual one), and the device."""
+    """Surroundings of a worker.
+
+    Attributes:
+        artifacts: folder of checkpoints, scores and masks.
+        device: where it computes.
+        data_dir: folder of data sets; None = the usual one.
+        engine: of its trainings, or "auto"; the result of a training says which it was.
+    """
 
     artifacts: str
     device: str = "cpu"
     data_dir: str | None = None
+    engine: str = "auto"

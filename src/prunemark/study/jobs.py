@@ -84,6 +84,7 @@ def _dense(job: Job, context: Context) -> Result:
         start=start,
         until=spec["step"],
         evaluate_every_epoch=job.curves,
+        engine=context.engine,
         device=context.device,
     )
     trained.checkpoint.save(_artifact(context, job.key))
@@ -178,6 +179,7 @@ def _train(job: Job, context: Context) -> Result:
         test=data.test,
         start=_at_rest(model, spec.get("begins", 0)),
         evaluate_every_epoch=job.curves,
+        engine=context.engine,
         device=context.device,
     )
     if job.keeps_state:
@@ -213,6 +215,7 @@ def _training_result(trained: Trained) -> Result:
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
         "engine": trained.engine,
+        "engine_reason": trained.engine_reason,
         "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
         "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }

@@ -24,6 +24,8 @@ from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.numbers import percent
 from prunemark.terms.scoring import SCORING_BATCH
 
+_CELL = ["method", "ablation", "benchmark", "prune_at", "sparsity"]
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -228,7 +230,7 @@ def _facts(
         "Margin": f"{spec['margin']:g} percentage points",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
-        "Engine": ", ".join(sorted(set(table["engine"].dropna()))) or "not recorded",
+        "Engine": _engines(table),
         "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "Versions": "; ".join(
             f"prunemark {code}, torch {torch}"
@@ -238,6 +240,21 @@ def _facts(
     if prunable is not None:
         facts["Prunable"] = f"{percent(prunable[0] / prunable[1])} of all {prunable[1]:,} parameters"
     return facts
+
+
+def _engines(table: "pd.DataFrame") -> str:
+    """How many trainings each engine took, and in how many cells replicates were trained by different ones."""
+    trainings = table.drop_duplicates("job_key").dropna(subset=["engine"])
+    counts = trainings["engine"].value_counts()
+    if not len(counts):
+        return "not recorded"
+    if len(counts) == 1:
+        return str(counts.index[0])
+    words = ", ".join(f"{name} for {counts[name]:,} trainings" for name in sorted(counts.index))
+    of_a_cell = table.dropna(subset=["engine"]).groupby(_CELL)["engine"].nunique()
+    mixed = int((of_a_cell > 1).sum())
+    cells = f"; mixed within {mixed:,} of {len(of_a_cell):,} cells" if mixed else "; one engine within each cell"
+    return f"{words}{cells}: their numbers differ by rounding"
 
 
 def _replicates(begun: int, looks: Looks | None, stopping: Stopping | None) -> str:

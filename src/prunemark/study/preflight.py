@@ -76,6 +76,7 @@ def preflight(
     *,
     data_dir: str | None,
     device: str,
+    engine: str,
     here: bool,
     begin: Begin = lambda _: None,
     apart: Apart = lambda _, work: work(),
@@ -86,6 +87,7 @@ def preflight(
         study: what will run.
         data_dir: where data sets are, see `prunemark.dataset`.
         device: where the step is measured.
+        engine: what takes it, or "auto".
         here: whether the data are; else random images stand in for them.
         begin: told what of the user's runs next.
         apart: how each method of the user's is run.
@@ -98,7 +100,8 @@ def preflight(
     data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network))
-    return Findings(step_seconds=time_step(study, data, device=device), fingerprint=data.fingerprint, share=share)
+    step_seconds = time_step(study, data, device=device, engine=engine)
+    return Findings(step_seconds=step_seconds, fingerprint=data.fingerprint, share=share)
 
 
 def check(
@@ -196,7 +199,9 @@ def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[s
     return problems
 
 
-def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: float = 0.5) -> float:
+def time_step(
+    study: Study, data: Dataset, *, device: str = "cpu", engine: str = "auto", enough_s: float = 0.5
+) -> float:
     """Seconds that one training step of the dense network takes here, with one thread.
 
     Steps are timed until `enough_s` seconds have passed; the first few, which warm up, are left out. With fewer
@@ -216,7 +221,8 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
         while True:
             steps = min(steps, total)
             try:
-                seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
+                trained = train(model, data.train, recipe, seed=0, until=steps, engine=engine, device=device)
+                seconds = trained.train_seconds
             except (Exception, SystemExit) as error:
                 reason = explain(study.network, error)
                 raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error

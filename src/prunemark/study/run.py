@@ -23,6 +23,7 @@ from prunemark.study.schedule import Schedule, critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
+from prunemark.training.engines import require_engine
 
 # Until the first worker has loaded torch and the data; measured.
 _STARTUP_SECONDS = 4.0
@@ -58,6 +59,7 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     device: str = "auto",
+    engine: str = "auto",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
@@ -67,8 +69,8 @@ def run(
 
     A finished job is never run twice: a study that was interrupted, killed or extended resumes where it was.
     The results do not depend on the number of workers or on what was there before. A job that fails takes only what
-    needs it along, and is tried again by the next run. The device is not part of a job's identity: results of
-    another device are taken as they are, and told apart by their column.
+    needs it along, and is tried again by the next run. Device and engine are not part of a job's identity: results of
+    another device or engine are taken as they are, and told apart by their columns.
 
     Args:
         study: a Study, or what `Study.load` takes.
@@ -76,6 +78,8 @@ def run(
         workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator.
         executor: a name in EXECUTORS.
         device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
+        engine: what takes the steps of training: "dense", "sparse" (a network that it cannot train is a problem of the
+            study), or "auto": for each training sparse where the masks leave few multiplications, else dense.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
@@ -85,7 +89,8 @@ def run(
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor or device, workers below 1, data that are missing or damaged.
+        ValueError: an unknown executor, device or engine, an engine that is not installed, workers below 1, data that
+            are missing or damaged.
         StoreError: the folder cannot be used, or another process is writing to it.
         ExecutorError: workers cannot be started.
     """
@@ -96,6 +101,7 @@ def run(
         study = study if isinstance(study, Study) else Study.load(study)
         make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
         device = _device(device)
+        require_engine(engine)
         if workers is not None and workers < 1:
             raise ValueError(f"workers counts from 1; got {workers}")
         workers = workers or (usable_cores() if device == "cpu" else 1)
@@ -125,10 +131,15 @@ def run(
             folder = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
             if study.own_code:
                 found = rehearse(
-                    study, data_dir=folder, device=device, here=here, timeout_s=check_timeout_s or CHECK_TIMEOUT_S
+                    study,
+                    data_dir=folder,
+                    device=device,
+                    engine=engine,
+                    here=here,
+                    timeout_s=check_timeout_s or CHECK_TIMEOUT_S,
                 )
             else:
-                found = preflight(study, data_dir=folder, device=device, here=here)
+                found = preflight(study, data_dir=folder, device=device, engine=engine, here=here)
             step_seconds, fingerprint = found.step_seconds, found.fingerprint
             job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
         if progress:
@@ -162,6 +173,7 @@ def run(
             artifacts=str(store.artifacts.absolute()),
             device=device,
             data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
+            engine=engine,
         )
         driver = _Driver(store, progress, step_seconds, began)
         interrupted = False

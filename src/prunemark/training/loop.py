@@ -17,7 +17,7 @@ from prunemark.recipes import Recipe
 from prunemark.training.batches import Batches
 from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.divergence import LossWatch
-from prunemark.training.engines import Engine, choose
+from prunemark.training.engines import Engine, start_engine
 from prunemark.training.evaluation import Evaluation
 from prunemark.training.schedule import learning_rate
 
@@ -55,6 +55,7 @@ class Trained:
         train_seconds: time of the training steps of this run, evaluations left out.
         diverged: a loss was not finite and training stopped there, or the state it ended in is not finite.
         engine: the name of the engine that took the steps.
+        engine_reason: why "auto" stands for that one here, in a sentence; empty where it was asked for by name.
         correct: which test examples the network got right at the end, boolean (N,); None without a test set.
         history: with `evaluate_every_epoch` or `on_epoch`, one record for each epoch that ended in this run.
     """
@@ -65,6 +66,7 @@ class Trained:
     train_seconds: float
     diverged: bool
     engine: str
+    engine_reason: str = ""
     correct: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
 
@@ -117,7 +119,7 @@ def train(
         evaluate_every_epoch: fill `Trained.history`; needs `test`.
         on_epoch: called after each epoch with its record and a function that returns a checkpoint of that moment. The
             test set is evaluated for it with `evaluate_every_epoch` only.
-        engine: a name in ENGINES, or "auto", which is "dense".
+        engine: a name in ENGINES, or "auto": "sparse" where that can train the model and is faster, else "dense".
         device: where to train.
 
     Returns:
@@ -126,7 +128,7 @@ def train(
 
     Raises:
         ValueError: `until` before the start or after the end of the schedule; masks or a checkpoint that do not
-            fit the model; `evaluate_every_epoch` without `test`; an unknown engine.
+            fit the model; `evaluate_every_epoch` without `test`; an unknown engine, or one that cannot train the model.
     """
     examples = len(data.inputs)
     total_steps = recipe.total_steps(examples)
@@ -137,12 +139,12 @@ def train(
     if evaluate_every_epoch and test is None:
         raise ValueError("evaluate_every_epoch needs a test set")
     device = torch.device(device)
-    engine, make_engine = choose(engine)
+    input_shape = tuple(data.inputs.shape[1:])
 
-    with (
-        isolated(seed, "training", device=device),
-        contextlib.closing(make_engine(model, recipe, masks or {}, start, device)) as running,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(isolated(seed, "training", device=device))
+        started = start_engine(engine, model, recipe, masks or {}, start, device, input_shape=input_shape)
+        running = stack.enter_context(contextlib.closing(started.engine))
         batches = Batches(data, recipe, seed=seed, device=device, memory_format=running.memory_format)
         held_out = Split(inputs=test.inputs.to(device), targets=test.targets.to(device)) if test is not None else None
         watch, epochs = LossWatch(device), _Epochs(running, held_out if evaluate_every_epoch else None, on_epoch)
@@ -182,7 +184,8 @@ def train(
         test_loss=evaluation.loss if evaluation else math.nan,
         train_seconds=train_seconds,
         diverged=diverged or not finite or (evaluation is not None and not math.isfinite(evaluation.loss)),
-        engine=engine,
+        engine=started.name,
+        engine_reason=started.reason,
         correct=evaluation.correct if evaluation else None,
         history=epochs.history,
     )

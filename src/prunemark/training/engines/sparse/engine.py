@@ -1,5 +1,6 @@
 """The sparse engine: training steps that touch only kept weights."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from prunemark.datasets import Split
 from prunemark.recipes import Recipe
 from prunemark.training.checkpoint import Checkpoint
+from prunemark.training.engines import WITHOUT_KERNELS
 from prunemark.training.engines.dense import check_masks, momentum_buffers, restore_
 from prunemark.training.engines.sparse.builder import Built, Stored, build, multiplications_share
 from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
@@ -18,18 +20,30 @@ from prunemark.training.evaluation import Evaluation
 
 _CELL = 16
 _CHECKED = 2  # examples
-# Share of a network's multiplications from which on the dense engine is as fast (benchmarks/sparse_engine.py).
-_PAYS_BELOW = 0.7
+# Share of a network's multiplications below which every network of benchmarks/sparse_engine.py is faster than dense.
+_PAYS_BELOW = 0.6
+# Fields of a recipe that the engine heeds, or that are none of its business; others must have their defaults.
+_RECIPE = {
+    *("epochs", "batch_size", "lr", "momentum", "weight_decay"),
+    *("drops", "warmup_epochs", "augment", "rewind_to"),
+}
 
 
-def pays(model: nn.Module, masks: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> bool:
-    """Whether the sparse engine can train a masked model and is expected to be faster than the dense one."""
-    if not available_kernels() or _unsupported(model) is not None:
-        return False
+def why_dense(
+    model: nn.Module, recipe: Recipe, masks: Mapping[str, Tensor], input_shape: tuple[int, ...], device: torch.device
+) -> str:
+    """Why a training had better be dense, in a sentence; empty where the sparse engine can do it, and faster."""
+    if not masks:
+        return "there are no masks"
+    if reason := _unsupported(model, recipe, device):
+        return reason
     try:
-        return multiplications_share(trace(model, input_shape), model, masks) < _PAYS_BELOW
-    except UnsupportedError:
-        return False
+        share = multiplications_share(trace(model, input_shape), model, masks)
+    except UnsupportedError as error:
+        return str(error)
+    if share >= _PAYS_BELOW:
+        return f"the masks leave {share:.1%} of the multiplications; below {_PAYS_BELOW:.0%} the sparse one is faster"
+    return ""
 
 
 class SparseEngine:
@@ -66,11 +80,7 @@ class SparseEngine:
         *,
         kernels: str = "",
     ) -> None:
-        if not available_kernels():
-            raise UnsupportedError('the sparse engine needs its kernels: `pip install ./kernels`, or engine = "dense"')
-        if device.type != "cpu":
-            raise UnsupportedError(f"the sparse engine trains on the CPU, not on {device}")
-        if reason := _unsupported(model):
+        if reason := _unsupported(model, recipe, device):
             raise UnsupportedError(f"the sparse engine cannot train the model: {reason}")
         if start:
             restore_(model, start)
@@ -205,14 +215,22 @@ def _images(inputs: Tensor) -> Tensor:
     return inputs if inputs.ndim == 4 else inputs.reshape(len(inputs), 1, 1, -1)
 
 
-def _unsupported(model: nn.Module) -> str | None:
-    """Why the engine cannot train a model, before its parts are looked at; None if it may."""
+def _unsupported(model: nn.Module, recipe: Recipe, device: torch.device) -> str:
+    """Why the engine cannot train a model, before its parts are looked at; empty if it may."""
+    if not available_kernels():
+        return WITHOUT_KERNELS
+    if device.type != "cpu":
+        return f"it trains on the CPU, not on {device}"
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if field.name not in _RECIPE and value != field.default:
+            return f"it knows no {field.name} = {value!r}"
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
             return f"{name} is not a trained float32 parameter on the CPU"
     if len(dict(model.named_parameters(remove_duplicate=False))) != len(dict(model.named_parameters())):
         return "it shares a parameter between modules"
-    return None
+    return ""
 
 
 def _scatter(into: Tensor, stored: Stored, values: Tensor) -> None:
