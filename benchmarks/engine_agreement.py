@@ -13,6 +13,7 @@ interval of the mean difference lies within +-margin. "spread" compares the stan
 """
 
 import argparse
+import copy
 import json
 import statistics
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ from prunemark.training.engines.sparse import available_kernels
 class Reversed(Batches):
     """The same batches, the examples of each in reverse order."""
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images, targets = super().__getitem__(position)
-        return images.flip(0), targets.flip(0)
+    def whole(self, position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+        found = super().whole(position)
+        return None if found is None else (*found[:2], found[2].flip(0))
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ RUNS = {"dense": ("dense", Batches), "sparse": ("sparse", Batches), "reversed": 
 def train(case: Case, seed: int) -> Iterator[dict[str, object]]:
     """Train one seed's subnetwork in each of the ways of RUNS."""
     data = pm.dataset(case.dataset)
+    drawn = pm.network(case.network, input_shape=data.input_shape, classes=data.classes, seed=seed)
+    masks = pm.prune(drawn, "synflow", sparsity=case.sparsity, input_shape=data.input_shape, seed=seed)
     for name, (engine, loop.Batches) in RUNS.items():
-        model = pm.network(case.network, input_shape=data.input_shape, classes=data.classes, seed=seed)
-        masks = pm.prune(model, "synflow", sparsity=case.sparsity, input_shape=data.input_shape, seed=seed)
+        model = copy.deepcopy(drawn)
         trained = pm.train(model, data, case.recipe, masks=masks, seed=seed, engine=engine, curve=False)
         numbers = {"accuracy": trained.test_accuracy, "loss": trained.test_loss, "seconds": trained.train_seconds}
         yield _key(case) | {"seed": seed, "run": name} | numbers

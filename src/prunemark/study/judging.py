@@ -21,7 +21,7 @@ from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
-from prunemark.terms.numbers import percent
+from prunemark.terms.numbers import counted, percent
 from prunemark.terms.scoring import SCORING_BATCH
 
 _CELL = ["method", "ablation", "benchmark", "prune_at", "sparsity"]
@@ -250,7 +250,7 @@ def _engines(table: "pd.DataFrame") -> str:
         return "not recorded"
     if len(counts) == 1:
         return str(counts.index[0])
-    words = ", ".join(f"{name} for {counts[name]:,} trainings" for name in sorted(counts.index))
+    words = ", ".join(f"{name} for {counted(counts[name], 'training')}" for name in sorted(counts.index))
     of_a_cell = table.dropna(subset=["engine"]).groupby(_CELL)["engine"].nunique()
     mixed = int((of_a_cell > 1).sum())
     cells = f"; mixed within {mixed:,} of {len(of_a_cell):,} cells" if mixed else "; one engine within each cell"

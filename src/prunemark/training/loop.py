@@ -157,10 +157,12 @@ def train(
             if position == 0 or step == first:
                 batches.begin(epoch)
                 epochs.begin()
-            images, targets = batches[position]
-            # What the model draws (dropout) depends on seed and step alone, wherever training was begun or resumed.
-            seed_generators((first_draw + step) % 2**63, device)
-            loss = running.step(images, targets, learning_rate(recipe, step, batches.per_epoch))
+            if running.draws:
+                # What the model draws (dropout) depends on seed and step alone, wherever training was begun or resumed.
+                seed_generators((first_draw + step) % 2**63, device)
+            lr = learning_rate(recipe, step, batches.per_epoch)
+            whole = batches.whole(position)
+            loss = running.step_on(*whole, lr) if whole else running.step(*batches[position], lr)
             ends_epoch = position + 1 == batches.per_epoch
             bad = watch.first_bad(step, loss, wait=ends_epoch or step + 1 == last)
             if bad is not None:
@@ -168,7 +170,7 @@ def train(
                 break
             step, evaluation = step + 1, None
             if records:
-                epochs.add(loss, len(targets))
+                epochs.add(loss, batches.size(position))
                 if ends_epoch:
                     train_seconds += time.perf_counter() - began
                     evaluation = epochs.end(step, epoch + 1)

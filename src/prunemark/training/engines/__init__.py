@@ -29,6 +29,11 @@ class Engine(Protocol):
         """Layout in which images come in fastest."""
         ...
 
+    @property
+    def draws(self) -> bool:
+        """Whether a step may draw from the global generators, as dropout does."""
+        ...
+
     def step(self, images: "Tensor", targets: "Tensor", lr: float) -> "Tensor":
         """Take one step and return its loss, as it was before the step; a scalar that need not be computed yet.
 
@@ -37,6 +42,16 @@ class Engine(Protocol):
         Args:
             images: (B, C, H, W) on the engine's device, augmented.
             targets: class numbers (B,), there too.
+            lr: the step's learning rate.
+        """
+        ...
+
+    def step_on(self, inputs: "Tensor", targets: "Tensor", places: "Tensor", lr: float) -> "Tensor":
+        """As `step` on inputs[places] and targets[places], bit for bit.
+
+        Args:
+            inputs, targets: of the whole training set, on the engine's device.
+            places: numbers of the batch's examples (B,), there too.
             lr: the step's learning rate.
         """
         ...

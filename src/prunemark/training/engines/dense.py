@@ -24,6 +24,8 @@ class DenseEngine:
         ValueError: masks or a checkpoint that do not fit the model.
     """
 
+    draws = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -68,6 +70,10 @@ class DenseEngine:
         self._optimizer.param_groups[0]["lr"] = lr
         self._optimizer.step()
         return loss.detach()
+
+    def step_on(self, inputs: Tensor, targets: Tensor, places: Tensor, lr: float) -> Tensor:
+        """As `step` on inputs[places] and targets[places]."""
+        return self.step(inputs[places], targets[places], lr)
 
     def evaluate(self, split: Split) -> Evaluation:
         """Accuracy and loss now."""

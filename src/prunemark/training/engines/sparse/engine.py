@@ -18,6 +18,7 @@ from prunemark.training.engines.sparse.kernels import available_kernels, new_pro
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
 
+_CANNOT = "the sparse engine cannot train the model"
 _CELL = 16
 _CHECKED = 2  # examples
 # Share of a network's multiplications below which every network of benchmarks/sparse_engine.py is faster than dense.
@@ -69,6 +70,7 @@ class SparseEngine:
     """
 
     memory_format = torch.contiguous_format
+    draws = False
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class SparseEngine:
         kernels: str = "",
     ) -> None:
         if reason := _unsupported(model, recipe, device):
-            raise UnsupportedError(f"the sparse engine cannot train the model: {reason}")
+            raise UnsupportedError(f"{_CANNOT}: {reason}")
         if start:
             restore_(model, start)
         parameters = dict(model.named_parameters())
@@ -109,8 +111,11 @@ class SparseEngine:
         return self._built
 
     def _build(self, input_shape: tuple[int, ...]) -> Built:
-        graph = trace(self._model, input_shape)
-        built = build(graph, self._model, self._masks, new_program(self._most, self._kernels))
+        try:
+            graph = trace(self._model, input_shape)
+            built = build(graph, self._model, self._masks, new_program(self._most, self._kernels))
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{_CANNOT}: {error}") from error
         self._check_logits(graph, built, input_shape)
         for name, stored in built.parameters.items():
             if name in self._momentum:
@@ -228,6 +233,8 @@ def _unsupported(model: nn.Module, recipe: Recipe, device: torch.device) -> str:
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
             return f"{name} is not a trained float32 parameter on the CPU"
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            return f"{name} has hooks"
     if len(dict(model.named_parameters(remove_duplicate=False))) != len(dict(model.named_parameters())):
         return "it shares a parameter between modules"
     return ""
