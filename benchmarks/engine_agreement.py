@@ -58,12 +58,15 @@ CASES = (
 RUNS = {"dense": ("dense", Batches), "sparse": ("sparse", Batches), "reversed": ("dense", Reversed)}
 
 
-def train(case: Case, seed: int) -> Iterator[dict[str, object]]:
-    """Train one seed's subnetwork in each of the ways of RUNS."""
+def train(case: Case, seed: int, runs: list[str]) -> Iterator[dict[str, object]]:
+    """Train one seed's subnetwork in some of the ways of RUNS."""
+    if not runs:
+        return
     data = pm.dataset(case.dataset)
     drawn = pm.network(case.network, input_shape=data.input_shape, classes=data.classes, seed=seed)
-    masks = pm.prune(drawn, "synflow", sparsity=case.sparsity, input_shape=data.input_shape, seed=seed)
-    for name, (engine, loop.Batches) in RUNS.items():
+    masks = pm.prune(drawn, "synflow", sparsity=case.sparsity, input_shape=data.input_shape, seed=seed, rounds=20)
+    for name in runs:
+        engine, loop.Batches = RUNS[name]
         model = copy.deepcopy(drawn)
         trained = pm.train(model, data, case.recipe, masks=masks, seed=seed, engine=engine, curve=False)
         numbers = {"accuracy": trained.test_accuracy, "loss": trained.test_loss, "seconds": trained.train_seconds}
@@ -87,29 +90,34 @@ def table(lines: list[dict[str, object]]) -> None:
         for line in lines:
             if {name: line[name] for name in _key(case)} == _key(case):
                 found[str(line["run"])][int(str(line["seed"]))] = 100 * float(str(line["accuracy"]))
-        seeds = sorted(set.intersection(*(set(each) for each in found.values())))
+        seeds = sorted(found["dense"].keys() & found["sparse"].keys())
         if len(seeds) < 3:
             continue
         dense = [found["dense"][seed] for seed in seeds]
         sparse = [found["sparse"][seed] - found["dense"][seed] for seed in seeds]
-        other = [found["reversed"][seed] - found["dense"][seed] for seed in seeds]
         margin, error = statistics.stdev(dense), statistics.stdev(sparse) / len(seeds) ** 0.5
         mean = statistics.mean(sparse)
         t = mean / error if error else 0.0
         reach = stats.t.ppf(0.95, len(seeds) - 1) * error
-        # Both differences share the dense run, so that their variances are compared as of pairs (Pitman and Morgan).
-        spread = stats.pearsonr([a + b for a, b in zip(sparse, other, strict=True)], _minus(sparse, other)).pvalue
         print(
             f"{case.network:14} {case.sparsity:8.2f} {len(seeds):5} {statistics.mean(dense):6.2f} {margin:6.2f} | "
             f"{mean:+14.3f} {statistics.stdev(sparse):5.2f} {t:+5.2f} {2 * stats.t.sf(abs(t), len(seeds) - 1):5.2f} "
             f"{f'{mean - reach:+.2f} to {mean + reach:+.2f}':>16} "
             f"{'yes' if max(abs(mean - reach), abs(mean + reach)) < margin else 'no':>10} | "
-            f"{statistics.mean(other):+16.3f} {statistics.stdev(other):5.2f} | {spread:8.2f}"
+            f"{_beside(found)}"
         )
 
 
-def _minus(one: list[float], other: list[float]) -> list[float]:
-    return [a - b for a, b in zip(one, other, strict=True)]
+def _beside(found: dict[str, dict[int, float]]) -> str:
+    """What rounding does, and whether its differences scatter as those of the engines; over seeds that have all runs."""
+    seeds = sorted(set.intersection(*(set(each) for each in found.values())))
+    if len(seeds) < 3:
+        return "not run"
+    sparse, other = ([found[name][seed] - found["dense"][seed] for seed in seeds] for name in ("sparse", "reversed"))
+    # Both differences share the dense run, so that their variances are compared as of pairs (Pitman and Morgan).
+    pairs = list(zip(sparse, other, strict=True))
+    p = stats.pearsonr([a + b for a, b in pairs], [a - b for a, b in pairs]).pvalue
+    return f"{statistics.mean(other):+16.3f} {statistics.stdev(other):5.2f} | {p:8.2f}"
 
 
 def main() -> None:
@@ -122,14 +130,17 @@ def main() -> None:
     torch.set_flush_denormal(True)
     record: Path = arguments.record
     lines = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    done = {(*(line[name] for name in _key(CASES[0])), line["seed"]) for line in lines if line["run"] == "reversed"}
-    for seed in range(arguments.seeds):
-        for case in CASES:
-            if (*_key(case).values(), seed) not in done:
-                new = list(train(case, seed))
-                lines += new
-                with record.open("a") as file:
-                    file.writelines(json.dumps(line) + "\n" for line in new)
+    done = {(*(line[name] for name in _key(CASES[0])), line["seed"], line["run"]) for line in lines}
+    # The pairs that the test needs come first.
+    for names in (("dense", "sparse"), ("reversed",)):
+        for seed in range(arguments.seeds):
+            for case in CASES:
+                for new in train(
+                    case, seed, [name for name in names if (*_key(case).values(), seed, name) not in done]
+                ):
+                    lines.append(new)
+                    with record.open("a") as file:
+                        file.write(json.dumps(new) + "\n")
     print(f"{available_kernels()[-1]}, torch {torch.__version__}, one thread")
     table(lines)
 

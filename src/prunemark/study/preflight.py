@@ -21,6 +21,7 @@ from prunemark.pruning import score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
+from prunemark.study.engine_costs import engine_words
 from prunemark.study.materials import make_method, make_network, require_covered_files
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
@@ -57,11 +58,13 @@ class Findings:
         step_seconds: of a training step.
         fingerprint: of the data.
         share: how much of the network is prunable, in words.
+        engine: what `prunemark.study.engine_costs` says of the engines, if asked.
     """
 
     step_seconds: float
     fingerprint: str
     share: str
+    engine: str = ""
 
 
 Begin = Callable[[str], None]
@@ -78,6 +81,7 @@ def preflight(
     device: str,
     engine: str,
     here: bool,
+    costs: bool = False,
     begin: Begin = lambda _: None,
     apart: Apart = lambda _, work: work(),
 ) -> Findings:
@@ -89,6 +93,7 @@ def preflight(
         device: where the step is measured.
         engine: what takes it, or "auto".
         here: whether the data are; else random images stand in for them.
+        costs: measure what the layers cost by each engine.
         begin: told what of the user's runs next.
         apart: how each method of the user's is run.
 
@@ -101,7 +106,12 @@ def preflight(
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network))
     step_seconds = time_step(study, data, device=device, engine=engine)
-    return Findings(step_seconds=step_seconds, fingerprint=data.fingerprint, share=share)
+    words = ""
+    if costs:
+        named, files = identify(study.network, NETWORKS, study.depends_on)
+        model = make_network(named | {"options": study.network_options}, data, 0, files)
+        words = engine_words(model, data.input_shape, engine=engine, device=device)
+    return Findings(step_seconds=step_seconds, fingerprint=data.fingerprint, share=share, engine=words)
 
 
 def check(

@@ -83,7 +83,7 @@ def run(
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
-            is measured on random images.
+            is measured on random images. What the layers cost by each engine is measured, too.
         check_timeout_s: seconds that each network or method of one's own may take when it is checked, which a process
             of its own does before anything runs; None = 300.
 
@@ -123,7 +123,7 @@ def run(
                     break
                 job_plan, jobs = further, _left(further, store)
         skipped = len(job_plan.jobs) - len(jobs)
-        step_seconds, fingerprint = 0.0, ""
+        step_seconds, fingerprint, engines = 0.0, "", ""
         if jobs:
             here = not dry_run or has_data(study, data_dir)
             if not here:
@@ -136,11 +136,12 @@ def run(
                     device=device,
                     engine=engine,
                     here=here,
+                    costs=dry_run,
                     timeout_s=check_timeout_s or CHECK_TIMEOUT_S,
                 )
             else:
-                found = preflight(study, data_dir=folder, device=device, engine=engine, here=here)
-            step_seconds, fingerprint = found.step_seconds, found.fingerprint
+                found = preflight(study, data_dir=folder, device=device, engine=engine, here=here, costs=dry_run)
+            step_seconds, fingerprint, engines = found.step_seconds, found.fingerprint, found.engine
             job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
         if progress:
             progress(
@@ -152,6 +153,7 @@ def run(
                     step_seconds=step_seconds,
                     workers=workers,
                     device=device,
+                    engines=engines,
                     most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, workers)
                     if study.looks
                     else 0.0,

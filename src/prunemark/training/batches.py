@@ -43,7 +43,7 @@ class Batches:
         self._shown = self._augment.shown(self._inputs)
 
     def whole(self, position: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """All images and class numbers, and the places of a batch among them; None where images are made for a batch."""
+        """All images and class numbers, and a batch's places among them; None where its images are made for it."""
         if self._augment.augmentations or isinstance(self._inputs, LazyInputs):
             return None
         first, stop = self._bounds(position)

@@ -22,7 +22,7 @@ _CANNOT = "the sparse engine cannot train the model"
 _CELL = 16
 _CHECKED = 2  # examples
 # Share of a network's multiplications below which every network of benchmarks/sparse_engine.py is faster than dense.
-_PAYS_BELOW = 0.6
+PAYS_BELOW = 0.6
 # Fields of a recipe that the engine heeds, or that are none of its business; others must have their defaults.
 _RECIPE = {
     *("epochs", "batch_size", "lr", "momentum", "weight_decay"),
@@ -42,8 +42,8 @@ def why_dense(
         share = multiplications_share(trace(model, input_shape), model, masks)
     except UnsupportedError as error:
         return str(error)
-    if share >= _PAYS_BELOW:
-        return f"the masks leave {share:.1%} of the multiplications; below {_PAYS_BELOW:.0%} the sparse one is faster"
+    if share >= PAYS_BELOW:
+        return f"the masks leave {share:.1%} of the multiplications; below {PAYS_BELOW:.0%} the sparse one is faster"
     return ""
 
 
