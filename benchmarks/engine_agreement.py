@@ -109,7 +109,7 @@ def table(lines: list[dict[str, object]]) -> None:
 
 
 def _beside(found: dict[str, dict[int, float]]) -> str:
-    """What rounding does, and whether its differences scatter as those of the engines; over seeds that have all runs."""
+    """What rounding does, and whether it scatters as the engines do; over the seeds that have all runs."""
     seeds = sorted(set.intersection(*(set(each) for each in found.values())))
     if len(seeds) < 3:
         return "not run"

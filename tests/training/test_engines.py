@@ -114,6 +114,7 @@ class Scripted:
     """An engine whose losses are given, and that takes every step."""
 
     memory_format = torch.contiguous_format
+    draws = True
 
     def __init__(self, losses):
         self.losses, self.taken, self.closed = losses, 0, False
@@ -125,6 +126,9 @@ class Scripted:
     def step(self, images, targets, lr):
         self.taken += 1
         return torch.tensor(self.losses[self.taken - 1])
+
+    def step_on(self, inputs, targets, places, lr):
+        return self.step(inputs[places], targets[places], lr)
 
     def evaluate(self, split):
         raise AssertionError("there is no test set")
