@@ -50,16 +50,67 @@ class StepTimes:
     Attributes:
         ms: by the name of the way.
         ratios: how many times longer than the sparse engine each takes, medians of the rounds' ratios.
-        share: of the forward pass's multiplications that the masks leave.
+        multiplications: of one example's forward pass by kept weights.
+        share: of all multiplications that those are.
     """
 
     ms: Mapping[str, float]
     ratios: Mapping[str, float]
+    multiplications: int
     share: float
 
 
 Way = Callable[[int], object]
 """Takes that many training steps."""
+
+
+def conventional_loop(model: nn.Module, masks: Mapping[str, Tensor], inputs: Tensor, targets: Tensor) -> Way:
+    """The usual training loop: weights in PyTorch's own layout, masked by multiplication after each step."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    weights = [(model.get_parameter(name), mask.float()) for name, mask in masks.items()]
+    model.train()
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for weight, mask in weights:
+                    weight.mul_(mask)
+
+    return steps
+
+
+def sparse_matrices(model: nn.Module, inputs: Tensor, targets: Tensor) -> Way:
+    """A perceptron whose weights are sparse matrices of `torch.sparse`, trained with SGD without momentum."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    matrices = [layer.weight.detach().to_sparse_coo().coalesce().requires_grad_() for layer in layers]
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            values = inputs.flatten(1).T
+            for layer, matrix in zip(layers, matrices, strict=True):
+                values = torch.sparse.mm(matrix, values) + layer.bias[:, None]
+                values = values if layer is layers[-1] else values.relu()
+            F.cross_entropy(values.T, targets).backward()
+            with torch.no_grad():
+                for layer, matrix in zip(layers, matrices, strict=True):
+                    assert matrix.grad is not None
+                    assert layer.bias.grad is not None
+                    matrix._values().sub_(matrix.grad.coalesce()._values(), alpha=0.01)
+                    layer.bias.sub_(layer.bias.grad, alpha=0.01)
+                    matrix.grad = layer.bias.grad = None
+
+    return steps
+
+
+def multiply_rate(side: int = 512) -> float:
+    """The machine's limit: 1e9 multiplications and additions per second of one thread, by a dense matrix product."""
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    rounds = 10
+    times = [_milliseconds(lambda: [a @ b for _ in range(rounds)]) for _ in range(4)]
+    return 2e-6 * rounds * side**3 / min(times)
 
 
 def layer_costs(
@@ -150,6 +201,7 @@ def compare_steps(
             name: statistics.median(a / b for a, b in zip(times, found["sparse"], strict=True))
             for name, times in found.items()
         },
+        multiplications=built.multiplications,
         share=built.multiplications / built.dense_multiplications,
     )
 
