@@ -33,9 +33,14 @@ _RECIPE = {
 def why_dense(
     model: nn.Module, recipe: Recipe, masks: Mapping[str, Tensor], input_shape: tuple[int, ...], device: torch.device
 ) -> str:
-    """Why a training had better be dense, in a sentence; empty where the sparse engine can do it, and faster."""
+    """Why a training had better be dense, in a sentence; empty where the sparse engine can do it, and faster.
+
+    Raises:
+        ValueError: masks that do not fit the model.
+    """
     if not masks:
         return "there are no masks"
+    check_masks(dict(model.named_parameters()), masks)
     if reason := _unsupported(model, recipe, device):
         return reason
     try:
