@@ -19,7 +19,7 @@ def test_a_study_resumed_with_another_engine_says_so(tiny: Tiny, tmp_path: Path,
     few = {"methods": ["random"], "benchmarks": [], "ablations": []}
     run(tiny(**few), out=tmp_path, executor=inline, engine="dense")
     more = tiny(**few, replicates=2)
-    run(more, out=tmp_path, executor=inline)
+    run(more, out=tmp_path, executor=inline, engine="auto")
     table = results(tmp_path)
     assert set(table[table["method"] == "dense"]["engine"]) == {"dense"}
     assert table[table["method"] == "random"].set_index("replicate")["engine"].to_dict() == {0: "dense", 1: "sparse"}

@@ -104,10 +104,12 @@ def test_an_engine_refuses_what_is_of_another_model(name):
 
 
 def test_auto_says_why_and_another_name_is_refused():
-    unmasked = train(perceptron(), split(), RECIPE, seed=0, until=1)
+    unmasked = train(perceptron(), split(), RECIPE, seed=0, until=1, engine="auto")
     assert (unmasked.engine, unmasked.engine_reason) == ("dense", "there are no masks")
     with pytest.raises(ValueError, match=r'unknown parameter "fc\.wieght"'):
-        train(perceptron(), split(), RECIPE, seed=0, masks={"fc.wieght": torch.ones(3, dtype=torch.bool)})
+        train(
+            perceptron(), split(), RECIPE, seed=0, masks={"fc.wieght": torch.ones(3, dtype=torch.bool)}, engine="auto"
+        )
     with pytest.raises(ValueError, match=r'unknown engine "dens".*did you mean "dense"'):
         train(perceptron(), split(), RECIPE, seed=0, engine="dens")
 
