@@ -37,7 +37,7 @@ def run(
     workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
     device: Device = "auto",
-    engine: Engine = "auto",
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
@@ -115,7 +115,7 @@ def check(
     ] = None,
     workers: Workers = None,
     device: Device = "auto",
-    engine: Engine = "auto",
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     check_timeout: CheckTimeout = None,
 ) -> None:

@@ -92,4 +92,4 @@ class Context:
     artifacts: str
     device: str = "cpu"
     data_dir: str | None = None
-    engine: str = "auto"
+    engine: str = "dense"

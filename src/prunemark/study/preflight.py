@@ -210,7 +210,7 @@ def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[s
 
 
 def time_step(
-    study: Study, data: Dataset, *, device: str = "cpu", engine: str = "auto", enough_s: float = 0.5
+    study: Study, data: Dataset, *, device: str = "cpu", engine: str = "dense", enough_s: float = 0.5
 ) -> float:
     """Seconds that one training step of the dense network takes here, with one thread.
 

@@ -59,7 +59,7 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     device: str = "auto",
-    engine: str = "auto",
+    engine: str = "dense",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,

@@ -90,7 +90,7 @@ def train(
     until: int | None = None,
     evaluate_every_epoch: bool = False,
     on_epoch: OnEpoch | None = None,
-    engine: str = "auto",
+    engine: str = "dense",
     device: str | torch.device = "cpu",
 ) -> Trained:
     """Train a model in place with SGD and the recipe's schedule, all data in memory.

@@ -21,7 +21,7 @@ def train(
     *,
     masks: Mapping[str, Tensor] | None = None,
     seed: int = 0,
-    engine: str = "auto",
+    engine: str = "dense",
     device: str | torch.device | None = None,
     curve: bool = True,
     on_epoch: OnEpoch | None = None,
