@@ -1,7 +1,6 @@
 """Trainings by the sparse engine against the dense loop: weights, momentum, statistics, evaluation, resumption."""
 
 import copy
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from prunemark.networks import network
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training import Checkpoint, evaluate, train
-from prunemark.training.engines.sparse import SparseEngine, UnsupportedError, why_dense
+from prunemark.training.engines.sparse import UnsupportedError
 from tests.training.engines.sparse.reference import apply_, batch, draw_, engine, random_masks
 
 SHAPE = (3, 8, 8)
@@ -226,21 +225,11 @@ def test_auto_is_dense_where_a_trace_misses_something_and_trains_the_same_weight
     assert torch.equal(models[0][1].weight, models[1][1].weight)
 
 
-def test_a_field_of_a_recipe_that_it_does_not_know_is_refused():
-    @dataclass(frozen=True, kw_only=True)
-    class Wider(Recipe):
-        nesterov: bool = False
-
-        def _problem(self, name):
-            return None if name == "nesterov" else super()._problem(name)
-
+def test_auto_is_dense_for_a_recipe_that_asks_for_more_than_sgd():
     model = network("lenet-300-100", input_shape=(1, 6, 6), classes=10, seed=0)
-    masks = random_masks(model, density=0.2)
-    cpu = torch.device("cpu")
-    SparseEngine(model, Wider(epochs=1), masks, None, cpu)
-    with pytest.raises(UnsupportedError, match="it knows no nesterov = True"):
-        SparseEngine(model, Wider(epochs=1, nesterov=True), masks, None, cpu)
-    assert why_dense(model, Wider(epochs=1, nesterov=True), masks, (1, 6, 6), cpu) == "it knows no nesterov = True"
+    found = trained(model, random_masks(model, density=0.2), label_smoothing=0.1)
+    assert found.engine == "dense"
+    assert found.engine_reason.endswith("not with label_smoothing = 0.1")
 
 
 def test_a_batch_larger_than_the_recipes_is_taken():

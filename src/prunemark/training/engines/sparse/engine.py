@@ -1,6 +1,5 @@
 """The sparse engine: training steps that touch only kept weights."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -11,23 +10,19 @@ from prunemark.datasets import Split
 from prunemark.recipes import Recipe
 from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.engines import WITHOUT_KERNELS
-from prunemark.training.engines.dense import check_masks, momentum_buffers, restore_
+from prunemark.training.engines.dense import check_masks, restore_
 from prunemark.training.engines.sparse.builder import Built, Stored, build, multiplications_share
 from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
 from prunemark.training.engines.sparse.kernels import available_kernels, new_program
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
+from prunemark.training.optimizers import momentum_buffers
 
 _CANNOT = "the sparse engine cannot train the model"
 _CELL = 16
 _CHECKED = 2  # examples
 # Share of a network's multiplications below which every network of benchmarks/sparse_engine.py is faster than dense.
 PAYS_BELOW = 0.6
-# Fields of a recipe that the engine heeds, or that are none of its business; others must have their defaults.
-_RECIPE = {
-    *("epochs", "batch_size", "lr", "momentum", "weight_decay"),
-    *("drops", "warmup_epochs", "augment", "rewind_to"),
-}
 
 
 def why_dense(
@@ -62,15 +57,16 @@ class SparseEngine:
 
     Args:
         model: float32, on the CPU. Its pruned weights become 0; all else keeps its value until `checkpoint` or `close`.
-        recipe: batch size, momentum and weight decay.
+        recipe: batch size, momentum and weight decay; one that is not `beyond_sgd`.
         masks: parameter name -> boolean tensor of its shape, True = kept.
         start: the state to go on from.
         device: the CPU.
         kernels: an instruction set instead of the best of this processor.
 
     Raises:
-        UnsupportedError: the network has parts that the kernels lack, is not in float32 on the CPU, computes other
-            logits than the operations that it was traced to, or the kernels are not installed.
+        UnsupportedError: the recipe asks for more than SGD with momentum on cross-entropy; the network has parts that
+            the kernels lack, is not in float32 on the CPU, computes other logits than the operations that it was traced
+            to, or the kernels are not installed.
         ValueError: masks or a checkpoint that do not fit the model.
     """
 
@@ -231,10 +227,8 @@ def _unsupported(model: nn.Module, recipe: Recipe, device: torch.device) -> str:
         return WITHOUT_KERNELS
     if device.type != "cpu":
         return f"it trains on the CPU, not on {device}"
-    for field in dataclasses.fields(recipe):
-        value = getattr(recipe, field.name)
-        if field.name not in _RECIPE and value != field.default:
-            return f"it knows no {field.name} = {value!r}"
+    if beyond := recipe.beyond_sgd():
+        return f"it trains with SGD and momentum on cross-entropy, not with {', '.join(beyond)}"
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
             return f"{name} is not a trained float32 parameter on the CPU"
