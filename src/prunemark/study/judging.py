@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,15 +222,15 @@ def _facts(
 
 def _engines(table: "pd.DataFrame") -> str:
     """How many trainings each engine took, and in how many cells replicates were trained by different ones."""
-    trainings = table.drop_duplicates("job_key").dropna(subset=["engine"])
-    counts = trainings["engine"].value_counts()
-    if not len(counts):
-        return "not recorded"
-    if len(counts) == 1:
-        return str(counts.index[0])
-    words = ", ".join(f"{name} for {counted(counts[name], 'training')}" for name in sorted(counts.index))
-    of_a_cell = table.dropna(subset=["engine"]).groupby(_CELL)["engine"].nunique()
-    mixed = int((of_a_cell > 1).sum())
+    recorded = table.dropna(subset=["engine"])
+    counts = Counter(map(str, recorded.drop_duplicates("job_key")["engine"]))
+    if len(counts) < 2:
+        return next(iter(counts), "not recorded")
+    words = ", ".join(f"{name} for {counted(counts[name], 'training')}" for name in sorted(counts))
+    of_a_cell: dict[tuple[object, ...], set[str]] = {}
+    for *cell, engine in recorded[[*_CELL, "engine"]].itertuples(index=False, name=None):
+        of_a_cell.setdefault(tuple(cell), set()).add(engine)
+    mixed = sum(len(engines) > 1 for engines in of_a_cell.values())
     cells = f"; mixed within {mixed:,} of {len(of_a_cell):,} cells" if mixed else "; one engine within each cell"
     return f"{words}{cells}: their numbers differ by rounding"
 

@@ -16,6 +16,7 @@ from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
 from prunemark.training.engines.sparse.kernels import available_kernels, new_program
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
+from prunemark.training.mixing import Targets
 from prunemark.training.optimizers import momentum_buffers
 
 _CANNOT = "the sparse engine cannot train the model"
@@ -140,8 +141,9 @@ class SparseEngine:
         if math.isfinite(size) and (got - expected).abs().max().item() > 1e-3 * size:
             raise UnsupportedError("the model's logits are not those of the operations that it was traced to")
 
-    def step(self, images: Tensor, targets: Tensor, lr: float) -> Tensor:
+    def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """One step of SGD on a batch."""
+        assert isinstance(targets, Tensor), "a recipe that mixes targets is refused"
         return self._step(images, targets, None, lr)
 
     def step_on(self, inputs: Tensor, targets: Tensor, places: Tensor, lr: float) -> Tensor:
