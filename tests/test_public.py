@@ -59,7 +59,7 @@ def test_train_takes_what_the_documentation_says():
     assert list(parameters) == [
         "model", "data", "recipe", "masks", "seed", "engine", "device", "curve", "on_epoch", "tf32",
     ]  # fmt: skip
-    assert (parameters["recipe"].default, parameters["engine"].default) == (None, "auto")
+    assert (parameters["recipe"].default, parameters["engine"].default) == (None, "dense")
 
 
 @pytest.mark.parametrize(

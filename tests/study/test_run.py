@@ -377,3 +377,13 @@ def test_a_script_can_be_interrupted_and_killed_and_resumed(tiny: Tiny, tmp_path
 )
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_engine_is_recorded_and_changes_no_key(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    study = tiny(methods=["random"], benchmarks=[], ablations=[], replicates=2)
+    with pytest.raises(ValueError, match=r'unknown engine "spase".*did you mean "sparse"'):
+        run(study, out=tmp_path, executor=inline, engine="spase")
+    assert run(study, out=tmp_path, executor=inline, engine="dense").failed == 0
+    assert set(results(tmp_path)["engine"]) == {"dense"}
+    assert judge_study(tmp_path).facts["Engine"] == "dense"
+    assert run(study, out=tmp_path, executor=inline, engine="auto").done == 0

@@ -23,6 +23,9 @@ CheckTimeout = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
 WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
+Engine = Annotated[
+    str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
+]
 
 
 def run(
@@ -36,6 +39,7 @@ def run(
     executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
     device: Device = "auto",
     workers_per_device: WorkersPerDevice = None,
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
@@ -59,6 +63,7 @@ def run(
             executor=executor,
             device=device,
             workers_per_device=workers_per_device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
@@ -113,6 +118,7 @@ def check(
     ] = None,
     workers: Workers = None,
     device: Device = "auto",
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     check_timeout: CheckTimeout = None,
 ) -> None:
@@ -139,6 +145,7 @@ def check(
             out=folder,
             workers=workers,
             device=device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             check_timeout_s=check_timeout,

@@ -89,12 +89,14 @@ class Context:
         device: where it computes.
         data_dir: folder of data sets; None = the usual one.
         devices: of several workers, one each; empty = all on `device`.
+        engine: of its trainings, or "auto"; the result of a training says which it was.
     """
 
     artifacts: str
     device: str = "cpu"
     data_dir: str | None = None
     devices: tuple[str, ...] = ()
+    engine: str = "dense"
 
     def each_device(self) -> Iterator[str]:
         """The device of each worker, of as many as are asked for."""

@@ -94,6 +94,7 @@ def _dense(job: Job, context: Context) -> Result:
         start=start,
         until=spec["step"],
         evaluate_every_epoch=job.curves,
+        engine=context.engine,
         device=context.device,
     )
     # Of a moving average, training goes on from the weights, and ends in the average.
@@ -191,6 +192,7 @@ def _train(job: Job, context: Context) -> Result:
         test=data.test,
         start=_at_rest(model, spec.get("begins", 0)),
         evaluate_every_epoch=job.curves,
+        engine=context.engine,
         device=context.device,
     )
     if job.keeps_state:
@@ -223,6 +225,7 @@ def _training_result(trained: Trained) -> Result:
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
         "engine": trained.engine,
+        "engine_reason": trained.engine_reason,
         "processor": processor(),
         "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
         "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
 from prunemark.study.trials import trials
 from prunemark.terms.looks import Looks
-from prunemark.terms.numbers import percent
+from prunemark.terms.numbers import counted, percent
 from prunemark.terms.scoring import SCORING_BATCH
+
+_CELL = ["method", "ablation", "benchmark", "prune_at", "sparsity"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +208,7 @@ def _facts(
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
         "Processor": ", ".join(sorted(set(table["processor"].dropna()))) or "not recorded",
-        "Engine": ", ".join(sorted(set(table["engine"].dropna()))) or "not recorded",
+        "Engine": _engines(table),
         "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "Versions": "; ".join(
             f"prunemark {code}, torch {torch}"
@@ -215,6 +218,21 @@ def _facts(
     if prunable is not None:
         facts["Prunable"] = f"{percent(prunable[0] / prunable[1])} of all {prunable[1]:,} parameters"
     return facts
+
+
+def _engines(table: "pd.DataFrame") -> str:
+    """How many trainings each engine took, and in how many cells replicates were trained by different ones."""
+    recorded = table.dropna(subset=["engine"])
+    counts = Counter(map(str, recorded.drop_duplicates("job_key")["engine"]))
+    if len(counts) < 2:
+        return next(iter(counts), "not recorded")
+    words = ", ".join(f"{name} for {counted(counts[name], 'training')}" for name in sorted(counts))
+    of_a_cell: dict[tuple[object, ...], set[str]] = {}
+    for *cell, engine in recorded[[*_CELL, "engine"]].itertuples(index=False, name=None):
+        of_a_cell.setdefault(tuple(cell), set()).add(engine)
+    mixed = sum(len(engines) > 1 for engines in of_a_cell.values())
+    cells = f"; mixed within {mixed:,} of {len(of_a_cell):,} cells" if mixed else "; one engine within each cell"
+    return f"{words}{cells}: their numbers differ by rounding"
 
 
 def _replicates(begun: int, looks: Looks | None, stopping: Stopping | None) -> str:

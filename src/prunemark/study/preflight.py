@@ -22,6 +22,7 @@ from prunemark.pruning import score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
+from prunemark.study.engine_costs import engine_words
 from prunemark.study.materials import make_method, make_network, require_covered_files
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.plan import identify
@@ -60,11 +61,13 @@ class Findings:
         step_seconds: of a training step.
         fingerprint: of the data.
         share: how much of the network is prunable, in words.
+        engine: what `prunemark.study.engine_costs` says of the engines, if asked.
     """
 
     step_seconds: float
     fingerprint: str
     share: str
+    engine: str = ""
 
 
 Begin = Callable[[str], None]
@@ -79,7 +82,9 @@ def preflight(
     *,
     data_dir: str | None,
     device: str,
+    engine: str,
     here: bool,
+    costs: bool = False,
     begin: Begin = lambda _: None,
     apart: Apart = lambda _, work: work(),
 ) -> Findings:
@@ -89,7 +94,9 @@ def preflight(
         study: what will run.
         data_dir: where data sets are, see `prunemark.dataset`.
         device: where the step is measured.
+        engine: what takes it, or "auto".
         here: whether the data are; else random images stand in for them.
+        costs: measure what the layers cost by each engine.
         begin: told what of the user's runs next.
         apart: how each method of the user's is run.
 
@@ -101,7 +108,13 @@ def preflight(
     data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network) or _users("recipe.loss", study.full_recipe.loss))
-    return Findings(step_seconds=time_step(study, data, device=device), fingerprint=data.fingerprint, share=share)
+    step_seconds = time_step(study, data, device=device, engine=engine)
+    words = ""
+    if costs:
+        named, files = identify(study.network, NETWORKS, study.depends_on)
+        model = make_network(named | {"options": study.network_options}, data, 0, files)
+        words = engine_words(model, data.input_shape, engine=engine, device=device)
+    return Findings(step_seconds=step_seconds, fingerprint=data.fingerprint, share=share, engine=words)
 
 
 def check(
@@ -204,7 +217,9 @@ def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[s
     return problems
 
 
-def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: float = 0.5) -> float:
+def time_step(
+    study: Study, data: Dataset, *, device: str = "cpu", engine: str = "dense", enough_s: float = 0.5
+) -> float:
     """Seconds that one training step of the dense network takes here, with one thread.
 
     Steps are timed until `enough_s` seconds have passed; the first few, which warm up, are left out. With fewer
@@ -224,7 +239,8 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
         while True:
             steps = min(steps, total)
             try:
-                seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
+                trained = train(model, data.train, recipe, seed=0, until=steps, engine=engine, device=device)
+                seconds = trained.train_seconds
             except (Exception, SystemExit) as error:
                 reason = explain(study.network, error)
                 raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error

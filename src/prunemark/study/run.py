@@ -24,6 +24,7 @@ from prunemark.study.schedule import Schedule, critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
+from prunemark.training.engines import require_engine
 
 # Until the first worker has loaded torch and the data; measured.
 _STARTUP_SECONDS = 4.0
@@ -60,6 +61,7 @@ def run(
     executor: str = "local",
     device: str = "auto",
     workers_per_device: int | None = None,
+    engine: str = "dense",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
@@ -69,8 +71,8 @@ def run(
 
     A finished job is never run twice: a study that was interrupted, killed or extended resumes where it was.
     The results do not depend on the number of workers or on what was there before. A job that fails takes only what
-    needs it along, and is tried again by the next run. The device is not part of a job's identity: results of
-    another device are taken as they are, and told apart by their column.
+    needs it along, and is tried again by the next run. Device and engine are not part of a job's identity: results of
+    another device or engine are taken as they are, and told apart by their columns.
 
     Args:
         study: a Study, or what `Study.load` takes.
@@ -79,16 +81,19 @@ def run(
         executor: a name in EXECUTORS.
         device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu.
         workers_per_device: how many jobs share a GPU; None = 1. Small networks leave a GPU idle most of the time.
+        engine: what takes the steps of training: "dense", "sparse" (a network that it cannot train is a problem of the
+            study), or "auto": for each training sparse where the masks leave few multiplications, else dense.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
-            is measured on random images.
+            is measured on random images. What the layers cost by each engine is measured, too.
         check_timeout_s: seconds that each network or method of the user's own may take when it is checked,
             which a process of its own does before anything runs; None = 300.
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor or device, workers below 1, data that are missing or damaged.
+        ValueError: an unknown executor, device or engine, an engine that is not installed, workers below 1, data that
+            are missing or damaged.
         StoreError: the folder cannot be used, or another process is writing to it.
         ExecutorError: workers cannot be started.
     """
@@ -99,6 +104,7 @@ def run(
         study = study if isinstance(study, Study) else Study.load(study)
         make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
         device = _device(device)
+        require_engine(engine)
         gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
         devices = devices_of_workers(
             device, workers=workers, per_device=workers_per_device, gpus=gpus, cores=usable_cores()
@@ -123,7 +129,7 @@ def run(
                     break
                 job_plan, jobs = further, _left(further, store)
         skipped = len(job_plan.jobs) - len(jobs)
-        step_seconds, fingerprint = 0.0, ""
+        step_seconds, fingerprint, engines = 0.0, "", ""
         if jobs:
             here = not dry_run or has_data(study, data_dir)
             if not here:
@@ -131,11 +137,17 @@ def run(
             folder = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
             if study.own_code:
                 found = rehearse(
-                    study, data_dir=folder, device=device, here=here, timeout_s=check_timeout_s or CHECK_TIMEOUT_S
+                    study,
+                    data_dir=folder,
+                    device=device,
+                    engine=engine,
+                    here=here,
+                    costs=dry_run,
+                    timeout_s=check_timeout_s or CHECK_TIMEOUT_S,
                 )
             else:
-                found = preflight(study, data_dir=folder, device=device, here=here)
-            step_seconds, fingerprint = found.step_seconds, found.fingerprint
+                found = preflight(study, data_dir=folder, device=device, engine=engine, here=here, costs=dry_run)
+            step_seconds, fingerprint, engines = found.step_seconds, found.fingerprint, found.engine
             job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
         if progress:
             progress(
@@ -147,6 +159,7 @@ def run(
                     step_seconds=step_seconds,
                     workers=workers,
                     device=device,
+                    engines=engines,
                     most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, workers)
                     if study.looks
                     else 0.0,
@@ -169,6 +182,7 @@ def run(
             device=device,
             devices=devices,
             data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
+            engine=engine,
         )
         driver = _Driver(store, progress, step_seconds, began)
         interrupted = False

@@ -45,11 +45,26 @@ class Batches:
         self._augment.begin(generator(self._seed, "augment", epoch))
         self._shown = self._augment.shown(self._inputs)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Targets]:
-        """The images (B, C, H, W) and class numbers (B,) of one of the epoch's batches, counted from 0."""
+    def whole(self, position: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """All images and class numbers, and a batch's places among them; None where its images are made for it."""
+        if self._augment.augmentations or self._mixup or isinstance(self._inputs, LazyInputs):
+            return None
+        first, stop = self._bounds(position)
+        return self._inputs, self._targets, self._order[first:stop]
+
+    def size(self, position: int) -> int:
+        """Number of examples of a batch."""
+        first, stop = self._bounds(position)
+        return stop - first
+
+    def _bounds(self, position: int) -> tuple[int, int]:
         first = position * self._size
         # The last batch takes what is left, see Recipe.steps_per_epoch.
-        stop = first + self._size if position + 1 < self.per_epoch else self._examples
+        return first, first + self._size if position + 1 < self.per_epoch else self._examples
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Targets]:
+        """The images (B, C, H, W) and class numbers (B,) of one of the epoch's batches, counted from 0."""
+        first, stop = self._bounds(position)
         batch = self._order[first:stop]
         if isinstance(self._shown, LazyInputs) and not isinstance(self._shown, CodedInputs):
             # By numbers on the CPU, so that nothing waits for an accelerator; the next batch is decoded meanwhile.

@@ -23,7 +23,7 @@ def train(
     *,
     masks: Mapping[str, Tensor] | None = None,
     seed: int = 0,
-    engine: str = "auto",
+    engine: str = "dense",
     device: str | torch.device | None = None,
     curve: bool = True,
     on_epoch: OnEpoch | None = None,
@@ -42,7 +42,9 @@ def train(
             batch 128, learning rate 0.1, which is divided by 10 after epochs 80 and 120.
         masks: which weights to keep; None trains the dense model.
         seed: names the order of the examples and the augmentations.
-        engine: what takes the steps: a name in `prunemark.training.engines.ENGINES`, or "auto", which is "dense".
+        engine: what takes the steps: a name in `prunemark.training.engines.ENGINES`, or "auto": "sparse" where its
+            kernels are installed, it can train the model, and few weights are kept; else "dense". Their numbers differ
+            by the rounding of their sums.
         device: where to train; None = where the model is. The model stays there.
         curve: evaluate after each epoch, for `Trained.history` and `Trained.curve`. It changes no other number.
         on_epoch: called as on_epoch(record, checkpoint) after each epoch: its line of the history, and a function that

@@ -32,6 +32,8 @@ class DenseEngine:
             `MaskedOptimizer` and `make_loss` refuse.
     """
 
+    draws = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -79,6 +81,10 @@ class DenseEngine:
         if self._average:
             self._average.update()
         return loss.detach()
+
+    def step_on(self, inputs: Tensor, targets: Tensor, places: Tensor, lr: float) -> Tensor:
+        """As `step` on inputs[places] and targets[places]."""
+        return self.step(inputs[places], targets[places], lr)
 
     def _outputs(self, images: Tensor) -> Tensor:
         if not self._bfloat16:
