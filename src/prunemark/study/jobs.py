@@ -29,7 +29,7 @@ from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
-from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.materials import data_of, make_method, make_network, make_recipe, require_covered_files
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
@@ -105,7 +105,7 @@ def _score(job: Job, context: Context) -> Result:
         scoring_batch=_scoring_batch(job),
         score_dtype=job.spec.get("score_dtype"),
         tf32=job.spec.get("tf32", False),
-        **_loss(job),
+        **_loss(job, _data(job, context)),
     )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
@@ -132,7 +132,7 @@ def _mask(job: Job, context: Context) -> Result:
                 scoring_batch=_scoring_batch(job),
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
-                **_loss(job),
+                **_loss(job, _data(job, context)),
             )
     else:
         survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
@@ -294,14 +294,14 @@ def _method(job: Job) -> Method:
 
 
 def _data(job: Job, context: Context) -> Dataset:
-    return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+    return data_of(job, context.data_dir)
 
 
-def _loss(job: Job) -> dict[str, Any]:
+def _loss(job: Job, data: Dataset) -> dict[str, Any]:
     """The argument `loss` of scores: that of training, without label smoothing; none is cross-entropy."""
-    if "loss" not in job.spec:
+    if "loss" not in job.spec and data.task != "next-token":
         return {}
-    recipe = make_recipe({"epochs": 1, "loss": job.spec["loss"]}, job.files)
+    recipe = make_recipe({"epochs": 1, "loss": job.spec.get("loss", "cross-entropy")}, job.files)
     return {"loss": make_loss(recipe).mean}
 
 

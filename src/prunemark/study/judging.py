@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunemark.datasets import NORMALISATIONS, DatasetEntry, entry_for
+from prunemark.datasets import NORMALISATIONS, DatasetEntry, entry_for, entry_of, form_of, short_dataset
 from prunemark.registry import unknown
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
@@ -100,7 +100,7 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
     planned, images = store.planned(name), store.test_images(name)
     replicates = parse(spec["replicates"])
     looks = replicates if isinstance(replicates, Looks) else None
-    entry = _entry(spec["dataset"])
+    entry = _entry(spec["dataset"], store.facts().get(f"facts of {spec['dataset']}"))
     images = images or (entry.test_examples if entry else None)
     names = {method["label"]: method["name"] for method in spec["methods"]}
     judged = judge_results(
@@ -108,7 +108,7 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
         margin=spec["margin"] if margin is None else margin,
         looks=looks,
         images=images,
-        chance=100 / entry.classes if entry else None,
+        chance=100 / entry.classes if entry and entry.task != "regression" else None,
         methods=names,
         steps_per_epoch=_steps_per_epoch(spec, entry),
         runs=_dense_runs(curves, store.overlaps(name)),
@@ -177,8 +177,12 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
     return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def _entry(dataset: str) -> DatasetEntry | None:
-    """The data set's line; None where it cannot be read here, as of the hub without network."""
+def _entry(dataset: str, facts: str | None) -> DatasetEntry | None:
+    """The data set's line, of others than those of DATASETS by stored facts; None where there are none."""
+    if facts:
+        return entry_of(dataset, facts)
+    if form_of(dataset):
+        return None
     try:
         return entry_for(dataset)
     except ValueError:
@@ -217,7 +221,7 @@ def _facts(
     at_once = spec.get("scoring_batch", SCORING_BATCH)  # studies of earlier versions have no such field
     facts = {
         "Network": spec["network"],
-        "Data set": spec["dataset"],
+        "Data set": short_dataset(spec["dataset"]),
         "Inputs": f"normalised {NORMALISATIONS[spec.get('normalise', 'own')]}",
         "Scored examples": f"{spec['examples_per_class']} per class, {at_once} at a time",
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",

@@ -1,24 +1,48 @@
 """The network, the method and the data set that a job names, made."""
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from prunemark.datasets import Dataset, dataset
+from prunemark.datasets import Dataset, OverlapWarning, dataset, short_dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import network
 from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode, require_covered
 from prunemark.recipes import Recipe
+from prunemark.study.job import Job
 
 
 @functools.lru_cache(maxsize=1)
 def make_data(name: str, data_dir: str | None, normalise: str = "own") -> Dataset:
     """The data set, read once in a process."""
-    return dataset(name, data_dir=data_dir, normalise=normalise)
+    return read_data(name, data_dir, normalise)
+
+
+def read_data(name: str, data_dir: str | None, normalise: str) -> Dataset:
+    """The data set, read now."""
+    with warnings.catch_warnings():
+        # A note of the plan says it.
+        warnings.simplefilter("ignore", OverlapWarning)
+        return dataset(name, data_dir=data_dir, normalise=normalise)
+
+
+def data_of(job: Job, data_dir: str | None) -> Dataset:
+    """The data set of a job.
+
+    Raises:
+        ValueError: it cannot be read, or is not what it was when the study began.
+    """
+    named = job.spec["dataset"]
+    data = make_data(job.data or named, data_dir, job.spec.get("normalise", "own"))
+    expected = named["fingerprint"] if isinstance(named, Mapping) else job.spec.get("dataset_fingerprint")
+    if expected and data.fingerprint != expected:
+        raise ValueError(f"the data set {short_dataset(job.data or named)} has changed; run the study again")
+    return data
 
 
 def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, Sequence[str]]) -> nn.Module:

@@ -17,9 +17,9 @@ from pydantic import (
     field_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
+from prunemark.datasets import DATASETS, DatasetEntry, anchored_dataset, entry_for, form_of, split_scheme
 from prunemark.own_code import OwnCode, is_own_code
-from prunemark.recipes import Recipe, recipe_for
+from prunemark.recipes import Recipe
 from prunemark.registry import unknown
 from prunemark.study.fields import (
     CHECKED,
@@ -34,11 +34,12 @@ from prunemark.study.fields import (
     ScoreDtype,
     Sparsities,
     StepText,
+    base_recipe,
     step_in,
     step_text,
 )
 from prunemark.study.files import read
-from prunemark.study.fit import equal_items, misfits, network_problem, repetitions
+from prunemark.study.fit import equal_items, misfits, network_problem, recipe_problems, repetitions
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.problems import StudyError, fail, sentences
 from prunemark.study.replicates import Replicates, sizes
@@ -57,7 +58,7 @@ class Study(BaseModel):
     Attributes:
         name: its name in the results.
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
-        dataset: a name in DATASETS, or "hub:OWNER/NAME".
+        dataset: a name in DATASETS, "hub:OWNER/NAME", or one of your own, as `prunemark.dataset` takes it.
         methods: what prunes at `prune_at`.
         depends_on: files and folders that the files of one's own read; a change of one runs their jobs again. What
             they import is found without being named here.
@@ -147,13 +148,16 @@ class Study(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _dataset_fits(cls, name: str, info: ValidationInfo) -> str:
-        if split_scheme(name)[0]:
+        form = form_of(name)
+        if form or split_scheme(name)[0]:
             try:
+                name = OwnCode.find(name).check().reference if form == "code" else anchored_dataset(name, Path.cwd())
                 entry_for(name)
             except ValueError as error:
                 raise fail(str(error)) from None
         elif name not in DATASETS:
-            raise fail(unknown("dataset", name, DATASETS))
+            own = '; one of your own is "FILE.py:data", a file .npz, .safetensors or .parquet, "FOLDER/" or "FILE.txt"'
+            raise fail(f"{unknown('dataset', name, DATASETS)}{own}")
         return name
 
     @field_validator("depends_on")
@@ -163,7 +167,7 @@ class Study(BaseModel):
         if missing := [path for path in paths if not path.exists()]:
             raise fail(*(f"there is no file or folder {path}" for path in missing))
         if declared and {"network", "methods"} <= info.data.keys():
-            names = (info.data["network"], *(method.name for method in info.data["methods"]))
+            names = (info.data["network"], info.data.get("dataset", ""), *(each.name for each in info.data["methods"]))
             if not any(map(is_own_code, (*names, *_own_losses(info.data.get("recipe", {}))))):
                 raise fail("names what files of your own read, but the study names no FILE.py")
         return tuple(map(str, paths))
@@ -187,7 +191,9 @@ class Study(BaseModel):
         names = [field.name for field in dataclasses.fields(Recipe)]
         try:
             if {"network", "dataset"} <= info.data.keys():
-                recipe_for(info.data["network"], info.data["dataset"]).override(changes)
+                recipe = base_recipe(info.data["network"], info.data["dataset"]).override(changes)
+                if problems := recipe_problems(recipe, entry_for(info.data["dataset"])):
+                    raise fail(*problems)
             elif strangers := [name for name in changes if name not in names]:
                 raise fail(*(unknown("recipe field", name, names) for name in strangers))
         except ValueError as error:
@@ -218,7 +224,7 @@ class Study(BaseModel):
             benchmark.rewinds and not step for benchmark, step in map(parse_benchmark, info.data.get("benchmarks", ()))
         )
         if text is None and rewinding and info.data.keys() >= SCHEDULE:
-            recipe = recipe_for(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
+            recipe = base_recipe(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
             step_text(str(recipe.rewind_to), info)
         return text
 
@@ -227,6 +233,10 @@ class Study(BaseModel):
     def _examples_suffice(cls, count: int, info: ValidationInfo) -> int:
         if "dataset" in info.data:
             entry = entry_for(info.data["dataset"])
+            if entry.task != "classification":
+                if count > entry.train_examples:
+                    raise fail(f"there are {entry.train_examples:,} training examples, fewer than {count}")
+                return count
             most = entry.train_examples // entry.classes
             if count > most:
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
@@ -245,8 +255,8 @@ class Study(BaseModel):
 
     @property
     def own_code(self) -> tuple[str, ...]:
-        """The "FILE.py:attribute" of its network, methods and loss, each once."""
-        names = (self.network, *(method.name for method in self.methods), *_own_losses(self.recipe))
+        """The "FILE.py:attribute" of its network, data set, methods and loss, each once."""
+        names = (self.network, self.dataset, *(method.name for method in self.methods), *_own_losses(self.recipe))
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
@@ -262,7 +272,12 @@ class Study(BaseModel):
     @property
     def full_recipe(self) -> Recipe:
         """The network's own recipe for the data set, with this study's overrides."""
-        return recipe_for(self.network, self.dataset).override(self.recipe)
+        return self.base_recipe.override(self.recipe)
+
+    @property
+    def base_recipe(self) -> Recipe:
+        """The network's own recipe for the data set."""
+        return base_recipe(self.network, self.dataset)
 
     @property
     def rewind_step(self) -> str:
