@@ -67,7 +67,7 @@ def test_run_tells_its_plan_before_and_the_verdicts_after(folder):
     assert "expected time:" in told
     assert "jobs done" in told
     printed = (folder / "stdout").read_text()
-    headline = pm.judge(folder / "results").subjects[0].sentences(theme.label)[0]
+    headline = pm.judge(folder / "results").subjects[0].sentences(theme.display_name)[0]
     assert " ".join(printed.split()).startswith(" ".join(headline.split()))
     assert "\x1b" not in printed
     assert max(len(line) for line in printed.splitlines() if not line.startswith("report:")) <= 80

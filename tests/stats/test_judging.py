@@ -203,7 +203,7 @@ class TestWhatCountsInNothing:
 class TestConclusion:
     @staticmethod
     def results(methods: float, mark: float, spread: float = 1.0) -> pd.DataFrame:
-        """What shuffling adds to two methods and to magnitude after training."""
+        """Results in which shuffling adds so much to two methods and to magnitude after training."""
         flat = [90.0] * 5
 
         def around(change: float, order: int) -> list[float]:

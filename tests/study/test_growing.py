@@ -26,7 +26,7 @@ SIZES = (3, 5, 8)
 
 @pytest.fixture
 def small(tiny: Tiny) -> Callable[..., Study]:
-    """small(field=value, ...): two trainings a replicate and the dense one, looks at 3, 5 and 8."""
+    """small(field=value, ...): two trainings per replicate and the dense one, looks at 3, 5 and 8."""
     few = {"methods": ["snip"], "benchmarks": [], "ablations": ["shuffle"], "replicates": {"min": 3, "max": 8}}
     return lambda **changes: tiny(**(few | changes))
 

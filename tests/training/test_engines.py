@@ -1,4 +1,4 @@
-"""What every engine promises, and what the loop makes of it."""
+"""Promises of every engine, and their use by the loop."""
 
 import contextlib
 import math

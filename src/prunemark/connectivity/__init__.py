@@ -56,9 +56,9 @@ def topology(
         forward: (model, inputs) -> outputs, tensors in tuples, lists, dicts or dataclasses.
 
     Raises:
-        ValueError: `model` is no module or `masks` no Masks; the masks are of another model; the model does not run on
-            such an example, takes decisions by values, or uses a function of torch that is not followed (the error
-            names it).
+        ValueError: `model` is not a module or `masks` not a Masks; the masks are of another model; the model does not
+            run on such an example, takes decisions by values, or uses a function of torch that is not followed (the
+            error names it).
 
     Reference: Vysogorets and Kempe 2021, Connectivity matters: neural network pruning through the lens of effective
     sparsity, arXiv 2107.02306.

@@ -88,7 +88,7 @@ class Dataset:
     that are predicted.
 
     Raises:
-        ValueError: an empty split, splits of different shapes or tasks, or a target that is no class.
+        ValueError: an empty split, splits of different shapes or tasks, or a target outside the classes.
     """
 
     name: str

@@ -64,7 +64,7 @@ def select_count(
     within: Masks | None = None,
     quotas: Mapping[str, int] | None = None,
 ) -> Masks:
-    """As `select`, for a number of weights to keep instead of a sparsity, of scores that are known to be finite."""
+    """`select` with a number of weights to keep instead of a sparsity, for scores that are known to be finite."""
     survivors = within if within is not None else Masks.ones(scores)
     if quotas is None:
         return _keep_best(scores, survivors, keep, invert=invert)

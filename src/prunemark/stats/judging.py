@@ -17,6 +17,7 @@ from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.html import html_table
 from prunemark.terms.looks import Looks, Until
 from prunemark.terms.margins import DEFAULT_MARGIN
 
@@ -77,7 +78,7 @@ class Subject:
 
     @property
     def settled(self) -> tuple[int, int]:
-        """How many of the questions are supported or contradicted, and how many there are."""
+        """Number of questions that are supported or contradicted, and number of all questions."""
         return self.settled_of("claims")
 
     def settled_of(self, what: Until) -> tuple[int, int]:
@@ -114,6 +115,16 @@ class Judged:
         if len(self.subjects) == 1:
             return self.subjects[0].headline
         return " ".join(f"{one.network} on {one.dataset}: {one.headline}" for one in self.subjects)
+
+    def _repr_html_(self) -> str:
+        claims = self.claims
+        shown = claims[["claim", "range", "subject", "state"]].assign(
+            difference=[
+                f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" if row.difference == row.difference else ""
+                for row in claims.itertuples()
+            ]
+        )
+        return html_table(list(shown.columns), shown.itertuples(index=False), notes=[self.headline])
 
 
 def judge(

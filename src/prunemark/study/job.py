@@ -41,7 +41,7 @@ class Job:
     curves: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON-able values."""
         return asdict(self)
 
     @classmethod
@@ -71,7 +71,7 @@ class Outcome:
     code_version: str = __version__
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON-able values."""
         return asdict(self)
 
     @classmethod

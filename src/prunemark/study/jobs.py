@@ -91,7 +91,7 @@ def _dense(job: Job, context: Context) -> Result:
     (trained.checkpoint.settled() if ends else trained.checkpoint).save(_artifact(context, job.key))
     result = _training_result(trained)
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
-        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
     return result | ({"density": 1.0} if ends else {})
 

@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def replicates(self) -> int:
-        """How many replicates it holds: all of the study's, or those up to one of its looks."""
+        """Number of its replicates: all of the study's, or those up to one of its looks."""
         return max(trial.replicate for trial in self.trials) + 1
 
     @property

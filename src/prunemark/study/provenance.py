@@ -1,4 +1,4 @@
-"""What it takes to repeat a study: its whole recipe, its command, its data, when and on what it ran. No torch."""
+"""Provenance, to repeat a study: its whole recipe, its command, its data, and the date and machine. No torch."""
 
 import platform
 from collections.abc import Mapping

@@ -60,7 +60,7 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, "hub:OWNER/NAME", or one of your own, as `prunemark.dataset` takes it.
         methods: what prunes at `prune_at`.
-        depends_on: files and folders that the files of one's own read; a change of one runs their jobs again. What
+        depends_on: files and folders that the user's files read; a change of one runs their jobs again. What
             they import is found without being named here.
         benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
@@ -261,7 +261,7 @@ class Study(BaseModel):
 
     @property
     def looks(self) -> Looks | None:
-        """When it looks at its results to decide on further replicates; None where their number is fixed."""
+        """The looks at its results that decide on further replicates; None if their number is fixed."""
         return self.replicates if isinstance(self.replicates, Looks) else None
 
     @property

@@ -12,7 +12,7 @@ GROWTH = 1.6
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """When a study looks at its results, and until what is settled.
+    """Looks of a study at its results, and what must be settled before it stops.
 
     Replicates grow from `min` to `max` through `sizes`; each look's repeated confidence interval goes into the same
     predicates as that of a study with a fixed number. `until` says what must be settled to stop: "claims" or "cells".
@@ -40,7 +40,7 @@ class Looks:
         return (*sorted({self.min, self.max, *(n for n in grown if self.min < n < self.max)}),)
 
     def look_of(self, replicates: int) -> int | None:
-        """Which look (0, 1, ...) this number of replicates has reached; None before the first."""
+        """Index of the look (0, 1, ...) that this number of replicates has reached; None before the first."""
         reached = sum(size <= replicates for size in self.sizes)
         return reached - 1 if reached else None
 

@@ -24,11 +24,11 @@ class Augmentation(Protocol):
     """One change to training images. Shapes: N examples, B in a batch, C channels, H x W pixels."""
 
     def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-        """The random integers of an epoch, one row an example: (N, numbers an image)."""
+        """The random integers of an epoch, one row per example: (N, numbers per image)."""
         ...
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Change images (B, C, H, W) as their rows of draws (B, numbers an image) say; the shape stays."""
+        """Change images (B, C, H, W) as their rows of draws (B, numbers per image) say; the shape stays."""
         ...
 
 
