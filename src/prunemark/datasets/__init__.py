@@ -269,10 +269,8 @@ _FACTS = ("input_shape", "classes", "train_examples", "test_examples", "task", "
 def entry_of(name: str, facts: str) -> DatasetEntry:
     """A line for a data set that is not of DATASETS, by its `facts_text`."""
     fields: dict[str, Any] = json.loads(facts)
-    fields["input_shape"] = tuple(fields["input_shape"])
-    return DatasetEntry(
-        target="", summary=name, source=name, **(fields | {"input_shape": tuple(fields["input_shape"])})
-    )
+    fields["input_shape"] = tuple(map(int, fields["input_shape"]))
+    return DatasetEntry(target="", summary=name, source=name, **fields)
 
 
 def facts_text(entry: DatasetEntry) -> str:

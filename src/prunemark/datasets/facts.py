@@ -47,7 +47,7 @@ def _facts_of(name: str, data_dir: str | Path | None, stamp: tuple[int, ...]) ->
 
 def _stamp(name: str) -> tuple[int, ...]:
     """Number, bytes and latest change of the files of a data set."""
-    path = Path(name)
+    path = Path(name.partition(".txt:")[0] + ".txt" if ".txt:" in name else name)
     files = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
     found = [file.stat() for file in files if file.is_file()]
     return len(found), sum(each.st_size for each in found), max((each.st_mtime_ns for each in found), default=0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prunemark.datasets import DATASETS, DatasetEntry, entry_for, short_dataset
+from prunemark.datasets import DATASETS, DatasetEntry, entry_for, form_of, short_dataset
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import is_own_code
@@ -15,9 +15,13 @@ from prunemark.terms.tasks import TASKS
 def misfits(fields: Mapping[str, Any]) -> list[str]:
     """Problem of a network and a data set that do not fit each other, if there is one."""
     network, dataset = fields.get("network"), fields.get("dataset")
-    if not isinstance(network, str) or dataset not in DATASETS:
+    if not isinstance(network, str) or not isinstance(dataset, str) or not (dataset in DATASETS or form_of(dataset)):
         return []
-    problem = network_problem(network, dataset, {})
+    try:
+        problem = network_problem(network, dataset, {})
+    except ValueError:
+        # Data that cannot be read are a problem of their own.
+        return []
     return [f"dataset: {problem}"] if problem else []
 
 

@@ -37,9 +37,9 @@ def data_of(job: Job, data_dir: str | None) -> Dataset:
     Raises:
         ValueError: it cannot be read, or is not what it was when the study began.
     """
-    named = job.spec["dataset"]
+    named: Any = job.spec["dataset"]
     data = make_data(job.data or named, data_dir, job.spec.get("normalise", "own"))
-    expected = named["fingerprint"] if isinstance(named, Mapping) else job.spec.get("dataset_fingerprint")
+    expected = named["fingerprint"] if job.data else job.spec.get("dataset_fingerprint")
     if expected and data.fingerprint != expected:
         raise ValueError(f"the data set {short_dataset(job.data or named)} has changed; run the study again")
     return data

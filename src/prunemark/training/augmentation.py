@@ -239,7 +239,8 @@ class Augmenter:
         sized = [split_size(name) for name in names]
         if names and len(inputs.shape) != 4:
             raise ValueError(f"augment changes images (N, C, H, W), not inputs {tuple(inputs.shape)}")
-        self.shape = len(inputs), *(inputs.shape[2:] if names else (0, 0))
+        height, width = inputs.shape[2:] if names else (0, 0)
+        self.shape = len(inputs), height, width
         self.device = inputs.device
         self.augmentations = [_MAKE[name](inputs, size) for name, size in sized]
         self.draws: list[Tensor] = []
