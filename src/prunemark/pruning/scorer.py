@@ -13,7 +13,7 @@ from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
 from prunemark.methods.base import Method, Problem
-from prunemark.models.calling import Forward, Loss, call
+from prunemark.models.calling import Forward, Loss, call, map_tensors, on_copies
 from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.holding import as_loaded, warn_if_held
@@ -24,7 +24,7 @@ from prunemark.models.prunable import SelectionRules, parameters_by_name, prunab
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
-from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, map_tensors, scoring_batches
+from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite
 from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
 from prunemark.terms.quotas import QuotaName
@@ -264,7 +264,7 @@ class _Scorer:
             )
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
-        self.forward = explained_forward(forward)
+        self.forward = on_copies(explained_forward(forward))
         self.left: Mapping[str, nn.Parameter] | None = None
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:

@@ -1,12 +1,11 @@
 """Provenance, to repeat a study: its whole recipe, its command, its data, and the date and machine. No torch."""
 
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from prunemark.own_code import short_name
 from prunemark.recipes import Recipe, recipe_for
+from prunemark.study.processor import processor
 from prunemark.study.store import Store
 
 
@@ -36,16 +35,6 @@ def stored_recipe(spec: Mapping[str, Any]) -> Recipe:
     """The recipe of a study that was run, by its fields, but for its loss: a user's file need not be here any more."""
     own = {name: value for name, value in spec["recipe"].items() if name != "loss"}
     return recipe_for(spec["network"], spec["dataset"]).override(own)
-
-
-def processor() -> str:
-    """The name of this machine's processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
 
 
 def _recipe(spec: Mapping[str, Any]) -> str:

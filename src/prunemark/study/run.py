@@ -105,6 +105,7 @@ def run(
             store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
             require_same_looks(store.studies().get(study.name), study, out)
             begun = store.replicates(study.name) if study.looks else 0
+            begun = begun if begun in study.sizes else 0  # fewer than any look, of a number that was fixed
         job_plan = plan(study, begun or study.sizes[0])
         jobs = _left(job_plan, store)
         stopping = None

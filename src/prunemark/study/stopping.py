@@ -8,7 +8,7 @@ from typing import Any
 from prunemark.study.lock import StoreError
 from prunemark.study.replicates import parse, sizes
 from prunemark.study.spec import Study
-from prunemark.terms.looks import Looks
+from prunemark.terms.looks import SIZES, Looks
 from prunemark.terms.numbers import counted
 
 
@@ -87,7 +87,8 @@ def require_same_looks(stored: Mapping[str, Any] | None, study: Study, folder: s
     """Refuse a study whose looks are not those that a folder holds it with.
 
     The error that each look may spend depends on all of them, so they cannot change once results were looked at. Which
-    questions end the study may: intervals hold whatever ends it. A number of replicates may give way to another one.
+    questions end the study may: intervals hold whatever ends it. A number of replicates may give way to another one,
+    and to looks if it is too small for a verdict: one that had verdicts has spent its error.
 
     Raises:
         StoreError: the looks differ, or only one of the two has looks.
@@ -95,10 +96,13 @@ def require_same_looks(stored: Mapping[str, Any] | None, study: Study, folder: s
     if stored is None:
         return
     before = parse(stored["replicates"])
+    if isinstance(before, int) and before < SIZES[0]:
+        return
     if (before if isinstance(before, Looks) else study.looks) and sizes(before) != study.sizes:
         raise StoreError(
             f"{folder} holds {study.name} with {_told(before)}, on which its verdicts rest, and "
-            f"{_told(study.replicates)} make another study: give it another name, or use another folder"
+            f"{_told(study.replicates)} make another study: give it another name, and nothing that is here is trained "
+            "again, or use another folder"
         )
 
 

@@ -53,7 +53,8 @@ def evaluate(model: nn.Module, inputs: SplitInputs, targets: Tensor, loss: Loss 
     with torch.no_grad():
         for batch, labels in zip(inputs.split(_BATCH), targets.split(_BATCH), strict=True):
             labels = labels.to(device)
-            logits = model(batch.to(device))
+            # A copy: some models write into their inputs, and batches are views of the caller's examples.
+            logits = model(batch.to(device, copy=True))
             if not labels.is_floating_point():
                 # Of tokens (N, T), classes are the last axis.
                 right.append(logits.argmax(2 if labels.ndim == 2 else 1) == labels)
