@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prunemark.pruning.quotas import _RULES
+from prunemark.pruning.quotas import _QUOTA_RULES
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
 from prunemark.terms.looks import Looks
@@ -151,7 +151,7 @@ def test_labels_tell_variants_apart() -> None:
 
 
 def test_the_names_of_quota_rules_are_those_of_quotas() -> None:
-    assert tuple(_RULES) == QUOTAS
+    assert tuple(_QUOTA_RULES) == QUOTAS
 
 
 def test_planning_and_reading_start_without_torch() -> None:

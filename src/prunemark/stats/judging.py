@@ -68,6 +68,10 @@ class Subject:
 
     def sentences(self, name: Name = str) -> tuple[str, ...]:
         """The sentences of `answer`: C0 first, or why the study cannot test it."""
+        metric = self.standard.metric
+        return (*map(metric.reworded, self._sentences(name)), *([metric.legend] if metric.legend else []))
+
+    def _sentences(self, name: Name) -> tuple[str, ...]:
         if not self.fitness.fit:
             return (self.fitness.sentence,)
         tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
@@ -190,6 +194,7 @@ def judge(
                 margin=_first(margin, said.margin, DEFAULT_MARGIN),
                 looks=looks or (said.looks if isinstance(said.looks, Looks) else None),
                 images=_of(images, one.dataset) or said.images,
+                metric=said.metric,
             ),
             chance=100 / said.classes if stated is None and said.classes else stated,
             asked=questions(
@@ -261,8 +266,8 @@ def _subject(
         cells=cells,
         conclusions=conclusions,
         fitness=fit,
-        headline=fit.sentence or _headline(conclusions, findings),
-        notes=tuple(_notes(findings, cells)),
+        headline=standard.metric.reworded(fit.sentence or _headline(conclusions, findings)),
+        notes=tuple(map(standard.metric.reworded, _notes(findings, cells))),
     )
 
 

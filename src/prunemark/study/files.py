@@ -62,6 +62,8 @@ def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
     fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
     if isinstance(dataset := fields.get("dataset"), str):
         fields["dataset"] = anchored_dataset(dataset, folder)
+    if isinstance(metric := fields.get("metric"), dict):
+        fields["metric"] = metric | {"name": resolved(metric.get("name"))}
     recipe = fields.get("recipe")
     if isinstance(recipe, dict) and "loss" in recipe:
         fields["recipe"] = recipe | {"loss": resolved(recipe["loss"])}

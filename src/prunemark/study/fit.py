@@ -9,6 +9,7 @@ from prunemark.networks import NETWORKS
 from prunemark.own_code import is_own_code
 from prunemark.recipes import Recipe
 from prunemark.study.method_spec import MethodSpec, default_label
+from prunemark.terms.metrics import metric_of
 from prunemark.terms.tasks import TASKS
 
 
@@ -78,6 +79,20 @@ def recipe_problems(recipe: Recipe, data: DatasetEntry) -> list[str]:
     if recipe.mixup and data.tokens:
         problems.append("mixup mixes numbers, and tokens are none")
     return problems
+
+
+def unstated_margin(fields: Mapping[str, Any]) -> list[str]:
+    """Problem of a study that does not say which difference counts as none in the unit of its metric."""
+    dataset = fields.get("dataset")
+    if "margin" in fields or not isinstance(dataset, str) or not (dataset in DATASETS or form_of(dataset)):
+        return []
+    try:
+        metric = metric_of(fields.get("metric"), task=entry_for(dataset).task)
+    except ValueError:
+        return []
+    if metric.name == "accuracy":
+        return []
+    return [f"margin: say which difference of the {metric.noun}, in {metric.unit}, counts as none: margin = ..."]
 
 
 def equal_items(items: Sequence[Any]) -> list[tuple[int, int]]:

@@ -29,12 +29,20 @@ from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
-from prunemark.study.materials import data_of, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.materials import (
+    data_of,
+    make_method,
+    make_network,
+    make_recipe,
+    metric_name,
+    require_covered_files,
+)
 from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 from prunemark.training.losses import make_loss
+from prunemark.training.measuring import measure
 
 Result = dict[str, Any]
 _SCORES = Format("scores", "prunemark.scores/1")
@@ -94,7 +102,7 @@ def _dense(job: Job, context: Context) -> Result:
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
         # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
-    return result | ({"density": 1.0} if ends else {})
+    return result | ({"density": 1.0} | _measured(job, model, data) if ends else {})
 
 
 def _score(job: Job, context: Context) -> Result:
@@ -187,11 +195,12 @@ def _train(job: Job, context: Context) -> Result:
     )
     if job.keeps_state:
         trained.checkpoint.settled().save(_artifact(context, job.key))
+    result = _training_result(trained) | _measured(job, model, data) | {"certificates": certificates}
     if masks is None:
-        return _training_result(trained) | {"density": 1.0, "certificates": certificates}
+        return result | {"density": 1.0}
     masks.verify(model)
     certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
-    return _training_result(trained) | _counts(masks) | wiring | {"certificates": certificates}
+    return result | _counts(masks) | wiring
 
 
 _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
@@ -205,6 +214,12 @@ _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
 def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
     """The model as it is, to continue from at a step of the schedule, without momentum; None at its beginning."""
     return dataclasses.replace(Checkpoint.capture(model, step=step), afresh=True) if step else None
+
+
+def _measured(job: Job, model: nn.Module, data: Dataset) -> Result:
+    """The value of a metric of the user's, of the network that training has come to."""
+    name = metric_name(job)
+    return {"metric_value": measure(model, data.test, name)} if name else {}
 
 
 def _training_result(trained: Trained) -> Result:

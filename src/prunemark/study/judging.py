@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunemark.datasets import NORMALISATIONS, short_dataset
 from prunemark.registry import unknown
-from prunemark.reports.theme import label
+from prunemark.reports.theme import display_name
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
 from prunemark.stats.images import ImageShare, image_shares
@@ -20,6 +20,7 @@ from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
 from prunemark.study.trials import trials
 from prunemark.terms.looks import Looks
+from prunemark.terms.metrics import Metric
 from prunemark.terms.numbers import percent
 from prunemark.terms.scoring import SCORING_BATCH
 
@@ -138,6 +139,7 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
                 planned=planned,
                 images=None if images is None else int(images),
                 prunable=store.prunable(name),
+                metric=judged.subjects[0].standard.metric,
                 replicates=_replicates(store.replicates(name), looks, stopping),
             ),
             **provenance(store, name, spec),
@@ -169,9 +171,11 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
     settled = [subject.settled for subject in judged.subjects]
     said = {
         "study": judged.name,
-        "headline": judged.headline_with(label),
+        "headline": judged.headline_with(display_name),
         "fit": all(subject.fitness.fit for subject in judged.subjects),
         "margin": judged.subjects[0].standard.margin,
+        "metric": judged.subjects[0].standard.metric.name,
+        "unit": judged.subjects[0].standard.metric.unit,
         "trials": {"finished": len(judged.results), "planned": judged.planned},
         "questions": {"settled": sum(done for done, _ in settled), "asked": sum(total for _, total in settled)},
         "report": None if page is None else str(page),
@@ -187,6 +191,7 @@ def _facts(
     planned: int,
     images: int | None,
     prunable: tuple[int, int] | None,
+    metric: Metric,
     replicates: str,
 ) -> dict[str, str]:
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
@@ -201,7 +206,8 @@ def _facts(
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",
         "Trials": f"{len(table):,} of {planned:,} finished",
         "Replicates": replicates,
-        "Margin": f"{spec['margin']:g} percentage points",
+        "Margin": f"{spec['margin']:g} {'percentage points' if metric.name == 'accuracy' else metric.unit}",
+        "Metric": f"{metric.noun}, {metric.direction} is better",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
         "Processor": ", ".join(sorted(set(table["processor"].dropna()))) or "not recorded",

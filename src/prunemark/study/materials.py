@@ -107,6 +107,15 @@ def make_recipe(fields: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -
     return Recipe(**named)
 
 
+def metric_name(job: Job) -> str:
+    """The "FILE.py:metric" that a job computes at the end of its training; empty if it computes none.
+
+    Raises:
+        ValueError: the file has changed.
+    """
+    return _own(job.spec["metric"], job.files).reference if "metric" in job.spec else ""
+
+
 def require_covered_files(files: Mapping[str, Sequence[str]], before: set[str]) -> None:
     """Check that what these files imported since `before`, the names in `sys.modules` then, is part of their digests.
 

@@ -151,6 +151,9 @@ class _Planner:
         elif study.data.fingerprint:
             self.deviations["dataset_fingerprint"] = study.data.fingerprint
         self.readers = self._readers()
+        # What every training measures is in its result anyway; a metric of the user's is computed where one ends.
+        name = study.measure.name
+        self.metric = {"metric": self._named(name, {})} if is_own_code(name) else {}
         if study.normalise != "own":
             self.deviations["normalise"] = study.normalise
         self.total_steps = study.total_steps
@@ -210,7 +213,7 @@ class _Planner:
             spec["tf32"] = True
         key = content_key(kind, spec)
         if key not in self.jobs:
-            named = [spec.get(part) for part in ("network", "method", "loss")]
+            named = [spec.get(part) for part in ("network", "method", "loss", "metric")]
             named.append((spec.get("recipe") or {}).get("loss"))
             used = {each.get("file_sha256") for each in named if isinstance(each, dict)}
             files = {digest: paths for digest, paths in self.files.items() if digest in used} | self.readers
@@ -243,7 +246,8 @@ class _Planner:
             # The initial state is the same whatever it is then trained with.
             recipe = self.recipe if step else None
             inputs = {} if before is None else {"start": chain[before]}
-            chain[step] = self._add("dense", {"recipe": recipe, "step": step}, inputs, steps=step - (before or 0))
+            fields = {"recipe": recipe, "step": step} | (self.metric if step == self.total_steps else {})
+            chain[step] = self._add("dense", fields, inputs, steps=step - (before or 0))
             before = step
         return chain
 
@@ -358,6 +362,7 @@ class _Planner:
         begins = self._begins(weights)
         if begins:
             fields["begins"] = begins
+        fields |= self.metric
         return self._add("train", fields, inputs, steps=self.total_steps - begins, keeps_state=keeps_state)
 
     def _begins(self, weights: str) -> int:

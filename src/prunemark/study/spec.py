@@ -39,13 +39,14 @@ from prunemark.study.fields import (
     step_text,
 )
 from prunemark.study.files import read
-from prunemark.study.fit import equal_items, misfits, network_problem, recipe_problems, repetitions
+from prunemark.study.fit import equal_items, misfits, network_problem, recipe_problems, repetitions, unstated_margin
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.problems import StudyError, fail, sentences
 from prunemark.study.replicates import Replicates, sizes
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.metrics import Metric, metric_of
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.steps import Step
 
@@ -83,7 +84,10 @@ class Study(BaseModel):
             more, see `prunemark.prune`.
         tf32: let a GPU compute convolutions and products of float32 in TF32, in training and scoring.
         seed: names all randomness of the study.
-        margin: difference that counts as none, in percentage points of accuracy.
+        metric: what networks are judged by: "accuracy", "loss", or {"name": "FILE.py:metric", "direction": "higher" or
+            "lower", "unit": ...}; None: accuracy, and of regression the loss. See `prunemark.terms.metrics`.
+        margin: difference that counts as none, in the metric's unit: percentage points of accuracy, thousandths of the
+            loss. It must be given where the metric is not accuracy.
         curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
             were stored without a curve are not run again.
 
@@ -116,11 +120,14 @@ class Study(BaseModel):
     score_dtype: ScoreDtype | None = None
     tf32: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0)] = 0
+    metric: StrictStr | dict[str, Any] | None = None
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True
 
     def __init__(self, /, **fields: Any) -> None:
-        repeated = [f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields))]
+        repeated = [
+            f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields), *unstated_margin(fields))
+        ]
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -168,6 +175,8 @@ class Study(BaseModel):
             raise fail(*(f"there is no file or folder {path}" for path in missing))
         if declared and {"network", "methods"} <= info.data.keys():
             names = (info.data["network"], info.data.get("dataset", ""), *(each.name for each in info.data["methods"]))
+            metric = info.data.get("metric")
+            names = (*names, metric["name"] if isinstance(metric, dict) else "")
             if not any(map(is_own_code, (*names, *_own_losses(info.data.get("recipe", {}))))):
                 raise fail("names what files of your own read, but the study names no FILE.py")
         return tuple(map(str, paths))
@@ -200,6 +209,21 @@ class Study(BaseModel):
             raise fail(str(error)) from None
         own = _own_losses(changes)
         return changes | {"loss": OwnCode.find(own[0]).reference} if own else changes
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_one(cls, given: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
+        try:
+            entry = entry_for(info.data["dataset"]) if "dataset" in info.data else None
+            metric = metric_of(given, task=entry.task if entry else "classification")
+            if entry and metric.name == "accuracy" and entry.task == "regression":
+                raise fail('regression has no accuracy: metric = "loss", or one of your own')
+            if is_own_code(metric.name):
+                reference = OwnCode.find(metric.name).check().reference
+                return {**given, "name": reference} if isinstance(given, dict) else given
+        except ValueError as error:
+            raise fail(str(error)) from None
+        return given
 
     @field_validator("prune_at")
     @classmethod
@@ -256,7 +280,8 @@ class Study(BaseModel):
     @property
     def own_code(self) -> tuple[str, ...]:
         """The "FILE.py:attribute" of its network, data set, methods and loss, each once."""
-        names = (self.network, self.dataset, *(method.name for method in self.methods), *_own_losses(self.recipe))
+        names = (self.network, self.dataset, *(each.name for each in self.methods), *_own_losses(self.recipe))
+        names = (*names, self.measure.name)
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
@@ -278,6 +303,11 @@ class Study(BaseModel):
     def base_recipe(self) -> Recipe:
         """The network's own recipe for the data set."""
         return base_recipe(self.network, self.dataset)
+
+    @property
+    def measure(self) -> Metric:
+        """What its networks are judged by."""
+        return metric_of(self.metric, task=self.data.task)
 
     @property
     def rewind_step(self) -> str:
