@@ -40,5 +40,7 @@ def test_sentences_are_about_the_metric():
     assert METRICS["loss"].reworded(sentence) == (
         "Shuffling keeps the test loss and costs +0.20 thousandths; the margin is 5 thousandths."
     )
+    assert METRICS["loss"].reworded("test accuracy (%), mean") == "minus test loss (thousandths), mean"
+    assert METRICS["loss"].reworded("minus magnitude after training (points)").endswith("(thousandths)")
     assert METRICS["accuracy"].legend == ""
     assert "minus the test loss, in thousandths" in METRICS["loss"].legend

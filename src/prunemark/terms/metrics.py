@@ -48,9 +48,16 @@ class Metric:
         """A sentence about accuracy in points as one about this metric in its unit."""
         if self.name == "accuracy":
             return text
+        mean = f"mean {'' if self.direction == 'higher' else 'minus '}{self.noun}"
         for words, instead in (
-            ("mean test accuracies", f"mean values of the {self.noun}"),
+            ("mean test accuracy in percent", f"{mean} in {self.unit}"),
+            ("mean test accuracies are", f"values of {mean}, in {self.unit}, are"),
+            ("test accuracy (%)", f"{mean.removeprefix('mean ')} ({self.unit})"),
+            ("Test accuracy", self.noun.capitalize()),
+            ("Test accuracies", self.noun.capitalize()),
+            ("test accuracy", self.noun),
             ("accuracy", self.noun),
+            ("(points)", f"({self.unit})"),
             ("percentage points", self.unit),
             (" points", f" {self.unit}"),
         ):
