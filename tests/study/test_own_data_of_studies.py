@@ -36,6 +36,10 @@ def tokens():
     )
 
 
+def far(outputs, targets):
+    return (outputs - targets).abs().max()
+
+
 def build(input_shape, classes):
     return nn.Sequential(nn.Linear(input_shape[0], 8), nn.ReLU(), nn.Linear(8, classes))
 
@@ -94,7 +98,8 @@ def test_the_key_holds_the_data_and_not_their_file(folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(("data", "network"), [("data", "build"), ("values", "build"), ("tokens", "reader")])
 def test_jobs_run_for_every_task(folder: Path, tmp_path: Path, data: str, network: str) -> None:
-    result = all_done(study(folder, data=data, network=network), tmp_path)
+    margin = {"margin": 5.0} if data == "values" else {}
+    result = all_done(study(folder, data=data, network=network, **margin), tmp_path)
     assert (result["test_accuracy"] != result["test_accuracy"]) == (data == "values")
     assert result["test_loss"] > 0
 
@@ -130,3 +135,28 @@ def test_networks_of_images_are_refused_for_other_examples(folder: Path) -> None
 def test_an_unknown_data_set_says_what_else_one_can_be() -> None:
     with pytest.raises(StudyError, match=r'one of your own is "FILE.py:data", a file .npz'):
         Study(name="s", network="resnet-8", dataset="digit", methods=["snip"], sparsities=[0.5])
+
+
+def test_a_metric_of_ones_own_is_computed_at_the_end_and_is_part_of_the_keys_of_trainings(folder: Path) -> None:
+    named = {"name": f"{folder / 'mine.py'}:far", "direction": "lower", "unit": "m"}
+    made = study(folder, data="values", metric=named, margin=0.1)
+    plain = study(folder, data="values", margin=5.0)
+    assert (made.measure.direction, made.measure.unit, plain.measure.name) == ("lower", "m", "loss")
+    keys, others = ({job.key for job in plan(each).jobs if not job.steps} for each in (made, plain))
+    assert keys == others
+    assert not {job.key for job in plan(made).jobs if job.steps} & {job.key for job in plan(plain).jobs}
+    assert all_done(made, folder)["metric_value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "values"}, "margin: say which difference of the test loss, in thousandths, counts as none"),
+        ({"metric": "mine.py:far"}, "mine.py:far has no direction"),
+        ({"data": "values", "metric": "accuracy"}, "regression has no accuracy"),
+        ({"metric": "accurac"}, 'unknown metric "accurac"'),
+    ],
+)
+def test_a_metric_that_says_too_little_is_found_while_planning(folder: Path, changes: Any, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        study(folder, **changes)

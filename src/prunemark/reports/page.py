@@ -17,6 +17,7 @@ from prunemark.reports.trust import Remark, trust
 from prunemark.reports.views import ClaimView, RangesView, claim_views, ranges_view, signed
 from prunemark.stats import Judged, Ranges, Subject
 from prunemark.stats.images import ImageShare
+from prunemark.terms.metrics import METRICS
 from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def write_report(
         sections,
         results,
         study_name=study_name,
-        reword=judged.subjects[0].standard.metric.reworded,
+        reword=next((one.standard.metric for one in judged.subjects), METRICS["accuracy"]).reworded,
         facts=facts,
         methods=methods,
         toml=toml,

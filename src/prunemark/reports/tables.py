@@ -236,10 +236,6 @@ class _Legend:
         yield from self._lines(marks)
 
     def _lines(self, marks: dict[State, str]) -> Iterator[Text]:
-        yield Text(
-            self._reword(
-                "Differences of mean test accuracy in percentage points, means over a range's sparsities, with intervals."
-            ),
-            style="dim",
-        )
+        what = self._reword("Differences of mean test accuracy in percentage points")
+        yield Text(f"{what}, means over a range's sparsities, with intervals.", style="dim")
         yield Text(", ".join(f"{mark} {words.state_words(state)}" for state, mark in marks.items()), style="dim")

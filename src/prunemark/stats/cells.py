@@ -197,7 +197,7 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
             # A table that has been through CSV holds NaN where the text was empty.
             texts = results[name].astype(object).where(results[name].notna(), "")
             columns[name] = [str(value) for value in texts]
-    for name in dict.fromkeys([*needed, *(["metric_value"] if by_metric else [])]):
+    for name in (*needed, *(["metric_value"] if by_metric else [])):
         columns[name] = _numbers(results, name)
     seeds = results["replicate"]
     if getattr(seeds.dtype, "kind", "") in ("i", "u") and not seeds.hasnans:

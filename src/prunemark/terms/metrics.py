@@ -31,13 +31,13 @@ class Metric:
 
     @property
     def legend(self) -> str:
-        """What the words accuracy and points stand for where this metric is judged; empty for accuracy itself."""
+        """The sentence on what all numbers are where this metric is judged; empty for accuracy."""
         if self.name == "accuracy":
             return ""
         sign = "" if self.direction == "higher" else "minus "
         return (
-            f"Judged by the {self.noun}, of which {self.direction} is better: where accuracy is said or drawn it is "
-            f"{sign}the {self.noun}, in {self.unit}, and so are points."
+            f"Judged by the {self.noun}, of which {self.direction} is better: all numbers are {sign}the {self.noun}, "
+            f"in {self.unit}, so that higher is better."
         )
 
     def score(self, value: float) -> float:
@@ -50,6 +50,7 @@ class Metric:
             return text
         mean = f"mean {'' if self.direction == 'higher' else 'minus '}{self.noun}"
         for words, instead in (
+            ("mean test accuracy in percentage points", f"{mean} in {self.unit}"),
             ("mean test accuracy in percent", f"{mean} in {self.unit}"),
             ("mean test accuracies are", f"values of {mean}, in {self.unit}, are"),
             ("test accuracy (%)", f"{mean.removeprefix('mean ')} ({self.unit})"),
