@@ -271,7 +271,7 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     if problems:
         shown = [f"row {rows[0]}: {text}" + _more(len(rows) - 1) for text, rows in problems.items()]
         extra = f"; and {len(shown) - 10} other problems" if len(shown) > 10 else ""
-        if high := sum(1 < row["test_accuracy"] <= 100 for row in checked):
+        if high := sum(1 < _value(row) <= 100 for row in checked if row["metric"] in ("", "accuracy")):
             extra += f"; {high} of the accuracies lie between 1 and 100: if they are percentages, divide them by 100"
         raise ValueError(f"results: {'; '.join(shown[:10])}{extra}")
     return [
