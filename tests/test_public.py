@@ -44,6 +44,7 @@ def test_columns_of_the_results():
         "effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status",
         "job_key", "code_version", "torch_version", "device", "engine", "processor",
         "method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap",
+        "metric", "metric_value", "metric_direction", "metric_unit",
     )  # fmt: skip
 
 

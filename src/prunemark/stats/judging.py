@@ -69,6 +69,10 @@ class Subject:
 
     def sentences(self, name: Name = str) -> tuple[str, ...]:
         """The sentences of `answer`: C0 first, or why the study cannot test it."""
+        metric = self.standard.metric
+        return (*map(metric.reworded, self._sentences(name)), *([metric.legend] if metric.legend else []))
+
+    def _sentences(self, name: Name) -> tuple[str, ...]:
         if not self.fitness.fit:
             return (self.fitness.sentence,)
         tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
@@ -193,7 +197,8 @@ def judge(
                 margin=_first(margin, said.margin, DEFAULT_MARGIN),
                 looks=looks or (said.looks if isinstance(said.looks, Looks) else None),
                 images=_of(images, one.dataset) or said.images,
-                steps=steps_of_rounding(one),
+                metric=said.metric,
+                steps=steps_of_rounding(one) if said.metric.name == "accuracy" else None,
             ),
             chance=100 / said.classes if stated is None and said.classes else stated,
             asked=questions(
@@ -265,8 +270,8 @@ def _subject(
         cells=cells,
         conclusions=conclusions,
         fitness=fit,
-        headline=fit.sentence or _headline(conclusions, findings),
-        notes=tuple(_notes(findings, cells)),
+        headline=standard.metric.reworded(fit.sentence or _headline(conclusions, findings)),
+        notes=tuple(map(standard.metric.reworded, _notes(findings, cells))),
     )
 
 

@@ -24,6 +24,7 @@ class Job:
         inputs: role -> key of the job whose artifact is read. Not hashed: a checkpoint is the same from
             whichever earlier checkpoint it was reached.
         files: digest of a user's file -> its path, then those of what it depends on. Not hashed: the digest is.
+        data: the data set, where `spec` holds its fingerprint in place of its name. Not hashed.
         steps: optimizer steps that this job takes.
         cost: expected work, in optimizer steps of the dense network.
         keeps_state: of a subnetwork's training, whether another job continues from the state it ends in. Not hashed.
@@ -35,6 +36,7 @@ class Job:
     spec: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     files: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    data: str = ""
     steps: int = 0
     cost: float = 0.0
     keeps_state: bool = False

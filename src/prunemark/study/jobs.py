@@ -31,11 +31,12 @@ from prunemark.study.correctness import pack
 from prunemark.study.devices import device_words
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
 from prunemark.study.materials import (
-    make_data,
+    data_of,
     make_method,
     make_network,
     make_recipe,
     make_training_split,
+    metric_name,
     require_covered_files,
 )
 from prunemark.study.processor import processor
@@ -43,6 +44,7 @@ from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 from prunemark.training.losses import make_loss
+from prunemark.training.measuring import measure
 
 Result = dict[str, Any]
 _SCORES = Format("scores", "prunemark.scores/1")
@@ -103,7 +105,7 @@ def _dense(job: Job, context: Context) -> Result:
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
         # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
-    return result | ({"density": 1.0} if ends else {})
+    return result | ({"density": 1.0} | _measured(job, model, data) if ends else {})
 
 
 def _score(job: Job, context: Context) -> Result:
@@ -115,7 +117,7 @@ def _score(job: Job, context: Context) -> Result:
         scoring_batch=_scoring_batch(job),
         score_dtype=job.spec.get("score_dtype"),
         tf32=job.spec.get("tf32", False),
-        **_loss(job),
+        **_loss(job, _data(job, context)),
     )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
@@ -142,7 +144,7 @@ def _mask(job: Job, context: Context) -> Result:
                 scoring_batch=_scoring_batch(job),
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
-                **_loss(job),
+                **_loss(job, _data(job, context)),
             )
     else:
         survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
@@ -197,11 +199,12 @@ def _train(job: Job, context: Context) -> Result:
     )
     if job.keeps_state:
         trained.checkpoint.settled().save(_artifact(context, job.key))
+    result = _training_result(trained) | _measured(job, model, data) | {"certificates": certificates}
     if masks is None:
-        return _training_result(trained) | {"density": 1.0, "certificates": certificates}
+        return result | {"density": 1.0}
     masks.verify(model)
     certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
-    return _training_result(trained) | _counts(masks) | wiring | {"certificates": certificates}
+    return result | _counts(masks) | wiring
 
 
 _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
@@ -215,6 +218,12 @@ _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
 def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
     """The model as it is, to continue from at a step of the schedule, without momentum; None at its beginning."""
     return dataclasses.replace(Checkpoint.capture(model, step=step), afresh=True) if step else None
+
+
+def _measured(job: Job, model: nn.Module, data: Dataset) -> Result:
+    """The value of a metric of the user's, of the network that training has come to."""
+    name = metric_name(job)
+    return {"metric_value": measure(model, data.test, name)} if name else {}
 
 
 def _training_result(trained: Trained) -> Result:
@@ -307,18 +316,20 @@ def _method(job: Job) -> Method:
 
 
 def _data(job: Job, context: Context) -> Dataset:
-    return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+    return data_of(job, context.data_dir)
 
 
 def _training_split(job: Job, context: Context) -> Split:
-    return make_training_split(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"), context.device)
+    _data(job, context)  # is what it was when the study began
+    name = job.data or job.spec["dataset"]
+    return make_training_split(name, context.data_dir, job.spec.get("normalise", "own"), context.device)
 
 
-def _loss(job: Job) -> dict[str, Any]:
+def _loss(job: Job, data: Dataset) -> dict[str, Any]:
     """The argument `loss` of scores: that of training, without label smoothing; none is cross-entropy."""
-    if "loss" not in job.spec:
+    if "loss" not in job.spec and data.task != "next-token":
         return {}
-    recipe = make_recipe({"epochs": 1, "loss": job.spec["loss"]}, job.files)
+    recipe = make_recipe({"epochs": 1, "loss": job.spec.get("loss", "cross-entropy")}, job.files)
     return {"loss": make_loss(recipe).mean}
 
 

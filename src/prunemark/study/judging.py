@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunemark.datasets import NORMALISATIONS
+from prunemark.datasets import NORMALISATIONS, short_dataset
 from prunemark.registry import unknown
 from prunemark.reports.theme import display_name
 from prunemark.stats import Judged
@@ -21,6 +21,7 @@ from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
 from prunemark.study.trials import trials
 from prunemark.terms.looks import Looks
+from prunemark.terms.metrics import Metric
 from prunemark.terms.numbers import counted, percent
 from prunemark.terms.scoring import SCORING_BATCH
 
@@ -141,6 +142,7 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
                 planned=planned,
                 images=None if images is None else int(images),
                 prunable=store.prunable(name),
+                metric=judged.subjects[0].standard.metric,
                 replicates=_replicates(store.replicates(name), looks, stopping),
             ),
             **provenance(store, name, spec),
@@ -175,6 +177,8 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
         "headline": judged.headline_with(display_name),
         "fit": all(subject.fitness.fit for subject in judged.subjects),
         "margin": judged.subjects[0].standard.margin,
+        "metric": judged.subjects[0].standard.metric.name,
+        "unit": judged.subjects[0].standard.metric.unit,
         "trials": {"finished": len(judged.results), "planned": judged.planned},
         "questions": {"settled": sum(done for done, _ in settled), "asked": sum(total for _, total in settled)},
         "report": None if page is None else str(page),
@@ -190,6 +194,7 @@ def _facts(
     planned: int,
     images: int | None,
     prunable: tuple[int, int] | None,
+    metric: Metric,
     replicates: str,
 ) -> dict[str, str]:
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
@@ -198,13 +203,14 @@ def _facts(
     at_once = spec.get("scoring_batch", SCORING_BATCH)  # studies of earlier versions have no such field
     facts = {
         "Network": spec["network"],
-        "Data set": spec["dataset"],
+        "Data set": short_dataset(spec["dataset"]),
         "Inputs": f"normalised {NORMALISATIONS[spec.get('normalise', 'own')]}",
         "Scored examples": f"{spec['examples_per_class']} per class, {at_once} at a time",
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",
         "Trials": f"{len(table):,} of {planned:,} finished",
         "Replicates": replicates,
-        "Margin": f"{spec['margin']:g} percentage points",
+        "Margin": f"{spec['margin']:g} {'percentage points' if metric.name == 'accuracy' else metric.unit}",
+        "Metric": f"{metric.noun}, {metric.direction} is better",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
         "Processor": ", ".join(sorted(set(table["processor"].dropna()))) or "not recorded",

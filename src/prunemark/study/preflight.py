@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunemark.datasets import Dataset, Split, dataset, split_scheme
+from prunemark.datasets import Dataset, Split, form_of, short_dataset, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
 from prunemark.models.left_out import parameter_count, share_words
@@ -22,8 +22,11 @@ from prunemark.pruning import score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
+<<<<<<< HEAD
 from prunemark.study.engine_costs import engine_words
-from prunemark.study.materials import make_method, make_network, require_covered_files
+=======
+from prunemark.study.materials import make_method, make_network, read_data, require_covered_files
+>>>>>>> recipes
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
@@ -38,7 +41,7 @@ _STAND_IN_VALUES = 2_000_000
 
 def has_data(study: Study, data_dir: str | Path | None) -> bool:
     """True if the study's data can be read without downloading anything; not known of the hub's, and then assumed."""
-    if split_scheme(study.dataset)[0]:
+    if split_scheme(study.dataset)[0] or form_of(study.dataset):
         return True
     return all(report.state == "present" for report in verify(study.dataset, data_dir=data_dir))
 
@@ -104,8 +107,9 @@ def preflight(
         StudyError: something cannot be made or run; all of it.
         ValueError: the data are missing or damaged.
     """
+    begin(_users("dataset", study.dataset))
+    data = read_data(study.dataset, data_dir, study.normalise) if here else stand_in(study)
     begin("")
-    data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network) or _users("recipe.loss", study.full_recipe.loss))
     step_seconds = time_step(study, data, device=device, engine=engine)
@@ -187,8 +191,9 @@ def _method_problem(
 
 
 def _loss(study: Study) -> dict[str, Any]:
-    loss = study.full_recipe.loss
-    return {} if loss == "cross-entropy" else {"loss": make_loss(study.full_recipe).mean}
+    recipe = study.full_recipe.override({"label_smoothing": 0})
+    usual = recipe.loss == "cross-entropy" and study.data.task != "next-token"
+    return {} if usual else {"loss": make_loss(recipe).mean}
 
 
 def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:
@@ -243,7 +248,9 @@ def time_step(
                 seconds = trained.train_seconds
             except (Exception, SystemExit) as error:
                 reason = explain(study.network, error)
-                raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error
+                raise StudyError(
+                    [f"{study.name}: network: cannot be trained on {short_dataset(study.dataset)}: {reason}"]
+                ) from error
             if seconds >= enough_s or steps == total:
                 return scale * seconds / steps
             # Aims straight at the time that is enough; twice as many at least, 16 times at most.

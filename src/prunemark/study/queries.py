@@ -78,7 +78,8 @@ SELECT trials.*,
          THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
          ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
     jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine,
-    json_extract(jobs.result, '$.processor') AS processor
+    json_extract(jobs.result, '$.processor') AS processor,
+    json_extract(jobs.result, '$.metric_value') AS metric_value
 FROM trials JOIN jobs ON jobs.key = trials.job_key
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study

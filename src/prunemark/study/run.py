@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from prunemark.datasets import facts_text, short_dataset
 from prunemark.datasets.files import data_folder
 from prunemark.registry import find
 from prunemark.study.devices import devices_of_workers
@@ -173,8 +174,7 @@ def run(
             return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
         # A new folder only now, so that a study with problems leaves none behind.
         store = store or stack.enter_context(Store.writing(out))
-        told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
-        store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
+        _require_data(store, study, fingerprint)
         store.begin(job_plan)
         store.remove_unfinished()
         context = Context(
@@ -210,6 +210,16 @@ def run(
             interrupted=interrupted,
             failures=tuple(driver.failures),
         )
+
+
+def _require_data(store: Store, study: Study, fingerprint: str) -> None:
+    """Record what the study's data are, or raise StoreError: they are not what they were."""
+    told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
+    problem = f"the data set {short_dataset(study.dataset)} has changed"
+    store.require_fact(f"data set {told_apart}", fingerprint, problem)
+    if study.data.fingerprint:
+        # For reports, which do not read it.
+        store.require_fact(f"facts of {study.dataset}", facts_text(study.data), problem)
 
 
 class _Driver:

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
+_FLOATS = (
+    "sparsity",
+    "density",
+    "effective_density",
+    "unscored",
+    "test_accuracy",
+    "test_loss",
+    "train_seconds",
+    "metric_value",
+)
 
 _FILE = "study.sqlite"
 _APPLICATION = 0x50524D4B  # "PRMK"
