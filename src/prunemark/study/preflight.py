@@ -22,11 +22,8 @@ from prunemark.pruning import score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
-<<<<<<< HEAD
 from prunemark.study.engine_costs import engine_words
-=======
 from prunemark.study.materials import make_method, make_network, read_data, require_covered_files
->>>>>>> recipes
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
