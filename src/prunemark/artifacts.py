@@ -36,6 +36,10 @@ class Written:
     size: int
 
 
+class DamagedArtifactError(ValueError):
+    """An artifact that is there and is not the one that was written: truncated, changed, or of another kind."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """Content of an artifact: tensors by name, in no meaningful order, and texts by name."""
@@ -56,15 +60,15 @@ class Artifact:
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
-        """Turn what goes wrong while the content is made sense of into a ValueError that names the file."""
+        """Turn what goes wrong while the content is made sense of into a DamagedArtifactError that names the file."""
         try:
             yield
         except KeyError as error:
-            raise ValueError(
+            raise DamagedArtifactError(
                 f"{self.place} is a damaged {self.format.noun} file: it has no {error.args[0]!r}"
             ) from error
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{self.place} is a damaged {self.format.noun} file: {error}") from error
+            raise DamagedArtifactError(f"{self.place} is a damaged {self.format.noun} file: {error}") from error
 
 
 def artifact_place(folder: Place, key: str) -> Path:
@@ -116,7 +120,8 @@ def read_artifact(place: Place, format: Format, *, digest: str | None = None) ->
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is truncated, no artifact at all, one of another kind, or another one than was written.
+        DamagedArtifactError: a ValueError; it is truncated, no artifact at all, one of another kind, or another one
+            than was written.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -125,15 +130,19 @@ def read_artifact(place: Place, format: Format, *, digest: str | None = None) ->
             f"there is no {format.noun} file {place}{' (a folder)' if Path(place).is_dir() else ''}"
         )
     if digest is not None and (found := _digest(place)) != digest:
-        raise ValueError(f"{place} is not the {format.noun} file that was written: SHA-256 {found}, expected {digest}")
+        raise DamagedArtifactError(
+            f"{place} is not the {format.noun} file that was written: SHA-256 {found}, expected {digest}"
+        )
     try:
         with safe_open(place, framework="pt") as file:
             texts = dict(file.metadata() or {})
             if (got := texts.pop("format", "none")) != format.name:
-                raise ValueError(f"{place} is no {format.noun} file: its format is {got}, expected {format.name}")
+                raise DamagedArtifactError(
+                    f"{place} is no {format.noun} file: its format is {got}, expected {format.name}"
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not iterable
     except SafetensorError as error:
-        raise ValueError(
+        raise DamagedArtifactError(
             f"{place} is not a whole safetensors file, and a {format.noun} file is one: it has "
             f"{Path(place).stat().st_size:,} bytes: {error}"
         ) from error
