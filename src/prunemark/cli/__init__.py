@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prunemark.cli import data, models, names, studies
+from prunemark.cli import data, folders, models, names, studies
 from prunemark.cli.exits import INTERRUPTED, WRONG_USAGE
 from prunemark.version import __version__
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command("run", short_help="Run a study, judge it and write its report.")(studies.run)
 app.command("report", short_help="Judge what is there and write the report.")(studies.report)
 app.command("export", short_help="Write the results as a table.")(studies.export)
+app.command("verify", short_help="Verify everything that is stored in a folder.")(folders.verify)
+app.command("clean", short_help="Remove what no result needs any more.")(folders.clean)
 app.command("check", short_help="Put a scoring function of yours through a battery.")(studies.check)
 app.command("prune", short_help="Prune a network and write its masks.")(models.prune)
 app.command("inspect", short_help="Say what masks are and what they do.")(models.inspect)

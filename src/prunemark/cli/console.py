@@ -43,12 +43,15 @@ class ProgressBar:
         self.bar.stop()
 
     def _tell(self, event: "Event") -> None:
-        from prunemark.study.progress import Looked, Planned, duration
+        from prunemark.study.progress import Looked, Noted, Planned, duration
 
         if isinstance(event, Planned):
             self.console.print(event.describe(), markup=False)
             if event.jobs:
                 self.task = self.bar.add_task("", total=event.jobs, left=duration(event.seconds))
+            return
+        if isinstance(event, Noted):
+            self.console.print(f"note: {event.text}", markup=False, soft_wrap=True)
             return
         if isinstance(event, Looked):
             self.console.print(event.describe(), markup=False)

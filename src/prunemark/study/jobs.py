@@ -337,7 +337,7 @@ def _save_scores(scores: Mapping[str, Tensor], place: Place) -> Written:
     return write_artifact(place, _SCORES, plain_copies(scores), {"order": json.dumps(list(scores))})
 
 
-def _load_scores(place: Place, *, digest: str | None) -> dict[str, Tensor]:
+def _load_scores(place: Place, *, digest: str | None = None) -> dict[str, Tensor]:
     artifact = read_artifact(place, _SCORES, digest=digest)
     with artifact.explained():
         return {name: artifact.tensors[name] for name in artifact.json("order")}

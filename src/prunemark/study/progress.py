@@ -93,7 +93,18 @@ class Looked:
         return f"{self.stopping.words}{more}"
 
 
-Event = Planned | Advanced | Looked
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """Told when something stored was found damaged: what it was, and what is done about it.
+
+    Attributes:
+        text: that, in one line.
+    """
+
+    text: str
+
+
+Event = Planned | Advanced | Looked | Noted
 Progress = Callable[[Event], None]
 
 

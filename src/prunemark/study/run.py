@@ -19,6 +19,7 @@ from prunemark.study.plan import Plan, plan
 from prunemark.study.preflight import has_data, preflight
 from prunemark.study.progress import Advanced, Looked, Planned, Progress
 from prunemark.study.rehearsal import CHECK_TIMEOUT_S, rehearse
+from prunemark.study.restoring import Restoring, note
 from prunemark.study.schedule import Schedule, critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
@@ -40,6 +41,7 @@ class RunSummary:
         seconds: how long it took.
         interrupted: whether Ctrl-C stopped it; run the same again to resume.
         failures: of each job that failed by itself, its key and why, in one line.
+        notes: what was found damaged of what is stored, and what was done about it.
     """
 
     done: int
@@ -49,6 +51,7 @@ class RunSummary:
     seconds: float
     interrupted: bool = False
     failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -101,7 +104,7 @@ def run(
         workers = workers or (usable_cores() if device == "cpu" else 1)
         store, begun = None, 0
         if Store.is_in(out):
-            store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
+            store = stack.enter_context(Store.reading(out)) if dry_run else _writing(out, progress, stack)
             require_same_looks(store.studies().get(study.name), study, out)
             begun = store.replicates(study.name) if study.looks else 0
         job_plan = plan(study, begun or study.sizes[0])
@@ -151,19 +154,19 @@ def run(
         if not jobs:
             if progress and stopping:
                 progress(Looked(stopping=stopping, jobs=0))
-            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
+            seconds, notes = time.perf_counter() - began, tuple(store.notes) if store else ()
+            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=seconds, notes=notes)
         # A new folder only now, so that a study with problems leaves none behind.
-        store = store or stack.enter_context(Store.writing(out))
+        store = store or _writing(out, progress, stack)
         told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
         store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
         store.begin(job_plan)
-        store.remove_unfinished()
         context = Context(
             artifacts=str(store.artifacts.absolute()),
             device=device,
             data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
         )
-        driver = _Driver(store, progress, step_seconds, began)
+        driver = _Driver(store, job_plan, progress, step_seconds, began)
         interrupted = False
         try:
             # Later looks have jobs for more workers than what an interrupted one left.
@@ -173,7 +176,7 @@ def run(
             while further := _further(job_plan, stopping := _look(store, study)):
                 store.begin(further)
                 jobs = _left(further, store, since=job_plan.replicates)
-                job_plan = further
+                job_plan = driver.restoring.plan = further
                 skipped = len(job_plan.jobs) - driver.jobs_total - len(jobs)
                 driver.tell(stopping, len(jobs))
                 driver.drive(crew, jobs)
@@ -188,14 +191,16 @@ def run(
             seconds=time.perf_counter() - began,
             interrupted=interrupted,
             failures=tuple(driver.failures),
+            notes=tuple(store.notes),
         )
 
 
 class _Driver:
     """Hands out the jobs of one run and records their outcomes."""
 
-    def __init__(self, store: Store, progress: Progress | None, step_seconds: float, began: float) -> None:
+    def __init__(self, store: Store, plan: Plan, progress: Progress | None, step_seconds: float, began: float) -> None:
         self.store, self.progress, self.began, self.step_seconds = store, progress, began, step_seconds
+        self.restoring = Restoring(store, plan, progress)
         self.schedule = Schedule(())
         self.jobs_total = self.steps_total = 0
         self.cost_left = self.spent_cost = self.spent_seconds = 0.0
@@ -226,10 +231,10 @@ class _Driver:
         while True:
             if not again:
                 while running < crew.slots and (job := self.schedule.next()):
-                    crew.submit(job)
+                    crew.submit(self.restoring.handed_out(job))
                     running += 1
             elif not running:
-                crew.submit(again.popleft())
+                crew.submit(self.restoring.handed_out(again.popleft()))
                 running += 1
             if not running:
                 return
@@ -238,8 +243,18 @@ class _Driver:
             if finished.outcome is None and finished.job.key not in tried:
                 tried.add(finished.job.key)
                 again.append(finished.job)
-            else:
-                self._settle(finished.job, finished.outcome or Outcome(status="failed", error=finished.lost))
+                continue
+            outcome = finished.outcome or Outcome(status="failed", error=finished.lost)
+            if not self._again(finished.job, outcome):
+                self._settle(finished.job, outcome)
+
+    def _again(self, job: Job, outcome: Outcome) -> bool:
+        """Whether a job that found an input of no use is done again, after that input's."""
+        more = self.restoring.again(job, outcome.unusable, self.schedule) if outcome.unusable else None
+        self.jobs_total += len(more or ())
+        self.steps_total += sum(each.steps for each in more or ())
+        self.cost_left += sum(each.cost for each in more or ())
+        return more is not None
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         if outcome.status != "failed":
@@ -278,6 +293,15 @@ class _Driver:
                     seconds_left=pace * self.cost_left / self.slots,
                 )
             )
+
+
+def _writing(out: str | Path, progress: Progress | None, stack: contextlib.ExitStack) -> Store:
+    """The store, open to be written, and what was found damaged in it said."""
+    store = stack.enter_context(Store.writing(out))
+    found, store.notes = store.notes, []
+    for text in found:
+        note(store, text, progress)
+    return store
 
 
 def _left(job_plan: Plan, store: Store | None, *, since: int = 0) -> list[Job]:

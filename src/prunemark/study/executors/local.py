@@ -8,6 +8,7 @@ from pathlib import Path
 from prunemark.study.executors import ExecutorError, Finished
 from prunemark.study.executors.pipes import Child, Message, ended, last_line
 from prunemark.study.job import Context, Job, Outcome
+from prunemark.study.store import open_log
 
 
 def usable_cores() -> int:
@@ -83,7 +84,7 @@ class _Worker:
     ) -> None:
         self.job: Job | None = None
         self.ready = False
-        with log.open("ab") as errors:
+        with open_log(log) as errors:
             self.process = Child(
                 "prunemark.study.executors.worker", lambda message: events.put((self, message)), errors=errors
             )

@@ -1,0 +1,112 @@
+"""Tables of the trials of a folder: results, learning curves, layers. No torch."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from prunemark.study.job import CURVE
+from prunemark.study.lock import StoreError
+from prunemark.study.store import queries
+from prunemark.terms import columns
+from prunemark.terms.text import one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
+
+
+def results(connection: sqlite3.Connection, study: str | None) -> "pd.DataFrame":
+    """The trials whose jobs have finished, with `columns.TRIAL`."""
+    import pandas as pd
+
+    with sensible():
+        seconds = _dense_seconds(connection)
+        cursor = connection.execute(queries.RESULTS, {"study": study})
+        table = pd.DataFrame(cursor.fetchall(), columns=[each[0] for each in cursor.description])
+        table["train_seconds"] = [
+            seconds.get(key, own) if kind == "dense" and status != "failed" else own
+            for key, kind, status, own in zip(
+                *(table[name] for name in ("job_key", "kind", "status", "train_seconds")), strict=True
+            )
+        ]
+        numbers = dict.fromkeys(_FLOATS, "float64")
+        table = table.astype({**numbers, "replicate": "int64"}).reindex(columns=list(columns.TRIAL))
+        return _readable(table)
+
+
+def curves(connection: sqlite3.Connection, study: str | None) -> "pd.DataFrame":
+    """The learning curves of the trials whose jobs have finished, with `columns.CURVE`: one row per epoch."""
+    import pandas as pd
+
+    with sensible():
+        dense = {key: (start, curve) for key, start, curve in connection.execute(queries.DENSE_CURVES)}
+        rows: list[tuple[Any, ...]] = []
+        for *trial, key, curve in connection.execute(queries.CURVES, {"study": study}):
+            stretches, before, seen = [curve], dense.get(key, (None, None))[0], {key}
+            while before is not None and before not in seen:
+                seen.add(before)
+                before, curve = dense.get(before, (None, None))
+                stretches.append(curve)
+            for stretch in reversed(stretches):
+                measures: dict[str, list[Any]] = json.loads(stretch or "{}")
+                numbers = zip(*(measures.get(name, ()) for name in CURVE), strict=True)
+                rows += [(*trial, epoch, step, *measured, key) for step, epoch, *measured in numbers]
+        numbers = dict.fromkeys(("sparsity", "train_loss", "test_loss", "test_accuracy"), "float64")
+        whole = dict.fromkeys(("replicate", "epoch", "step"), "int64")
+        return _readable(pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole}))
+
+
+def layers(connection: sqlite3.Connection, study: str) -> "pd.DataFrame":
+    """Kept weights of each finished trial's mask, layer by layer in the network's order, with `columns.LAYER`."""
+    import pandas as pd
+
+    with sensible():
+        rows: list[tuple[Any, ...]] = []
+        for *trial, found in connection.execute(queries.LAYERS, {"study": study}):
+            for layer in json.loads(found):
+                units = {int(inputs): count for inputs, count in layer["units_by_kept_inputs"].items()}
+                counts = (layer["name"], layer["kept"], layer["total"], units)
+                rows.append((*trial, *counts, layer.get("effective"), layer.get("dead_units"), sum(units.values())))
+        return _readable(pd.DataFrame(rows, columns=list(columns.LAYER)))
+
+
+@contextlib.contextmanager
+def sensible() -> Generator[None]:
+    """Turn what goes wrong while the content of a database is made sense of into a StoreError."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise StoreError(f"the results hold what no prunemark wrote: {one_line(str(error))}") from error
+
+
+def _dense_seconds(connection: sqlite3.Connection) -> dict[str, float]:
+    """Seconds of the dense trainings: of a stretch, with all those before it, where the one after starts."""
+    stretches: dict[str | None, tuple[str | None, float]] = {
+        key: (start, float(own)) for key, start, own in connection.execute(queries.DENSE_SECONDS)
+    }
+    seconds: dict[str | None, float] = {}
+    key: str | None
+    for key in stretches:
+        chain: dict[str | None, None] = {}
+        while key is not None and key in stretches and key not in seconds and key not in chain:
+            chain[key] = None
+            key = stretches[key][0]
+        before = seconds.get(key, 0.0)
+        for each in reversed(chain):
+            before += stretches[each][1]
+            seconds[each] = before
+    return {str(key): value for key, value in seconds.items()}
+
+
+def _readable(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with texts that fit a line: a folder comes from anywhere."""
+    for name in table.columns:
+        if table[name].dtype == object or str(table[name].dtype) in ("str", "string"):
+            texts = {text for text in table[name] if isinstance(text, str)}
+            changed = {text: clean for text in texts if (clean := one_line(text)) != text}
+            if changed:
+                table[name] = [changed.get(each, each) if isinstance(each, str) else each for each in table[name]]
+    return table
