@@ -8,6 +8,7 @@ import typer
 
 from prunemark.cli import data, folders, models, names, studies
 from prunemark.cli.exits import INTERRUPTED, WRONG_USAGE
+from prunemark.terms.text import printable
 from prunemark.version import __version__
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         for line in _sentences(error):
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     except SystemExit as exit_:
         # typer turns Ctrl-C into this exit code and says nothing; a run that was stopped has said what is left.

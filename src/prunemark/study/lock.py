@@ -13,6 +13,8 @@ from prunemark.artifacts import write_atomically
 from prunemark.terms.text import one_line
 
 _WRITER = "writer.txt"
+# SQLite opens 512 bytes with the names of its own files.
+_LONGEST_PATH = 480
 
 
 class StoreError(OSError):
@@ -39,6 +41,10 @@ def writer_lock(folder: Path) -> Generator[None]:
     # Beside the lock, whose file cannot be read on every system while it is held.
     writer, file = folder / _WRITER, folder / "writer.lock"
     lock = FileLock(file, blocking=False, thread_local=False)
+    if len(os.fsencode(folder.absolute())) > _LONGEST_PATH:
+        raise StoreError(
+            f"cannot write to {folder}: the path is longer than the {_LONGEST_PATH} bytes that SQLite opens"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         require_no_link(file)
@@ -48,6 +54,8 @@ def writer_lock(folder: Path) -> Generator[None]:
         raise StoreError(
             f"{folder} is being written by {who_writes(folder)}; wait for it, or use another folder"
         ) from None
+    except FileExistsError:
+        raise StoreError(f"cannot write to {folder}: it is no folder") from None
     except NotImplementedError as error:
         raise StoreError(f"{folder} cannot be locked: {error}; use a local folder") from None
     except StoreError:

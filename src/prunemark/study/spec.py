@@ -40,9 +40,12 @@ from prunemark.terms.quotas import QUOTAS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
+from prunemark.terms.text import label_problem
 
 # Those of prunemark.pruning.scorer.ScoreDtype, which cannot be imported without torch.
 SCORE_DTYPES = ("float32", "float64")
+# It is part of names of files.
+_LONGEST_NAME = 150
 
 
 def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
@@ -89,7 +92,15 @@ def _json(options: dict[str, Any]) -> dict[str, Any]:
 def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise fail(f"is made of letters, digits and _ . -, and begins with a letter or digit; got {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise fail(f"has {len(name):,} characters; at most {_LONGEST_NAME} are allowed")
     return name
+
+
+def _label(text: str) -> str:
+    if problem := label_problem(text):
+        raise fail(problem)
+    return text
 
 
 def _sparsity(value: float) -> float:
@@ -140,7 +151,8 @@ class MethodSpec(BaseModel):
         rounds: in how many rounds to prune; None = the method's own number.
         quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
             each layer keeps, see `prunemark.pruning.quotas.quotas`.
-        label: its name in the results; by default the method's or the function's name.
+        label: its name in the results, printable and of at most 60 characters; by default the method's or the
+            function's name.
         options: the method's own, such as {bn = "eval"}.
     """
 
@@ -149,7 +161,7 @@ class MethodSpec(BaseModel):
     name: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(METHODS, "method", name))]
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     quotas: Annotated[StrictStr, _one_of(QUOTAS, "quota rule")] | None = None
-    label: StrictStr = ""
+    label: Annotated[StrictStr, AfterValidator(_label)] = ""
     options: Options = {}
 
     @model_validator(mode="before")
@@ -423,7 +435,7 @@ class Study(BaseModel):
 def _misfit(fields: Mapping[str, Any]) -> list[str]:
     """A network and a data set that do not fit each other. Of the fields as given, so that this hides no problem."""
     network, dataset = fields.get("network"), fields.get("dataset")
-    if not isinstance(network, str) or dataset not in DATASETS:
+    if not isinstance(network, str) or not isinstance(dataset, str) or dataset not in DATASETS:
         return []
     problem = _network_problem(network, dataset, {})
     return [f"dataset: {problem}"] if problem else []

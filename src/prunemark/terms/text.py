@@ -13,6 +13,11 @@ def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)
 
 
+def printable(text: str) -> str:
+    """The text with everything that would steer a terminal as an escape; line ends stay."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
 def label_problem(text: str) -> str:
     """What is wrong with a label or a name, in words; "" if nothing is."""
     if not text.isprintable():

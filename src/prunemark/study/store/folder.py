@@ -73,7 +73,8 @@ class Store:
     @staticmethod
     def is_in(folder: str | Path) -> bool:
         """True if the folder holds a store, damaged or not."""
-        return any((Path(folder) / name).is_file() for name in (database.FILE, journal.FILE))
+        # Not Path.is_file, which fails where a name is too long.
+        return any(os.path.isfile(Path(folder) / name) for name in (database.FILE, journal.FILE))  # noqa: PTH113
 
     @classmethod
     @contextlib.contextmanager
@@ -85,11 +86,11 @@ class Store:
         """
         folder = Path(folder)
         file = folder / database.FILE
-        if not file.is_file():
-            if (folder / journal.FILE).is_file():
-                raise database.damaged(file, "it is missing")
-            what = f"there is no {file}" if folder.is_dir() else "there is no such folder"
+        if not cls.is_in(folder):
+            what = f"there is no {file}" if os.path.isdir(folder) else "there is no such folder"  # noqa: PTH112
             raise StoreError(f"{folder} holds no results of prunemark: {what}")
+        if not file.is_file():
+            raise database.damaged(file, "it is missing")
         if not file.stat().st_size:
             raise database.damaged(file, "it is empty")
         with database.opened(file, writable=False) as connection:
