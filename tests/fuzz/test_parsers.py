@@ -226,12 +226,11 @@ def a_store(harm: Harms, which: str, folder: Path, whole: dict[str, bytes], befo
         assert rows_of(folder) == before
 
 
+FIELDS = st.sampled_from([*tomllib.loads(STUDY), "recipe.epochs", "recipe.rewind_to"])
+
+
 @few
-@given(
-    st.dictionaries(
-        st.sampled_from([*tomllib.loads(STUDY), "recipe.epochs", "recipe.rewind_to"]), values, min_size=1, max_size=3
-    )
-)
+@given(st.dictionaries(FIELDS, values, min_size=1, max_size=3))
 def test_study_fields(changes: dict[str, Any]) -> None:
     a_study(changes)
 

@@ -123,8 +123,9 @@ def inspect(
         console.print(_printable(str(loaded)), markup=False, soft_wrap=True)
         return
     classes = about.get("classes")
-    known = isinstance(classes, int) and 1 <= classes <= _LARGEST_CLASSES
-    model = _model(name, shape, classes if known else _classes(loaded), seed=0)
+    if not isinstance(classes, int) or not 1 <= classes <= _LARGEST_CLASSES:
+        classes = _classes(loaded)
+    model = _model(name, shape, classes, seed=0)
     topology = pm.topology(model, loaded, input_shape=shape)
     console.print(str(topology), markup=False, soft_wrap=True)
     if others := [each for each in prunable(model) if each not in loaded]:

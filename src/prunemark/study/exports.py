@@ -104,7 +104,9 @@ def _content(table: "pd.DataFrame", format: Format) -> bytes:
         case "csv":
             return _without_formulas(table).to_csv(index=False).encode()
         case "json":
-            return table.to_json(orient="records", indent=1, double_precision=15).encode()
+            text = table.to_json(orient="records", indent=1, double_precision=15)
+            assert text is not None
+            return text.encode()
         case "parquet":
             return table.to_parquet(index=False)
         case "latex":
