@@ -124,8 +124,15 @@ def test_a_database_with_anything_but_our_tables_is_not_read(filled: Fill, tmp_p
     connection.close()
     with pytest.raises(StoreError, match="holds what no prunemark writes"):
         results(tmp_path)
+    # Without reading it: from the journal, if there is one.
+    journal = tmp_path / "journal.jsonl"
+    aside = journal.rename(tmp_path / "aside")
     with pytest.raises(StoreError, match="holds what no prunemark writes"), Store.writing(tmp_path):
         pass
+    aside.replace(journal)
+    with Store.writing(tmp_path) as store:
+        assert "rebuilt with" in store.notes[0]
+    assert len(results(tmp_path)) == 11
 
 
 @pytest.mark.parametrize(

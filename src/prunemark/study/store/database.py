@@ -60,8 +60,20 @@ _JOURNAL = "CREATE TABLE journal (at INTEGER NOT NULL, hash TEXT NOT NULL, end I
 _JOURNAL_COLUMNS = {"at": "INTEGER", "hash": "TEXT", "end": "INTEGER"}
 
 
+# What says something of the system, or of us, and not of the file.
+_NO_DAMAGE = {
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY),
+    *(sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOLFS),
+}
+
+
 class DamagedError(StoreError):
     """A database that is damaged; a writer rebuilds it."""
+
+
+class ForeignError(StoreError):
+    """A database that holds what we never write: somebody else's, or damaged where its tables are described."""
 
 
 def create(file: Path) -> None:
@@ -91,6 +103,7 @@ def opened(file: Path, *, writable: bool) -> Generator[sqlite3.Connection]:
 
     Raises:
         DamagedError: it is damaged.
+        ForeignError: it holds something else than our tables.
         StoreError: it cannot be used, or is not ours.
     """
     with contextlib.ExitStack() as stack:
@@ -129,13 +142,13 @@ def explained(file: Path) -> Generator[None]:
     """Turn the errors of a database into a StoreError that says what can be done."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if (error.sqlite_errorcode or 0) & 0xFF not in _NO_DAMAGE:
+            raise damaged(file, error) from error
         reason = str(error)
-        if reason == "interrupted":
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             reason = f"a query took more than {_LONGEST_QUERY_S:g} s; its content is not prunemark's"
         raise StoreError(f"{file} cannot be used: {reason}") from error
-    except sqlite3.DatabaseError as error:
-        raise damaged(file, error) from error
 
 
 def damaged(file: Path, reason: object) -> DamagedError:
@@ -194,7 +207,7 @@ def _require_ours(connection: sqlite3.Connection, file: Path) -> None:
         if rows != [(name, kind, 0) for name, kind in columns.items()]:
             foreign.append(f"a table {table!r} of another form")
     if foreign:
-        raise StoreError(f"{file} holds what no prunemark writes, and is not read: {', '.join(foreign[:3])[:300]}")
+        raise ForeignError(f"{file} holds what no prunemark writes, and is not read: {', '.join(foreign[:3])[:300]}")
     (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if health != "ok":
         raise damaged(file, health)

@@ -399,5 +399,10 @@ def _whole_database(file: Path) -> list[str]:
             with database.opened(file, writable=True):
                 return []
     except database.DamagedError:
-        pass
+        return restore_database(file)
+    except database.ForeignError:
+        # Nothing of it is read, or run, but the journal may have it all.
+        if not any(entry for _, entry in journal.read(file.parent)):
+            raise
+        return restore_database(file, salvage=False)
     return restore_database(file)

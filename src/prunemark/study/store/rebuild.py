@@ -56,8 +56,12 @@ class Content:
             connection.executemany(f"INSERT OR REPLACE INTO {table} ({names(table)}, hash) VALUES ({marks})", rows)
 
 
-def restore_database(file: Path) -> list[str]:
+def restore_database(file: Path, *, salvage: bool = True) -> list[str]:
     """Make a database in place of one that is missing, empty or damaged, from the journal and what can be read.
+
+    Args:
+        file: the database.
+        salvage: whether to read what can be read of a damaged one.
 
     Returns:
         What was found and done, a sentence each; nothing where the folder is new.
@@ -68,7 +72,7 @@ def restore_database(file: Path) -> list[str]:
     there = file.exists() and file.stat().st_size > 0
     what = "is damaged" if there else "is empty" if file.exists() else "is missing"
     content = Content()
-    if there:
+    if there and salvage:
         for table, row in _salvaged(file):
             content.put(table, row)
     for _, entry in journal.read(file.parent):
