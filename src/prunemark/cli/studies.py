@@ -51,6 +51,9 @@ def run(
     with data_folder(data_dir):
         checked = Study.load(study)
     folder = out or Path(f"prunemark-{checked.name}")
+    for code in checked.own_code:
+        # Before it is: a study comes from anywhere, and a label may be any name.
+        make_console(stderr=True).print(f"runs code: {printable(code)}", markup=False, soft_wrap=True)
     with ProgressBar() as progress:
         summary = run_study(
             checked,

@@ -10,7 +10,7 @@ import pytest
 from prunemark.study.exports import results
 from prunemark.study.plan import Plan
 from prunemark.study.store import DamagedRowsWarning, Store
-from prunemark.study.store.rows import COLUMNS, names
+from prunemark.study.store.rows import COLUMNS, names, seal
 from tests.study.store.conftest import outcome
 
 Fill = Callable[..., Plan]
@@ -145,6 +145,36 @@ def test_rows_that_a_lost_wal_held_come_back(filled: Fill, tmp_path: Path) -> No
     with Store.writing(tmp_path) as store:
         assert store.notes == ["1 rows that study.sqlite had lost were restored from journal.jsonl"]
     assert rows(tmp_path) == before
+
+
+def test_a_copy_with_a_wal_is_read_where_nothing_can_be_written(
+    filled: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_plan = filled(tmp_path / "first")
+    with Store.writing(tmp_path / "first") as store:
+        store.record(job_plan.jobs[-1], outcome(test_accuracy=0.75))
+        (tmp_path / "copy").mkdir()
+        for name in ("study.sqlite", "study.sqlite-wal"):
+            shutil.copy(tmp_path / "first" / name, tmp_path / "copy" / name)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    table = results(tmp_path / "copy").set_index("job_key")
+    assert table.loc[job_plan.jobs[-1].key, "test_accuracy"] == 0.75
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == {"study.sqlite", "study.sqlite-wal"}
+
+
+def test_the_study_that_ran_last_is_the_last_though_a_clock_was_set_back(filled: Fill, tmp_path: Path) -> None:
+    filled(tmp_path)
+    with Store.writing(tmp_path) as store:
+        row = (
+            "tiny",
+            store.connection.execute("SELECT spec FROM studies").fetchone()[0],
+            "2099-01-01T00:00:00.000000Z",
+        )
+        store.connection.execute("UPDATE studies SET run_at = ?, hash = ?", (row[2], seal("studies", *row)))
+        store.connection.commit()
+    filled(tmp_path, name="second")
+    with Store.reading(tmp_path) as store:
+        assert list(store.studies()) == ["tiny", "second"]
 
 
 def test_a_lost_or_cut_journal_is_written_again(filled: Fill, tmp_path: Path) -> None:

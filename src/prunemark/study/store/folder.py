@@ -1,6 +1,7 @@
 """`Store`: an open folder of results. No torch."""
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -21,6 +22,7 @@ from prunemark.study.store.journal import Journal
 from prunemark.study.store.rebuild import changed_rows, reconcile, restore_database, restore_rows, set_position
 from prunemark.study.store.rows import COLUMNS, job_row, names, now, sealed, trial_rows
 from prunemark.study.store.specs import study_fields
+from prunemark.terms.ablations import ABLATIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +125,8 @@ class Store:
                 raise StoreError(f"cannot write to {folder}: {error.strerror}") from None
             connection = stack.enter_context(database.opened(file, writable=True))
             connection.execute("PRAGMA journal_mode = WAL")
+            # What a power failure takes from the end of its log comes back from the journal, which is written first.
+            connection.execute("PRAGMA synchronous = NORMAL")
             if database.version(connection) < database.VERSION:
                 database.upgrade(connection)
             notes += restore_rows(connection, folder)
@@ -195,7 +199,15 @@ class Store:
     def _recorded(self, *entries: journal.Entry) -> Generator[sqlite3.Connection]:
         """Write entries of the journal, then change the database to match."""
         assert self._journal is not None
-        last = self._journal.append(*entries)
+        try:
+            last = self._journal.append(*entries)
+        except StoreError:
+            raise
+        except OSError as error:
+            full = "; free space and run again" if error.errno == errno.ENOSPC else ""
+            failure = StoreError(f"{self._journal.path} cannot be written to: {error.strerror}{full}")
+            failure.errno = error.errno
+            raise failure from error
         with self.connection as db:
             yield db
             set_position(db, last)
@@ -249,7 +261,7 @@ class Store:
         done = {key for key, status in self.finished().items() if status != "failed"}
         for path in self.artifacts.iterdir():
             part = path.name.partition(".")[2].startswith("part") and not path.name.startswith(".")
-            if path.name.startswith(".") or (part and artifact_key(path) in done):
+            if (path.name.startswith(".") or (part and artifact_key(path) in done)) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
     def studies(self) -> dict[str, dict[str, Any]]:
@@ -288,7 +300,7 @@ class Store:
         self._require(study)
         return tables.results(self._sound, study)
 
-    def curves(self, study: str | None = None) -> "pd.DataFrame":
+    def curves(self, study: str | None = None, *, ablations: Iterable[str] = tuple(ABLATIONS)) -> "pd.DataFrame":
         """The learning curves of the trials whose jobs have finished, with `columns.CURVE`: one row per epoch.
 
         The dense network's curve is put together from its stretches. Trainings that were stored without a curve, by
@@ -296,12 +308,13 @@ class Store:
 
         Args:
             study: only this one's; None = all studies of the folder.
+            ablations: only theirs.
 
         Raises:
             ValueError: there is no such study in the folder.
         """
         self._require(study)
-        return tables.curves(self._sound, study)
+        return tables.curves(self._sound, study, ablations)
 
     def correct(self, study: str | None = None) -> "list[Right | None]":
         """Test images that each trial of `results` got right, in its order; None where that was not stored."""
@@ -351,7 +364,7 @@ class Store:
         if study is not None and study not in (known := self.studies()):
             raise ValueError(unknown("study", study, known))
 
-    def layers(self, study: str) -> "pd.DataFrame":
+    def layers(self, study: str, *, ablations: Iterable[str] = tuple(ABLATIONS)) -> "pd.DataFrame":
         """Kept weights of each finished trial's mask, layer by layer in the network's order, with `columns.LAYER`.
 
         `kept` and `total` count weights, `effective` those on a path from input to output, `units` the layer's units
@@ -359,7 +372,7 @@ class Store:
         `units_by_kept_inputs` maps a number of kept inputs to how many of the units have it. Trials without a mask,
         as the dense network is, have no rows.
         """
-        return tables.layers(self._sound, study)
+        return tables.layers(self._sound, study, ablations)
 
     @property
     def has_hashes(self) -> bool:

@@ -35,7 +35,7 @@ SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity,
 FROM trials
 JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND layers IS NOT NULL
+WHERE study = :study AND layers IS NOT NULL AND ablation IN (SELECT value FROM json_each(:ablations))
 ORDER BY trials.rowid
 """
 
@@ -43,7 +43,7 @@ CURVES = """
 SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
     job_key, json_extract(result, '$.curve')
 FROM trials JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
-WHERE :study IS NULL OR study = :study
+WHERE (:study IS NULL OR study = :study) AND ablation IN (SELECT value FROM json_each(:ablations))
 ORDER BY trials.rowid
 """
 

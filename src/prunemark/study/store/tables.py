@@ -3,13 +3,14 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from prunemark.study.job import CURVE
 from prunemark.study.lock import StoreError
 from prunemark.study.store import queries
 from prunemark.terms import columns
+from prunemark.terms.ablations import ABLATIONS
 from prunemark.terms.text import one_line
 
 if TYPE_CHECKING:
@@ -37,14 +38,17 @@ def results(connection: sqlite3.Connection, study: str | None) -> "pd.DataFrame"
         return _readable(table)
 
 
-def curves(connection: sqlite3.Connection, study: str | None) -> "pd.DataFrame":
+def curves(
+    connection: sqlite3.Connection, study: str | None, ablations: Iterable[str] = tuple(ABLATIONS)
+) -> "pd.DataFrame":
     """The learning curves of the trials whose jobs have finished, with `columns.CURVE`: one row per epoch."""
     import pandas as pd
 
     with sensible():
         dense = {key: (start, curve) for key, start, curve in connection.execute(queries.DENSE_CURVES)}
         rows: list[tuple[Any, ...]] = []
-        for *trial, key, curve in connection.execute(queries.CURVES, {"study": study}):
+        asked = {"study": study, "ablations": json.dumps(list(ablations))}
+        for *trial, key, curve in connection.execute(queries.CURVES, asked):
             stretches, before, seen = [curve], dense.get(key, (None, None))[0], {key}
             while before is not None and before not in seen:
                 seen.add(before)
@@ -59,18 +63,29 @@ def curves(connection: sqlite3.Connection, study: str | None) -> "pd.DataFrame":
         return _readable(pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole}))
 
 
-def layers(connection: sqlite3.Connection, study: str) -> "pd.DataFrame":
+def layers(connection: sqlite3.Connection, study: str, ablations: Iterable[str] = tuple(ABLATIONS)) -> "pd.DataFrame":
     """Kept weights of each finished trial's mask, layer by layer in the network's order, with `columns.LAYER`."""
     import pandas as pd
 
     with sensible():
-        rows: list[tuple[Any, ...]] = []
-        for *trial, found in connection.execute(queries.LAYERS, {"study": study}):
+        # By column, and each text and mapping once: a large study has millions of rows.
+        table: dict[str, list[Any]] = {name: [] for name in columns.LAYER}
+        add = [values.append for values in table.values()]
+        once: dict[Any, Any] = {}
+        asked = {"study": study, "ablations": json.dumps(list(ablations))}
+        for *trial, found in connection.execute(queries.LAYERS, asked):
+            about = [once.setdefault(value, value) for value in trial]
             for layer in json.loads(found):
-                units = {int(inputs): count for inputs, count in layer["units_by_kept_inputs"].items()}
-                counts = (layer["name"], layer["kept"], layer["total"], units)
-                rows.append((*trial, *counts, layer.get("effective"), layer.get("dead_units"), sum(units.values())))
-        return _readable(pd.DataFrame(rows, columns=list(columns.LAYER)))
+                counts = tuple(layer["units_by_kept_inputs"].items())
+                units = once.setdefault(counts, counts)
+                if units is counts:
+                    once[counts] = units = {int(inputs): count for inputs, count in counts}
+                name = once.setdefault(layer["name"], layer["name"])
+                wiring = (layer.get("effective"), layer.get("dead_units"), sum(units.values()))
+                row = (*about, name, layer["kept"], layer["total"], units, *wiring)
+                for append, value in zip(add, row, strict=True):
+                    append(value)
+        return _readable(pd.DataFrame(table))
 
 
 @contextlib.contextmanager
