@@ -46,35 +46,43 @@ def study(replicates: int, sparsities: int) -> Study:
 
 def outcome(kind: str, density: float, draw: random.Random) -> Outcome:
     """Made-up numbers of the form that jobs return."""
-    counts = [{"name": name, "shape": [units, width], "kept": round(density * units * width), "total": units * width,
-               "units_by_kept_inputs": {str(round(density * width)): units // 2, str(round(density * width) + 1): units - units // 2},
-               "effective": round(density * units * width), "dead_units": 0} for name, units, width in LAYERS]  # fmt: skip
-    kept = sum(layer["kept"] for layer in counts)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    measured = {"test_accuracy": draw.uniform(0.1, 1), "test_loss": draw.uniform(0, 2), "train_seconds": 2.0, "density": density, "engine": "dense"}  # fmt: skip
-    curve = {"step": [23, 46], "epoch": [1, 2], "train_loss": [1.0, 0.5], "test_loss": [1.0, 0.6], "test_accuracy": [0.5, 0.7]}  # fmt: skip
+    layers = [layer(name, units, width, density) for name, units, width in LAYERS]
+    curve = {"step": [23, 46], "epoch": [1, 2], "train_loss": [1.0, 0.5], "test_loss": [1.0, 0.6]}
     match kind:
         case "mask":
-            result = {"kept": kept, "total": 50200, "density": density, "effective_density": density, "unscored": 0, "parameters": 50610, "left_out": 0, "layers": counts, "certificates": {}}  # fmt: skip
+            counts = {"kept": round(density * 50200), "total": 50200, "parameters": 50610, "unscored": 0, "left_out": 0}
+            wiring = {"density": density, "effective_density": density, "layers": layers}
+            result: dict[str, object] = {**counts, **wiring, "certificates": {}}
         case "score":
             result = {"layers": {name: [units, width] for name, units, width in LAYERS}}
         case _:
-            result = measured | {"step": 46, "curve": curve, "correct": "360:" + "/" * 60, "certificates": {}}
-    return Outcome(status="done", result=result, seconds=2.0, device="cpu", torch_version="2.13.0", digest="0" * 64, size=1)
+            accuracy = draw.uniform(0.1, 1)
+            measured = {"test_accuracy": accuracy, "test_loss": draw.uniform(0, 2), "train_seconds": 2.0, "step": 46}
+            learnt = {"curve": {**curve, "test_accuracy": [accuracy / 2, accuracy]}, "correct": "360:" + "/" * 60}
+            result = {**measured, **learnt, "density": density, "engine": "dense", "certificates": {}}
+    return Outcome(status="done", result=result, seconds=2.0, device="cpu", digest="0" * 64, size=1)
+
+
+def layer(name: str, units: int, width: int, density: float) -> dict[str, object]:
+    """What a mask keeps of a layer."""
+    kept, few = round(density * units * width), round(density * width)
+    by_inputs = {str(few): units // 2, str(few + 1): units - units // 2}
+    counts = {"shape": [units, width], "kept": kept, "total": units * width, "effective": kept, "dead_units": 0}
+    return {"name": name, **counts, "units_by_kept_inputs": by_inputs}
 
 
 def fill(folder: Path, job_plan: Plan) -> None:
     """Record every job as done, a thousand at a time."""
     draw = random.Random(0)
+    insert = f"INSERT INTO jobs ({names('jobs')}, hash) VALUES ({', '.join('?' * (len(COLUMNS['jobs']) + 1))})"
     with Store.writing(folder) as store:
         store.begin(job_plan)
         for start in range(0, len(job_plan.jobs), 1000):
-            rows = [
-                job_row(job, outcome(job.kind, 1 - job.spec.get("sparsity", 0.5), draw))
-                for job in job_plan.jobs[start : start + 1000]
-            ]
-            with store._recorded(*({"jobs": list(row)} for row in rows)) as db:  # pyright: ignore[reportPrivateUsage]
-                marks = ", ".join("?" * (len(COLUMNS["jobs"]) + 1))
-                db.executemany(f"INSERT INTO jobs ({names('jobs')}, hash) VALUES ({marks})", (sealed("jobs", row) for row in rows))
+            jobs = job_plan.jobs[start : start + 1000]
+            rows = [job_row(job, outcome(job.kind, 1 - job.spec.get("sparsity", 0.5), draw)) for job in jobs]
+            entries = ({"jobs": list(row)} for row in rows)
+            with store._recorded(*entries) as db:  # pyright: ignore[reportPrivateUsage]
+                db.executemany(insert, (sealed("jobs", row) for row in rows))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The table of counts per layer reduced to what charts show: a `Wiring` a method, ablation and sparsity."""
+"""The table of counts per layer reduced to what charts show: one `KeptLayers` per method, ablation and sparsity."""
 
 import math
 from collections import Counter
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunemark.reports import curves
-from prunemark.stats.cells import Cell
+from prunemark.stats.cells import Cell, cell_of
 from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
-from prunemark.terms.sparsity import same_sparsity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
-    """What the masks of one cell keep, over its replicates.
+class KeptLayers:
+    """Weights and units that the masks of one cell keep, over its replicates.
 
     `densities` maps each layer, in the network's order, to the mean percentage of its weights that is kept. `units`
     counts the units of all layers and replicates by their kept inputs. By replicate: `dead` is the percentage of units
@@ -43,8 +42,8 @@ class Wiring:
         return 100 * few / sum(self.units.values())
 
 
-def wirings(layers: "DataFrame") -> list[Wiring]:
-    """What was kept at the earliest step and by benchmarks, in the table's order; see `write_report` for the table."""
+def kept_layers(layers: "DataFrame") -> list[KeptLayers]:
+    """One `KeptLayers` per cell of the earliest step and of benchmarks, in the table's order (see `write_report`)."""
     cells: dict[tuple[Any, ...], _Sums] = {}
     names = ("method", "sparsity", "prune_at", "ablation", "benchmark")
     counted = ("replicate", "layer", "kept", "total", "units_by_kept_inputs", "effective", "dead_units", "units")
@@ -56,22 +55,15 @@ def wirings(layers: "DataFrame") -> list[Wiring]:
             sums = cells[key] = _Sums()
         sums.add(int(replicate), str(layer), kept, total, units, effective, dead, all_units)
     found = [
-        sums.wiring(
-            Cell(
-                method=str(method),
-                sparsity=same_sparsity(float(sparsity)),
-                prune_at=str(prune_at),
-                ablation=str(ablation),
-                benchmark=str(benchmark or ""),
-            )
-        )
-        for (method, sparsity, prune_at, ablation, benchmark), sums in cells.items()
-        if ablation == UNMODIFIED or ABLATIONS[str(ablation)].own_mask
+        sums.kept_layers(cell)
+        for place, sums in cells.items()
+        if (cell := cell_of(dict(zip(names, place, strict=True)))).ablation == UNMODIFIED
+        or ABLATIONS[cell.ablation].own_mask
     ]
     return curves.earliest(found)
 
 
-def repeated(shown: Sequence[Wiring]) -> list[str]:
+def repeated(shown: Sequence[KeptLayers]) -> list[str]:
     """The benchmarks that keep the very weights of one before them, as rewinding does: they have the same masks."""
     kept: dict[str, dict[float, tuple[Any, ...]]] = {}
     for one in shown:
@@ -117,8 +109,8 @@ class _Sums:
             before = sums.get(replicate, (0.0, 0.0))
             sums[replicate] = before[0] + a, before[1] + b
 
-    def wiring(self, cell: Cell) -> Wiring:
-        return Wiring(
+    def kept_layers(self, cell: Cell) -> KeptLayers:
+        return KeptLayers(
             cell=cell,
             densities={name: share / count for name, (share, count) in self.shares.items()},
             units=self.units,

@@ -43,7 +43,7 @@ class Job:
     digests: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON-able values."""
         return asdict(self)
 
     @classmethod
@@ -79,7 +79,7 @@ class Outcome:
     unusable: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON-able values."""
         return asdict(self)
 
     @classmethod

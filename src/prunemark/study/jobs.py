@@ -1,5 +1,6 @@
 """The work of each kind of job: inputs -> artifact and numbers. The only place where planning meets torch."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -35,13 +36,14 @@ from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.selection import keep_count, select_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
-from prunemark.recipes import Recipe
 from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
-from prunemark.study.materials import make_data, make_method, make_network, require_covered_files
+from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
+from prunemark.training.losses import make_loss
 
 Result = dict[str, Any]
 Content = TypeVar("Content", covariant=True)
@@ -94,7 +96,7 @@ def _dense(job: Job, context: Context) -> Result:
     model = _build(job, context)
     if spec["step"] == 0:
         return {"step": 0, "train_seconds": 0.0, _WRITTEN: Checkpoint.capture(model).save(_own_place(job, context))}
-    recipe = Recipe(**spec["recipe"])
+    recipe = make_recipe(spec["recipe"], job.files)
     start = _input(job, context, "start", Checkpoint.load)
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
@@ -109,9 +111,11 @@ def _dense(job: Job, context: Context) -> Result:
         device=context.device,
     )
     result = _training_result(trained)
-    result[_WRITTEN] = trained.checkpoint.save(_own_place(job, context))
+    # Of a moving average, training goes on from the weights, and ends in the average.
+    ended = trained.checkpoint.settled() if ends else trained.checkpoint
+    result[_WRITTEN] = ended.save(_own_place(job, context))
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
-        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
     return result | ({"density": 1.0} if ends else {})
 
@@ -125,6 +129,7 @@ def _score(job: Job, context: Context) -> Result:
         scoring_batch=_scoring_batch(job),
         score_dtype=job.spec.get("score_dtype"),
         tf32=job.spec.get("tf32", False),
+        **_loss(job),
     )
     written = _save_scores(scores, _own_place(job, context))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}, _WRITTEN: written}
@@ -151,6 +156,7 @@ def _mask(job: Job, context: Context) -> Result:
                 scoring_batch=_scoring_batch(job),
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
+                **_loss(job),
             )
     else:
         survivors = _input(job, context, "within", Masks.load) if "within" in job.inputs else None
@@ -194,7 +200,7 @@ def _train(job: Job, context: Context) -> Result:
     trained = train(
         model,
         data.train,
-        Recipe(**spec["recipe"]),
+        make_recipe(spec["recipe"], job.files),
         seed=spec["seed"],
         masks=masks,
         test=data.test,
@@ -204,7 +210,7 @@ def _train(job: Job, context: Context) -> Result:
     )
     result = _training_result(trained) | {"certificates": certificates}
     if job.keeps_state:
-        result[_WRITTEN] = trained.checkpoint.save(_own_place(job, context))
+        result[_WRITTEN] = trained.checkpoint.settled().save(_own_place(job, context))
     if masks is None:
         return result | {"density": 1.0}
     masks.verify(model)
@@ -222,10 +228,7 @@ _WORK: dict[Kind, Callable[[Job, Context], Result]] = {
 
 def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
     """The model as it is, to continue from at a step of the schedule, without momentum; None at its beginning."""
-    if not step:
-        return None
-    still = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
-    return Checkpoint.capture(model, step=step, momentum=still)
+    return dataclasses.replace(Checkpoint.capture(model, step=step), afresh=True) if step else None
 
 
 def _training_result(trained: Trained) -> Result:
@@ -236,6 +239,7 @@ def _training_result(trained: Trained) -> Result:
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
         "engine": trained.engine,
+        "processor": processor(),
         "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
         "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }
@@ -326,6 +330,14 @@ def _method(job: Job) -> Method:
 
 def _data(job: Job, context: Context) -> Dataset:
     return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+
+
+def _loss(job: Job) -> dict[str, Any]:
+    """The argument `loss` of scores: that of training, without label smoothing; none is cross-entropy."""
+    if "loss" not in job.spec:
+        return {}
+    recipe = make_recipe({"epochs": 1, "loss": job.spec["loss"]}, job.files)
+    return {"loss": make_loss(recipe).mean}
 
 
 def _scoring_batch(job: Job) -> int:

@@ -83,8 +83,8 @@ def run(
         progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
             is measured on random images.
-        check_timeout_s: seconds that each network or method of one's own may take when it is checked, which a process
-            of its own does before anything runs; None = 300.
+        check_timeout_s: seconds that each network or method of the user's own may take when it is checked,
+            which a process of its own does before anything runs; None = 300.
 
     Raises:
         StudyError: the study has problems.
@@ -107,6 +107,7 @@ def run(
             store = stack.enter_context(Store.reading(out)) if dry_run else _writing(out, progress, stack)
             require_same_looks(store.studies().get(study.name), study, out)
             begun = store.replicates(study.name) if study.looks else 0
+            begun = begun if begun in study.sizes else 0  # fewer than any look, of a number that was fixed
         job_plan = plan(study, begun or study.sizes[0])
         jobs = _left(job_plan, store)
         stopping = None
@@ -313,7 +314,7 @@ def _left(job_plan: Plan, store: Store | None, *, since: int = 0) -> list[Job]:
 
 
 def _look(store: Store, study: Study) -> Stopping | None:
-    """What the results of a study with looks say; None where its number of replicates is fixed."""
+    """The state of a study with looks, by its results; None if its number of replicates is fixed."""
     return judge_stored(store, study.name).stopping if study.looks else None
 
 

@@ -316,6 +316,11 @@ class Store:
         self._require(study)
         return tables.curves(self._sound, study, ablations)
 
+    def accuracies(self, study: str | None = None) -> dict[tuple[str, str], list[float]]:
+        """Test accuracy after each epoch of the trials that stored curves: (study, job's key) -> values."""
+        self._require(study)
+        return tables.accuracies(self._sound, study)
+
     def correct(self, study: str | None = None) -> "list[Right | None]":
         """Test images that each trial of `results` got right, in its order; None where that was not stored."""
         self._require(study)
@@ -334,7 +339,7 @@ class Store:
         return dict(self.connection.execute("SELECT name, value FROM facts ORDER BY rowid"))
 
     def dates(self, study: str) -> tuple[str, str] | None:
-        """When the first and the last of a study's trainings ended, in UTC as ISO 8601; None where none has."""
+        """Ends of the first and the last of a study's trainings, in UTC as ISO 8601; None if none has ended."""
         cursor = self._sound.execute(queries.DATES, {"study": study})
         first, last = cursor.fetchone()
         return None if first is None else (first, last)
@@ -345,13 +350,13 @@ class Store:
         return count
 
     def replicates(self, study: str) -> int:
-        """How many replicates of the study have begun."""
+        """Number of the study's replicates that have begun."""
         query = "SELECT coalesce(max(replicate) + 1, 0) FROM trials WHERE study = ?"
         (count,) = self.connection.execute(query, (study,)).fetchone()
         return count
 
     def trainings(self, study: str) -> int:
-        """How many trainings its replicates take: of subnetworks, and one of the dense network in each."""
+        """Number of trainings in its replicates: those of subnetworks, and one of the dense network in each."""
         (count,) = self._sound.execute(queries.TRAININGS, {"study": study}).fetchone()
         return count
 

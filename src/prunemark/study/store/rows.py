@@ -40,8 +40,13 @@ def names(table: str) -> str:
 
 
 def seal(table: str, *values: Any) -> str:
-    """SHA-256 (hex) of a row of a table: what its column `hash` holds."""
-    return hashlib.sha256(json.dumps([table, *values], separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 (hex) of a row of a table: what its column `hash` holds.
+
+    Over the lengths of its texts and then the texts, table first; numbers as Python writes them.
+    """
+    texts = [table, *(value if type(value) is str else str(value) for value in values)]
+    text = f"{[len(each) for each in texts]}{''.join(texts)}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sealed(table: str, row: Sequence[Any]) -> Row:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from prunemark.study.job import CURVE
@@ -45,22 +45,39 @@ def curves(
     import pandas as pd
 
     with sensible():
-        dense = {key: (start, curve) for key, start, curve in connection.execute(queries.DENSE_CURVES)}
         rows: list[tuple[Any, ...]] = []
-        asked = {"study": study, "ablations": json.dumps(list(ablations))}
-        for *trial, key, curve in connection.execute(queries.CURVES, asked):
-            stretches, before, seen = [curve], dense.get(key, (None, None))[0], {key}
-            while before is not None and before not in seen:
-                seen.add(before)
-                before, curve = dense.get(before, (None, None))
-                stretches.append(curve)
-            for stretch in reversed(stretches):
-                measures: dict[str, list[Any]] = json.loads(stretch or "{}")
+        for trial, key, stretches in _stretches(connection, study, ablations):
+            for measures in stretches:
                 numbers = zip(*(measures.get(name, ()) for name in CURVE), strict=True)
                 rows += [(*trial, epoch, step, *measured, key) for step, epoch, *measured in numbers]
         numbers = dict.fromkeys(("sparsity", "train_loss", "test_loss", "test_accuracy"), "float64")
         whole = dict.fromkeys(("replicate", "epoch", "step"), "int64")
         return _readable(pd.DataFrame(rows, columns=list(columns.CURVE)).astype({**numbers, **whole}))
+
+
+def accuracies(connection: sqlite3.Connection, study: str | None) -> dict[tuple[str, str], list[float]]:
+    """Test accuracy after each epoch of the trials whose jobs stored curves: (study, job's key) -> values."""
+    with sensible():
+        return {
+            (str(trial[0]), key): values
+            for trial, key, stretches in _stretches(connection, study, tuple(ABLATIONS))
+            if (values := [float(each) for stretch in stretches for each in stretch.get("test_accuracy", ())])
+        }
+
+
+def _stretches(
+    connection: sqlite3.Connection, study: str | None, ablations: Iterable[str]
+) -> Iterator[tuple[list[Any], str, list[dict[str, list[Any]]]]]:
+    """Columns of each trial, its job's key and the parts of its curve: more than one where training was cut up."""
+    dense = {key: (start, curve) for key, start, curve in connection.execute(queries.DENSE_CURVES)}
+    asked = {"study": study, "ablations": json.dumps(list(ablations))}
+    for *trial, key, curve in connection.execute(queries.CURVES, asked):
+        parts, before, seen = [curve], dense.get(key, (None, None))[0], {key}
+        while before is not None and before not in seen:
+            seen.add(before)
+            before, curve = dense.get(before, (None, None))
+            parts.append(curve)
+        yield trial, key, [json.loads(part or "{}") for part in reversed(parts)]
 
 
 def layers(connection: sqlite3.Connection, study: str, ablations: Iterable[str] = tuple(ABLATIONS)) -> "pd.DataFrame":
