@@ -258,11 +258,13 @@ class Store:
         Files of artifacts begin with the key of a job: `KEY.safetensors` is its artifact, `KEY.part*` a state within
         it, and `.NAME.*` a file under way.
         """
-        done = {key for key, status in self.finished().items() if status != "failed"}
-        for path in self.artifacts.iterdir():
-            part = path.name.partition(".")[2].startswith("part") and not path.name.startswith(".")
-            if (path.name.startswith(".") or (part and artifact_key(path) in done)) and not path.is_dir():
-                path.unlink(missing_ok=True)
+        paths = [path for path in self.artifacts.iterdir() if not path.is_dir() or path.is_symlink()]
+        unfinished = [path for path in paths if path.name.startswith(".")]
+        parts = [path for path in paths if path.name.partition(".")[2].startswith("part") and path not in unfinished]
+        status = self.finished() if parts else {}
+        unfinished += [path for path in parts if status.get(artifact_key(path), "failed") != "failed"]
+        for path in unfinished:
+            path.unlink(missing_ok=True)
 
     def studies(self) -> dict[str, dict[str, Any]]:
         """The studies of the folder, the latest run last: name -> its fields."""

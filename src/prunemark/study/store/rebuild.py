@@ -128,19 +128,15 @@ def restore_rows(connection: sqlite3.Connection, folder: Path) -> list[str]:
 def changed_rows(connection: sqlite3.Connection, table: str) -> list[int]:
     """Row ids of the rows of a table whose hash is not theirs."""
     found: list[int] = []
-    # A byte may have been changed into what is no UTF-8.
-    connection.text_factory = _text
+    # As bytes: one may have been changed into what is no UTF-8.
+    connection.text_factory = bytes
     try:
         for rowid, *values, digest in connection.execute(f"SELECT rowid, {names(table)}, hash FROM {table}"):
-            if digest != seal(table, *values):
+            if digest != seal(table, *values).encode():
                 found.append(rowid)
     finally:
         connection.text_factory = str
     return found
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "surrogateescape")
 
 
 def reconcile(connection: sqlite3.Connection, log: Journal) -> list[str]:

@@ -42,11 +42,15 @@ def names(table: str) -> str:
 def seal(table: str, *values: Any) -> str:
     """SHA-256 (hex) of a row of a table: what its column `hash` holds.
 
-    Over the lengths of its texts and then the texts, table first; numbers as Python writes them.
+    Over the lengths in bytes of its texts and then the texts, table first; numbers as Python writes them.
+
+    Args:
+        table: its name.
+        values: those of its columns, in order; texts as such or in UTF-8.
     """
-    texts = [table, *(value if type(value) is str else str(value) for value in values)]
-    text = f"{[len(each) for each in texts]}{''.join(texts)}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    parts = [value if type(value) is bytes else str(value).encode("utf-8", "surrogatepass") for value in values]
+    parts.insert(0, table.encode())
+    return hashlib.sha256(str(list(map(len, parts))).encode() + b"".join(parts)).hexdigest()
 
 
 def sealed(table: str, row: Sequence[Any]) -> Row:
