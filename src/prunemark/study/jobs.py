@@ -1,5 +1,6 @@
 """The work of each kind of job: inputs -> artifact and numbers. The only place where planning meets torch."""
 
+import errno
 import json
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunemark import artifacts
 from prunemark.ablations import NoEffectWarning, shuffle
 from prunemark.artifacts import Format, Place, artifact_place, plain_copies, read_artifact, write_artifact
 from prunemark.connectivity import topology
@@ -28,23 +30,40 @@ from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.study.correctness import pack
-from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
+from prunemark.study.job import CURVE, Context, Job, Kind, Outcome, printable
 from prunemark.study.materials import make_data, make_method, make_network, require_covered_files
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
 Result = dict[str, Any]
 _SCORES = Format("scores", "prunemark.scores/1")
 
 
-def settle_process() -> None:
-    """Make this process a worker: one thread, and no slow arithmetic on numbers next to zero."""
+Tell = Callable[[dict[str, Any]], None]
+"""Called with what there is to say of a job under way: fields of `prunemark.study.job.Underway`."""
+
+
+def settle_process(memory_gib: float | None = None) -> None:
+    """Make this process a worker: one thread, no slow arithmetic on numbers next to zero, and no more memory than that.
+
+    Args:
+        memory_gib: memory that it, or any process that it starts, may take for itself; where the system has such a
+            limit. A request for more fails.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    if memory_gib is not None and resource is not None:
+        most = int(memory_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def execute(job: Job, context: Context) -> Outcome:
+def execute(job: Job, context: Context, tell: Tell = lambda _: None) -> Outcome:
     """Do one job: read the artifacts it needs, write its own, return its numbers.
 
     The outcome depends on the job alone. Whatever goes wrong in it is an outcome too, with status "failed".
@@ -55,10 +74,27 @@ def execute(job: Job, context: Context) -> Outcome:
             result = _WORK[job.kind](job, context)
         require_covered_files(job.files, before)
     except (Exception, SystemExit) as error:
-        text = f"{type(error).__name__}: {error}"
-        return _outcome(job, context, began, status="failed", error=f"{text}\n{traceback.format_exc()}")
+        return _outcome(job, context, began, status="failed", **_failure(error, context))
     status = "diverged" if result.pop("diverged", False) else "done"
     return _outcome(job, context, began, status=status, result=result)
+
+
+def _failure(error: BaseException, context: Context) -> dict[str, Any]:
+    try:
+        text = str(error)
+    except Exception:
+        text = "(it cannot say why)"
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and _was_ours(error)
+    if context.memory_gib and (isinstance(error, MemoryError) or "allocate memory" in text):
+        text += f" (a job may take {context.memory_gib:g} GiB: --job-memory)"
+    details = "".join(traceback.format_exception(error))
+    return {"error": printable(f"{type(error).__name__}: {text}\n{details}"), "disk_full": full}
+
+
+def _was_ours(error: BaseException) -> bool:
+    """Whether an artifact was being written, and not something of a user's, elsewhere."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename == artifacts.__file__ for frame, _ in frames)
 
 
 def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome:
