@@ -57,7 +57,7 @@ def write(number: int) -> None:
 
 def closes_its_channel(_: Orders) -> None:
     os.closerange(3, 2048)
-    time.sleep(600)
+    os._exit(4)
 
 
 def holds_the_interpreter(_: Orders) -> None:
