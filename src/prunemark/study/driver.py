@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from prunemark.parts import part_place
 from prunemark.study.disk import disk_full
 from prunemark.study.executors import Executor, Finished
 from prunemark.study.job import Job, Outcome, Underway, printable
@@ -152,6 +153,8 @@ class Driver:
         if outcome.status == "failed":
             self.failed += 1
         else:
+            # Of a failed job it stays: the next attempt goes on from there.
+            part_place(self.store.artifacts, job.key).unlink(missing_ok=True)
             self.done += 1
         self.steps_done += job.steps
         self.expected.settled(job)

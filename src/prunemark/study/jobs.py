@@ -23,6 +23,7 @@ from prunemark.methods import Method
 from prunemark.models.left_out import LeftOutWarning, share_record
 from prunemark.models.precision import true_float32
 from prunemark.models.prunable import prunable
+from prunemark.parts import Keeper, part_place
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.selection import keep_count, select_count
@@ -35,6 +36,8 @@ from prunemark.study.materials import make_data, make_method, make_network, requ
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
+from prunemark.training.engines.sparse.kernels import available_kernels
+from prunemark.version import __version__
 
 try:
     import resource
@@ -71,7 +74,7 @@ def execute(job: Job, context: Context, tell: Tell = lambda _: None) -> Outcome:
     began, before = time.perf_counter(), set(sys.modules)
     try:
         with true_float32(tf32=job.spec.get("tf32", False)):
-            result = _WORK[job.kind](job, context)
+            result = _WORK[job.kind](job, context, _keeper(job, context, tell))
         require_covered_files(job.files, before)
     except (Exception, SystemExit) as error:
         return _outcome(job, context, began, status="failed", **_failure(error, context))
@@ -102,7 +105,18 @@ def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome
     return Outcome(seconds=seconds, device=context.device, torch_version=str(torch.__version__), **fields)
 
 
-def _dense(job: Job, context: Context) -> Result:
+def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
+    identity = {
+        "code": __version__,
+        "torch": str(torch.__version__),
+        "device": context.device,
+        "kernels": ", ".join(available_kernels()),
+    }
+    place = part_place(context.artifacts, job.key)
+    return Keeper(place, every_s=context.checkpoint_s, identity=identity, tell=tell)
+
+
+def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
     spec, data = job.spec, _data(job, context)
     model = _build(job, context)
     if spec["step"] == 0:
@@ -121,6 +135,7 @@ def _dense(job: Job, context: Context) -> Result:
         until=spec["step"],
         evaluate_every_epoch=job.curves,
         device=context.device,
+        keeper=keeper,
     )
     trained.checkpoint.save(_artifact(context, job.key))
     result = _training_result(trained)
@@ -130,7 +145,7 @@ def _dense(job: Job, context: Context) -> Result:
     return result | ({"density": 1.0} if ends else {})
 
 
-def _score(job: Job, context: Context) -> Result:
+def _score(job: Job, context: Context, _: Keeper) -> Result:
     scores = score(
         _state(job, context, "state"),
         _method(job),
@@ -144,7 +159,7 @@ def _score(job: Job, context: Context) -> Result:
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
 
 
-def _mask(job: Job, context: Context) -> Result:
+def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
     spec = job.spec
     sparsity, invert, quotas = spec["sparsity"], spec.get("invert", False), spec.get("quotas")
     method = _method(job)
@@ -165,6 +180,8 @@ def _mask(job: Job, context: Context) -> Result:
                 scoring_batch=_scoring_batch(job),
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
+                # What a user's code keeps to itself between rounds is not known.
+                keeper=None if job.files else keeper,
             )
     else:
         survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
@@ -187,7 +204,7 @@ def _mask(job: Job, context: Context) -> Result:
     return _counts(masks) | found | {"certificates": certificates}
 
 
-def _train(job: Job, context: Context) -> Result:
+def _train(job: Job, context: Context, keeper: Keeper) -> Result:
     spec, data = job.spec, _data(job, context)
     certificates: Result = {}
     if redraw := REDRAWS.get(spec["weights"]):
@@ -215,6 +232,7 @@ def _train(job: Job, context: Context) -> Result:
         start=_at_rest(model, spec.get("begins", 0)),
         evaluate_every_epoch=job.curves,
         device=context.device,
+        keeper=keeper,
     )
     if job.keeps_state:
         trained.checkpoint.save(_artifact(context, job.key))
@@ -225,7 +243,7 @@ def _train(job: Job, context: Context) -> Result:
     return _training_result(trained) | _counts(masks) | wiring | {"certificates": certificates}
 
 
-_WORK: dict[Kind, Callable[[Job, Context], Result]] = {
+_WORK: dict[Kind, Callable[[Job, Context, Keeper], Result]] = {
     "dense": _dense,
     "score": _score,
     "mask": _mask,
