@@ -1,4 +1,4 @@
-"""How fast scoring and selection are: ratios measured in one run, one thread, in processor seconds.
+"""Speed of scoring and selection: ratios measured in one run, one thread, in processor seconds.
 
     .venv/bin/python benchmarks/scoring.py [--quick]
 
@@ -41,7 +41,7 @@ def passes_alone(model: torch.nn.Module, inputs: torch.Tensor, targets: torch.Te
 
 
 def synflow_passes_alone(model: torch.nn.Module, shape: tuple[int, ...], rounds: int) -> None:
-    """As many float64 passes as SynFlow has rounds."""
+    """One float64 pass for each round of SynFlow."""
     model = model.double().eval()
     weights = list(prunable(model).values())
     ones = torch.ones(1, *shape, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""How much faster the sparse engine takes a training step than the dense loop: ratios measured in one run.
+"""Speed-up of a training step by the sparse engine over the dense loop: ratios measured in one run.
 
     .venv/bin/python benchmarks/sparse_engine.py [--rounds 5] [--kernels avx2] [--profile] [NETWORK ...]
 

@@ -1,4 +1,4 @@
-"""What the shipped studies cost: training steps, and hours worked out from the measured time of a step.
+"""Cost of the shipped studies: training steps, and hours worked out from the measured time of a step.
 
     .venv/bin/python benchmarks/studies.py [--scale paper|laptop] [--device cpu|cuda]
 
@@ -23,7 +23,7 @@ from prunemark.study.plan import plan
 from prunemark.study.preflight import stand_in, time_step
 from prunemark.study.spec import Study
 
-# Training images a second of ResNet-50, one GPU: NVIDIA/DeepLearningExamples, README of
+# Training images per second of ResNet-50, one GPU: NVIDIA/DeepLearningExamples, README of
 # PyTorch/Classification/ConvNets/resnet50v1.5, pytorch-21.03; V100 32 GB in float32, A100 80 GB in TF32.
 IMAGES_PER_SECOND = {"V100": 356, "A100": 938}
 

@@ -35,7 +35,7 @@ class ConvNet(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _same_draws_in_any_order() -> None:
-    """What a test draws from torch's global generator does not depend on the tests before it."""
+    """Draws of a test from torch's global generator do not depend on the tests before it."""
     torch.manual_seed(0)
 
 

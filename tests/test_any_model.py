@@ -1,4 +1,4 @@
-"""What can be pruned: every kind of module and model, and a clear sentence where one cannot."""
+"""Models that can be pruned: every kind of module and model, and a clear sentence where one cannot."""
 
 import copy
 import threading

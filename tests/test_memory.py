@@ -1,4 +1,4 @@
-"""How much memory scoring holds: peak resident size, each measurement in a process of its own."""
+"""Memory that scoring holds: peak resident size, each measurement in a process of its own."""
 
 import os
 import subprocess
@@ -130,7 +130,7 @@ GIVEN_BACK_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOL
 
 @cache
 def peak_in_models(what: str, method: str = "float32") -> float:
-    """By how many times the size of a float32 perceptron of 25 M weights the process grows."""
+    """Growth of the process, as a multiple of the size of a float32 perceptron of 25 M weights."""
     command = [sys.executable, "-c", PROGRAM, what, method]
     environment = os.environ | GIVEN_BACK_AT_ONCE
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

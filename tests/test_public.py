@@ -42,7 +42,8 @@ def test_columns_of_the_results():
     assert columns.TRIAL == (
         "study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density",
         "effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status",
-        "job_key", "code_version", "torch_version", "device", "engine",
+        "job_key", "code_version", "torch_version", "device", "engine", "processor",
+        "method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap",
     )  # fmt: skip
 
 

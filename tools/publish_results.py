@@ -3,8 +3,8 @@
     python tools/publish_results.py FOLDER DESTINATION [STUDY ...]     # by default all studies of the folder
 
 For each study of the folder of results, DESTINATION gets STUDY.json (the study as it was run, every field), STUDY.csv
-(the export: one row a trial, with versions and device), STUDY.txt (tables and verdicts as the command line prints them)
-and STUDY-FIGURE.svg for each figure of the report.
+(the export: one row per trial, with versions and device), STUDY.txt (tables and verdicts as the command line prints
+them) and STUDY-FIGURE.svg for each figure of the report.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _portable(spec: Any) -> Any:
-    """The study with "FILE.py:NAME" for files of the user's, wherever they lie."""
+    """The study with "FILE.py:NAME" for files of the user's, without their folders."""
     if isinstance(spec, dict):
         return {key: _portable(value) for key, value in spec.items()}
     if isinstance(spec, list):

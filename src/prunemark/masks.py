@@ -23,9 +23,12 @@ from prunemark.models.prunable import (
     unwrap,
     weights_in_use,
 )
+from prunemark.models.torch_sparse import compressed
 from prunemark.models.zeroing import kept_bits, zero_pruned_
+from prunemark.terms.html import html_table
 
 _FORMAT = Format("masks", "prunemark.masks/1")
+_HEADER = ("layer", "shape", "kept", "of", "density")
 
 
 class MaskError(ValueError):
@@ -149,25 +152,34 @@ class Masks(Mapping[str, Tensor]):
         return f"Masks({self.kept:,} of {self.total:,} kept, sparsity {self.sparsity:.4%}, {len(self)} layers)"
 
     def __str__(self) -> str:
-        rows = [(c.name, "x".join(map(str, c.shape)), f"{c.kept:,}", f"{c.total:,}", c) for c in self.layers()]
-        name_width = max(len("layer"), *(len(row[0]) for row in rows))
-        shape_width = max(len("shape"), *(len(row[1]) for row in rows))
-        lines = [f"{'layer':<{name_width}}  {'shape':>{shape_width}}  {'kept':>12}  {'of':>12}  {'density':>8}"]
-        for name, shape, kept, total, count in rows:
-            note = "  all pruned" if count.kept == 0 else ""
-            lines.append(
-                f"{name:<{name_width}}  {shape:>{shape_width}}  {kept:>12}  {total:>12}  {count.density:>8.2%}{note}"
-            )
-        lines.append(
-            f"{'total':<{name_width}}  {'':>{shape_width}}  {self.kept:>12,}  {self.total:>12,}  {self.density:>8.2%}"
-        )
+        rows = [_HEADER, *self._rows()]
+        name, shape = (max(len(row[column]) for row in rows) for column in (0, 1))
+        lines: list[str] = []
+        for layer, size, kept, total, density in rows:
+            note = "  all pruned" if kept == "0" else ""
+            lines.append(f"{layer:<{name}}  {size:>{shape}}  {kept:>12}  {total:>12}  {density:>8}{note}")
+        return "\n".join([*lines, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEADER, self._rows(), notes=self._notes())
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
+        """A row a layer, and their total: name, shape, kept, of, density."""
+        layers = [
+            (count.name, "x".join(map(str, count.shape)), f"{count.kept:,}", f"{count.total:,}", f"{count.density:.2%}")
+            for count in self.layers()
+        ]
+        return [*layers, ("total", "", f"{self.kept:,}", f"{self.total:,}", f"{self.density:.2%}")]
+
+    def _notes(self) -> list[str]:
+        notes: list[str] = []
         if self.parameters:
-            lines.append(share_words(self.total, self.parameters))
+            notes.append(share_words(self.total, self.parameters))
         if self.left_out:
-            lines.append(f"left out: {named(self.left_out)}")
+            notes.append(f"left out: {named(self.left_out)}")
         if self.unscored:
-            lines.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
-        return "\n".join(lines)
+            notes.append(f"unscored: {self.unscored:,} kept weights scored exactly 0, and position decided among them")
+        return notes
 
     def apply_(self, model: nn.Module) -> None:
         """Set the pruned weights of the model to exactly 0, in place.
@@ -293,6 +305,23 @@ class Masks(Mapping[str, Tensor]):
         masks |= {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in untouched.items()}
         names = (name if name in masks else name.removesuffix("_orig") for name in parameters_by_name(inner))
         return cls({name: masks[name] for name in names if name in masks})
+
+    def to_torch_sparse(self, model: nn.Module, *, layout: str = "csr") -> dict[str, Tensor]:
+        """Copies of the masked weights as tensors of `torch.sparse`, for programs that compute with those.
+
+        Args:
+            model: the model that the masks are of; it is not changed.
+            layout: "csr" or "coo".
+
+        Returns:
+            Parameter name -> sparse matrix of shape (outputs, product of the other axes) that stores exactly the kept
+            entries, also those whose value is 0. `torch.sparse.mm(matrix, x.T).T + bias` is a linear map's output; a
+            convolution's is that of `torch.nn.functional.unfold`.
+
+        Raises:
+            ValueError: the masks are of another model, or another layout.
+        """
+        return {name: compressed(weight, self[name], layout) for name, weight in masked_parameters(model, self).items()}
 
     def save(self, path: Place) -> Written:
         """Write the masks and their provenance as a safetensors file, whole or not at all.

@@ -144,6 +144,36 @@ def test_build_must_build_the_network(wrong, said):
         reinitialize(build(), seed=1, build=wrong)
 
 
+def test_build_must_draw_from_the_seed():
+    model, shared = build(), build()
+
+    def seeded():
+        torch.manual_seed(5)
+        return build()
+
+    with pytest.raises(ValueError, match="the same weights whatever the seed"):
+        reinitialize(model, seed=1, build=seeded)
+    with pytest.raises(ValueError, match="the same module each time"):
+        reinitialize(model, seed=1, build=lambda: shared)
+
+
+def test_what_is_built_gets_the_precision_of_each_tensor_and_stays_frozen_where_the_model_is():
+    def mixed():
+        model = build()
+        model.stem.half()
+        model.register_buffer("table", torch.ones(2, dtype=torch.float64))
+        return model
+
+    model = mixed().eval()
+    model.fc.weight.requires_grad_(False)
+    model.norm.double()
+    fresh = reinitialize(model, seed=1, build=mixed)
+    dtypes = {name: tensor.dtype for name, tensor in fresh.state_dict().items()}
+    assert dtypes == {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    assert [p.requires_grad for p in fresh.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert not fresh.training
+
+
 def test_the_certificate_holds_the_new_weights_against_the_initial_ones():
     torch.manual_seed(0)
     initial, same, other = build(), build(), Plain()

@@ -67,7 +67,7 @@ def test_run_tells_its_plan_before_and_the_verdicts_after(folder):
     assert "expected time:" in told
     assert "jobs done" in told
     printed = (folder / "stdout").read_text()
-    headline = pm.judge(folder / "results").subjects[0].sentences(theme.label)[0]
+    headline = pm.judge(folder / "results").subjects[0].sentences(theme.display_name)[0]
     assert " ".join(printed.split()).startswith(" ".join(headline.split()))
     assert "\x1b" not in printed
     assert max(len(line) for line in printed.splitlines() if not line.startswith("report:")) <= 80
@@ -92,7 +92,7 @@ def test_what_the_results_say_as_json(folder):
     for command in (("report", "results", "--json"), ("run", "tiny.toml", "--out", "results", "--json")):
         said = json.loads(prunemark(*command, cwd=folder).stdout)
         judged = pm.judge(folder / "results")
-        assert said["headline"] == judged.headline
+        assert said["headline"] == judged.headline_with(theme.label)
         assert (said["study"], said["trials"]) == ("tiny", {"finished": 18, "planned": 18})
         assert [one["claim"] for one in said["claims"]] == list(judged.claims.claim)
         assert said["claims"][0].keys() == set(judged.claims.columns)

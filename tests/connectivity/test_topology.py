@@ -605,6 +605,8 @@ def test_batches_and_forward(convnet, batches):
     assert topology(convnet, masks, data=batches) == expected
     named = [({"x": inputs}, targets) for inputs, targets in batches]
     assert topology(convnet, masks, data=named, forward=lambda model, given: {"logits": model(given["x"])}) == expected
+    mappings = [{"x": inputs, "labels": targets} for inputs, targets in batches]
+    assert topology(convnet, masks, data=mappings, forward=lambda model, given: model(**given)) == expected
 
 
 def test_without_a_shape_the_masks_alone_are_described():

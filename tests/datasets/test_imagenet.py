@@ -209,7 +209,7 @@ def test_a_square_that_does_not_fit_is_refused(size: int, resize: int) -> None:
 
 
 def forget_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if it had not been imported; what a test imports under its name does not outlive the test."""
+    """Unload it as if it had not been imported; what a test imports under its name does not outlive the test."""
     for name in {"torchvision", "torchvision.io"} | {name for name in sys.modules if name.startswith("torchvision.")}:
         monkeypatch.setitem(sys.modules, name, sys)
         del sys.modules[name]

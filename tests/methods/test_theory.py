@@ -105,7 +105,7 @@ def test_synflow_does_not_overflow_where_float32_does():
 
 
 def test_synflow_avoids_layer_collapse_where_one_shot_magnitude_does_not():
-    # Its paper's axiom: at a density that leaves a weight a layer, 100 rounds never empty a layer.
+    # Its paper's axiom: at a density that leaves one weight per layer, 100 rounds never empty a layer.
     net = nn.Sequential(nn.Linear(30, 30, bias=False), nn.Linear(30, 30, bias=False), nn.Linear(30, 3, bias=False))
     with torch.no_grad():
         net[1].weight.mul_(0.01)

@@ -1,4 +1,4 @@
-"""What each named variant changes, and that it changes it."""
+"""Named variants: each changes what its name says."""
 
 import copy
 import itertools

@@ -36,7 +36,7 @@ class Convolved(TorchDispatchMode):
 
 
 class OwnForward(nn.Conv2d):
-    """As weight-standardised convolutions are: the function of torch is called by the module's own forward."""
+    """Built like weight-standardised convolutions: the function of torch is called by the module's own forward."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight - self.weight.mean(), self.bias, self.stride, self.padding, groups=self.groups)
@@ -123,7 +123,7 @@ def test_neither_scores_nor_training_reach_the_faulty_kernel_and_all_else_keeps_
 
 
 class Gates(TorchFunctionMode):
-    """Which units of a network let a signal through: recorded in one pass, the same in the next.
+    """Units of a network that let a signal through: recorded in one pass, the same in the next.
 
     Among millions of units a few lie so near 0 that float32 and float64 disagree on which side, and one of those
     changes a score by as much as 1e-2 of the largest, with any kernel.

@@ -544,7 +544,7 @@ def test_masked_weights_that_no_given_optimizer_steps(model, masks):
 
 
 class Wrapper(torch.optim.Optimizer):
-    """What accelerate makes: a subclass that never calls the constructor of the class."""
+    """A wrapper as accelerate makes it: a subclass that never calls the constructor of the class."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer

@@ -1,4 +1,4 @@
-"""What is left out of pruning is said: by the masks, and by a warning where it outweighs the rest."""
+"""Parameters left out of pruning are reported: by the masks, and by a warning where it outweighs the rest."""
 
 import warnings
 

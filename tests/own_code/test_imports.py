@@ -1,4 +1,4 @@
-"""What a user's file imports is part of its digest, and is loaded from those very files."""
+"""Imports of a user's file are part of its digest, and are loaded from those very files."""
 
 import sys
 from collections.abc import Iterator

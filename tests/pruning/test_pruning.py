@@ -91,6 +91,25 @@ def test_same_seed_same_scores_and_nothing_of_the_caller_is_touched(convnet, bat
     assert convnet.down.weight.grad is None
 
 
+class Shifted(nn.Module):
+    """Works on its inputs before its layers see them, in place or not."""
+
+    def __init__(self, layers, *, in_place):
+        super().__init__()
+        self.layers, self.in_place = layers, in_place
+
+    def forward(self, inputs):
+        return self.layers(inputs.mul_(0.5).sub_(0.2) if self.in_place else inputs * 0.5 - 0.2)
+
+
+@names
+def test_a_model_that_writes_into_its_inputs_is_scored_as_one_that_does_not(small, method):
+    batches = [(inputs.clone(), targets) for inputs, targets in SMALL_BATCHES]
+    found = [pm.score(Shifted(small, in_place=way), method, data=batches, seed=3) for way in (False, True)]
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(batches, SMALL_BATCHES, strict=True))
+
+
 @names
 def test_the_same_masks_twice_in_rounds_and_in_float64(small, method):
     small.double()

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -172,6 +174,25 @@ def test_scores_that_are_not_finite_name_the_layer(bad):
     scores = {"fine": torch.zeros(3), "broken": torch.tensor([0.0, bad])}
     with pytest.raises(ValueError, match=r"scores of broken are not finite \(1 of 2 weights\)"):
         select(scores, sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (torch.tensor([2**60, 2**60 + 1]), "hold whole numbers beyond 2^53"),
+        (torch.tensor([-(2**60), 0]), "hold whole numbers beyond 2^53"),
+        (torch.tensor([1j, 2.0]), "must be a tensor of real numbers, not torch.complex64"),
+        ([1.0, 2.0], "must be a tensor of real numbers, not list"),
+    ],
+)
+def test_scores_that_cannot_be_ranked_name_the_layer(bad, said):
+    with pytest.raises(ValueError, match=re.escape(f"scores of broken {said}")):
+        select({"fine": torch.zeros(3), "broken": bad}, sparsity=0.5)
+
+
+def test_large_whole_numbers_are_ranked_exactly():
+    masks = select({"a": torch.tensor([2**52 + 1, 2**52, 2**52 + 3, 2**52 + 2])}, sparsity=0.5)
+    assert masks["a"].tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize("bad", [1.0, -0.1, 2.0, float("nan")])

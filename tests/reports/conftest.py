@@ -124,7 +124,7 @@ def layer_rows(
     replicates: int = 2,
     **changes: object,
 ) -> list[dict[str, object]]:
-    """What one cell keeps in a stem and a classifier of 200 weights each; each replicate keeps one weight more."""
+    """Rows of one cell: a stem and a classifier of 200 weights each; each replicate keeps one weight more."""
     cell = {name: row(method=method)[name] for name in ("study", "network", "dataset", "ablation", "benchmark")}
     cell |= {"method": method, "prune_at": "0ep", "sparsity": 0.9} | changes
     return [

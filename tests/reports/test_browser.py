@@ -44,7 +44,7 @@ class Shown:
         expect(self.page.locator("figure.shown")).to_have_count(figures, timeout=WAIT_MS)
 
     def violations(self) -> list[str]:
-        """What axe-core finds wrong with the page as it is now."""
+        """Problems that axe-core finds in the page as it is now."""
         axe = resources.files("axe_playwright_python") / "axe.min.js"
         self.page.evaluate(axe.read_text(encoding="utf-8"))
         found: list[dict[str, Any]] = self.page.evaluate("axe.run()")["violations"]

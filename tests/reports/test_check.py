@@ -9,7 +9,7 @@ from prunemark.stats import Judged, judge
 
 
 def study(effects: dict[str, float], spread: float = 0.0005, status: str = "done") -> Judged:
-    """What is judged of a method `mine` whose ablations (and rivals) differ from it by these fractions."""
+    """The judged results of a method `mine` whose ablations (and rivals) differ from it by these fractions."""
     noise = np.random.default_rng(0)
     rows = []
     for sparsity, replicate in itertools.product((0.8, 0.95), range(5)):

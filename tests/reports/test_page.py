@@ -145,7 +145,7 @@ def test_claims_cells_facts_and_gaps_are_told(page: Page) -> None:
 
 def test_a_study_that_cannot_test_the_claims_says_so_first(tmp_path: Path) -> None:
     table = make_results(methods=("random", "snip"), sparsities=(0.8, 0.95), replicates=3)
-    runs = [DenseRun(replicate=r, curve=(10, 30, 50, 70, 90)) for r in range(3)]
+    runs = [DenseRun(replicate=r, gain=20.0) for r in range(3)]
     out = write_report(table, judge(table, runs=runs), study_name="s", facts={}, out=tmp_path / "r.html")
     page = Page(out.read_text(encoding="utf-8"))
     assert "This study cannot test the paper's claims" in page.words.split("How far to trust it")[0]

@@ -35,7 +35,7 @@ def test_claims_fit_the_terminal_and_no_word_is_cut(swept: pd.DataFrame, width: 
 def test_the_answer_comes_first(results: pd.DataFrame) -> None:
     judged = judge(results)
     lines = printed(claims_table(judged), width=500).splitlines()
-    assert lines[0].strip() == judged.subjects[0].sentences(theme.label)[0]
+    assert lines[0].strip() == judged.subjects[0].sentences(theme.display_name)[0]
     both = pd.concat([results, results.assign(network="vgg-16")], ignore_index=True)
     assert printed(claims_table(judge(both)), width=500).startswith("resnet-20 on cifar-10: At ")
 

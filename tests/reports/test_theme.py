@@ -12,7 +12,7 @@ def test_a_method_looks_the_same_whatever_stands_beside_it() -> None:
 
 
 def test_a_name_that_reads_like_one_of_ours_stays_apart() -> None:
-    labels = [style.label for style in theme.series_styles(["snip", "SNIP"]).values()]
+    labels = [style.display_name for style in theme.series_styles(["snip", "SNIP"]).values()]
     assert labels == ["SNIP", "SNIP (another)"]
 
 
@@ -26,7 +26,7 @@ def test_benchmarks_of_one_kind_share_a_look_and_no_method_has_it() -> None:
     assert len({(style.colour, style.dash, style.shape) for style in styles.values()}) == len(names)
     assert list(styles)[-4:] == ["magnitude-after-training", "lottery-rewinding", "imp", "imp-rewinding"]
     rewound = theme.series_styles(["lottery-rewinding:2ep"])["lottery-rewinding:2ep"]
-    assert rewound.label == theme.label("lottery-rewinding:2ep") == "lottery ticket rewinding (2ep)"
+    assert rewound.display_name == theme.display_name("lottery-rewinding:2ep") == "lottery ticket rewinding (2ep)"
     assert rewound.colour == styles["lottery-rewinding"].colour
 
 

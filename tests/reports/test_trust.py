@@ -57,7 +57,7 @@ def test_the_share_of_the_test_set_is_told_for_each_number_of_the_conclusion() -
 
 @pytest.mark.parametrize(("last", "words"), [(90.0, "had levelled off"), (95.0, "had not levelled off (+5.00 points")])
 def test_fitness_is_told(results: pd.DataFrame, last: float, words: str) -> None:
-    run = DenseRun(replicate=0, curve=(50, 80, 90, 90, last), overlaps={0.95: 0.2})
+    run = DenseRun(replicate=0, gain=last - 90, overlaps={0.95: 0.2})
     (subject,) = judge(results, runs=[run]).subjects
     text = remarks(subject)["Training"]
     assert words in text

@@ -16,13 +16,13 @@ def subject_of(table: pd.DataFrame) -> Subject:
 
 def test_outcomes_are_those_of_all_or_are_counted(results: pd.DataFrame) -> None:
     found = words.by_claim(subject_of(results).findings)
-    assert words.outcome(found["C2"]["extreme"]) == "supported"
+    assert words.standing(found["C2"]["extreme"]) == "supported"
     assert words.divided(found["C2"]["extreme"]) == "4 supported"
     one, *_ = found["C2"]["extreme"]
     several = [one, replace(one, state="open"), replace(one, state="open")]
     assert words.together(several) is None
-    assert words.outcome(several) == "1 supported, 2 open"
-    assert words.outcome([one]) == "supported"
+    assert words.standing(several) == "1 supported, 2 open"
+    assert words.standing([one]) == "supported"
 
 
 def test_answer_gives_the_conclusion_and_names_every_method(results: pd.DataFrame) -> None:

@@ -92,7 +92,7 @@ def test_looks_settle_with_fewer_replicates_than_their_most() -> None:
 
 
 def test_a_rare_collapse_is_beyond_what_few_replicates_can_see() -> None:
-    """What the report says aloud: n runs cannot exclude what strikes 1 - 0.05^(1/n) of them."""
+    """As the report says: n runs cannot exclude what strikes 1 - 0.05^(1/n) of them."""
     at = {n: rates(Scenario(noise="one collapses", replicates=n), studies=3000)["keeps"].supported for n in (5, 20)}
     assert 0.45 < at[5] < 0.65
     assert at[20] == pytest.approx(0.9**20, abs=0.03)

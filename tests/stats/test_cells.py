@@ -105,6 +105,8 @@ def test_missing_columns_are_all_named() -> None:
         ("test_accuracy", 90.0, r"test_accuracy 90\.0 of a run that is done is not a fraction in \[0, 1\]"),
         ("test_accuracy", math.nan, "test_accuracy nan of a run that is done"),
         ("test_accuracy", "high", "column test_accuracy does not hold numbers"),
+        ("test_accuracy", 90.0, "1 accuracies are between 1 and 100: if they are percentages, divide them by 100"),
+        ("unscored", "some", "column unscored does not hold numbers"),
     ],
 )
 def test_wrong_values(column: str, value: object, message: str) -> None:
@@ -112,6 +114,19 @@ def test_wrong_values(column: str, value: object, message: str) -> None:
     results.loc[0, column] = value
     with pytest.raises(ValueError, match=rf"^results: .*{message}"):
         experiments(results)
+
+
+def test_seeds_that_a_float_cannot_hold_are_replicates_of_their_own() -> None:
+    results = table(rows("snip", [90.0, 91.0]))
+    results["replicate"] = [10**17, 10**17 + 1]
+    (experiment,) = experiments(results)
+    snip = Cell(method="snip", sparsity=0.9, prune_at="0ep")
+    assert experiment.accuracies[snip] == pytest.approx({10**17: 90.0, 10**17 + 1: 91.0})
+
+
+def test_what_is_no_table_is_an_error() -> None:
+    with pytest.raises(ValueError, match="results are a pandas DataFrame, one row per trial, not a list"):
+        experiments([])  # pyright: ignore[reportArgumentType]
 
 
 def test_two_rows_for_one_replicate() -> None:

@@ -24,7 +24,7 @@ def test_what_the_last_fifth_gained(curve: list[float], gain: float) -> None:
 
 
 def test_a_fit_study_is_judged(study: pd.DataFrame) -> None:
-    run = DenseRun(replicate=0, curve=FLAT, overlaps={0.9: 0.3, 0.99: 0.2})
+    run = DenseRun(replicate=0, gain=last_gain(FLAT), overlaps={0.9: 0.3, 0.99: 0.2})
     found = of(study, run)
     assert (found.levelled, found.trained, found.stands_out, found.fit) == (True, True, True, True)
     assert found.sentence == ""
@@ -37,7 +37,7 @@ def test_what_is_not_known_speaks_against_nothing(study: pd.DataFrame) -> None:
 
 
 def test_training_that_still_rises(study: pd.DataFrame) -> None:
-    found = of(study, DenseRun(replicate=0, curve=RISING), DenseRun(replicate=1, curve=FLAT))
+    found = of(study, DenseRun(replicate=0, gain=last_gain(RISING)), DenseRun(replicate=1, gain=last_gain(FLAT)))
     assert (found.levelled, found.fit) == (False, False)
     assert found.gain == pytest.approx(5.05)
     assert found.sentence == (
@@ -57,7 +57,7 @@ def test_masks_that_are_those_of_the_initialisation(study: pd.DataFrame) -> None
 
 
 def test_an_unfit_study_gives_numbers_but_no_verdict(study: pd.DataFrame) -> None:
-    runs = [DenseRun(replicate=0, curve=RISING)]
+    runs = [DenseRun(replicate=0, gain=last_gain(RISING))]
     judged = judge(study, runs={"digits": runs})
     frame = judged.claims
     assert set(frame["state"]) == {"untested"}

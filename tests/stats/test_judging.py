@@ -203,7 +203,7 @@ class TestWhatCountsInNothing:
 class TestConclusion:
     @staticmethod
     def results(methods: float, mark: float, spread: float = 1.0) -> pd.DataFrame:
-        """What shuffling adds to two methods and to magnitude after training."""
+        """Results in which shuffling adds so much to two methods and to magnitude after training."""
         flat = [90.0] * 5
 
         def around(change: float, order: int) -> list[float]:
@@ -345,3 +345,30 @@ def test_importing_stats_imports_neither_torch_nor_the_slow_libraries() -> None:
     code = f"import sys, prunemark.stats; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_table_with_two_margins_for_one_study_is_refused(study: pd.DataFrame) -> None:
+    margins = [0.5] * (len(study) - 1) + [1.0]
+    with pytest.raises(ValueError, match=r"^results: column margin says 0\.5 and 1\.0 of demo/resnet-8/digits$"):
+        judge(study.assign(margin=margins))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("looks", "5", 'looks are written like "3 to 20"'),
+        ("looks", "2 to 20", "looks need 3 <= min"),
+        ("test_images", 0.5, "0.5 is not a whole number from 1"),
+    ],
+)
+def test_a_column_that_says_nothing_sensible_is_refused(
+    study: pd.DataFrame, column: str, value: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^results: demo/resnet-8/digits: {message}"):
+        judge(study.assign(**{column: value}))
+
+
+def test_the_headline_names_methods_as_it_is_told(study: pd.DataFrame) -> None:
+    judged = judge(study[(study["ablation"] == "unmodified")])
+    assert "snip" in judged.headline
+    assert judged.headline_with(str.upper) == judged.headline.replace("snip", "SNIP").replace("grasp", "GRASP")

@@ -18,7 +18,7 @@ def asked(*parts: list[dict[str, object]], **options: object) -> dict[tuple[str,
 
 
 def sides(question: Question, sparsity: float = 0.9) -> tuple[set[str], set[str]]:
-    """What stands on the left and on the right, in words."""
+    """The left and the right side of a question, in words."""
     left, right = set[str](), set[str]()
     for cell, weight in question.contrasts[sparsity].items():
         name = " ".join(filter(None, [cell.benchmark or cell.method, cell.prune_at, cell.ablation]))

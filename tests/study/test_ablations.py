@@ -73,7 +73,7 @@ def test_reports_name_every_ablation(judged: JudgedStudy, tmp_path: Path):
     page = write(judged, tmp_path / "report.html")
     text = page.read_text(encoding="utf-8")
     for ablation in chosen_ablations().values():
-        assert ablation.label in text
+        assert ablation.display_name in text
 
 
 def test_looks_are_as_many_as_ablations():
@@ -86,7 +86,7 @@ def test_looks_are_as_many_as_ablations():
 
 def test_an_ablation_is_one_entry(monkeypatch: pytest.MonkeyPatch):
     """Shuffled and inverted: not science, but planned, judged and drawn like any other."""
-    entry = Ablation(summary="for tests", label="both ways", phrase=", both ways", shuffles=True, inverts=True)
+    entry = Ablation(summary="for tests", display_name="both ways", phrase=", both ways", shuffles=True, inverts=True)
     monkeypatch.setitem(ABLATIONS, "both", entry)
     study = Study(**(EVERY | {"ablations": ["both"]}))
     jobs = {job.key: job for job in plan(study).jobs}

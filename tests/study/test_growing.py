@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from prunemark.stats import Subject
-from prunemark.study.exports import results
+from prunemark.study.exports import export, results
 from prunemark.study.job import Context, Job, Outcome
 from prunemark.study.jobs import execute
-from prunemark.study.judging import judge_study
+from prunemark.study.judging import judge, judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import plan
 from prunemark.study.progress import Advanced, Event, Looked, Planned
@@ -26,7 +26,7 @@ SIZES = (3, 5, 8)
 
 @pytest.fixture
 def small(tiny: Tiny) -> Callable[..., Study]:
-    """small(field=value, ...): two trainings a replicate and the dense one, looks at 3, 5 and 8."""
+    """small(field=value, ...): two trainings per replicate and the dense one, looks at 3, 5 and 8."""
     few = {"methods": ["snip"], "benchmarks": [], "ablations": ["shuffle"], "replicates": {"min": 3, "max": 8}}
     return lambda **changes: tiny(**(few | changes))
 
@@ -46,8 +46,8 @@ def settle(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def numbers(folder: Path) -> pd.DataFrame:
-    """The results without what may differ from run to run."""
-    return results(folder).drop(columns="train_seconds")
+    """The results without what may differ from run to run, or says how many replicates were asked for."""
+    return results(folder).drop(columns=["train_seconds", "looks"])
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -179,6 +179,57 @@ def test_a_dry_run_tells_the_time_to_the_next_look_and_at_most(small: Tiny, tmp_
     assert "3 to 8 replicates, looks at 3, 5, 8" in text
     assert " to the next look, " in text
     assert not (tmp_path / "none").exists()
+
+
+def test_a_table_says_what_its_folder_says(
+    small: Tiny, tmp_path: Path, inline: str, settle: Callable[[int], None]
+) -> None:
+    settle(5)
+    study = small(margin=2.0, methods=[{"name": "snip", "label": "mine"}, "random"], recipe={"epochs": 2})
+    run(study, out=tmp_path, executor=inline)
+    judged = judge(tmp_path)
+    readers = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}
+    tables = {name: reader(export(tmp_path, format=name)) for name, reader in readers.items()}  # pyright: ignore[reportArgumentType]
+    for name, table in ({"results": results(tmp_path)} | tables).items():
+        again = judge(table)
+        assert again.headline == judged.headline, name
+        for ours, theirs in ((again.claims, judged.claims), (again.cells, judged.cells), (again.ranges, judged.ranges)):
+            pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9)
+        assert again.subjects[0].fitness == judged.subjects[0].fitness
+        assert again.subjects[0].notes == judged.subjects[0].notes
+    # Levels of a fixed number are less strict; a table that does not say how its number was decided says that.
+    table = results(tmp_path)
+    untold, fixed = judge(table.drop(columns="looks")), judge(table.assign(looks="fixed"))
+    pd.testing.assert_frame_equal(untold.claims, fixed.claims)
+    at_looks, at_once = judged.claims, fixed.claims
+    assert ((at_looks["high"] - at_looks["low"]) > (at_once["high"] - at_once["low"]))[at_looks["replicates"] > 0].all()
+    assert any("does not say how the number of replicates was decided" in note for note in untold.subjects[0].notes)
+    assert not any("does not say" in note for note in (*fixed.subjects[0].notes, *judged.subjects[0].notes))
+    pd.testing.assert_frame_equal(judge(table, margin=0.7).claims, judge(tmp_path, margin=0.7).claims)
+
+
+def test_the_tables_of_two_studies_are_judged_each_by_its_own_terms(small: Tiny, tmp_path: Path, inline: str) -> None:
+    run(small(replicates=3, margin=3.0, name="fixed"), out=tmp_path, executor=inline)
+    run(small(replicates={"min": 3, "max": 3}), out=tmp_path, executor=inline)
+    one, other = judge(results(tmp_path)).subjects
+    assert [(each.study, each.standard.margin, each.standard.looks) for each in (one, other)] == [
+        ("fixed", 3.0, None),
+        ("tiny", 0.5, Looks(min=3, max=3)),
+    ]
+
+
+def test_a_number_that_gave_verdicts_becomes_looks_under_another_name_without_training_again(
+    small: Tiny, tmp_path: Path, inline: str, settle: Callable[[int], None]
+) -> None:
+    settle(3)
+    run(small(replicates=2), out=tmp_path, executor=inline)
+    run(small(), out=tmp_path, executor=inline)  # Two replicates had no verdict: nothing was spent.
+    assert len(set(InlineExecutor.executed)) == len(InlineExecutor.executed)
+    run(small(replicates=3, name="fixed"), out=tmp_path, executor=inline)
+    with pytest.raises(StoreError, match="give it another name, and nothing that is here is trained again"):
+        run(small(name="fixed"), out=tmp_path, executor=inline)
+    assert run(small(name="followed"), out=tmp_path, executor=inline).done == 0
+    assert judge(tmp_path, study="followed").subjects[0].standard.looks == Looks(min=3, max=8)
 
 
 def test_a_failed_job_is_not_tried_again_at_the_next_look(

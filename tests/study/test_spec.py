@@ -123,7 +123,7 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_quickstart_asks_for_the_conclusion_with_as_many_replicates_as_keep_it() -> None:
     study = Study.load("quickstart")
-    assert [method.name for method in study.methods] == ["random", "magnitude", "snip", "synflow"]
+    assert [method.name for method in study.methods] == ["random", "magnitude", "snip", "grasp", "synflow"]
     assert "magnitude-after-training" in study.benchmarks
     assert "shuffle" in study.ablations
     assert len(study.sparsities) >= 3

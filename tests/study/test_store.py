@@ -25,7 +25,8 @@ Tiny = Callable[..., Study]
 BRIEF = [
     *("study", "network", "dataset", "method", "ablation", "benchmark", "prune_at", "sparsity", "density"),
     *("effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
-    *("code_version", "torch_version", "device", "engine"),
+    *("code_version", "torch_version", "device", "engine", "processor"),
+    *("method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap"),
 ]
 
 
@@ -40,7 +41,7 @@ def filled(folder: Path, study: Study) -> Plan:
         store.begin(job_plan)
         for i, job in enumerate(job_plan.jobs):
             numbers = {"test_accuracy": i / 100, "test_loss": 1.5, "train_seconds": 2.0, "density": 0.25}
-            store.record(job, outcome(**numbers, engine="dense"))
+            store.record(job, outcome(**numbers, engine="dense", processor="abacus"))
     return job_plan
 
 
@@ -50,7 +51,7 @@ def test_results_have_exactly_these_columns_and_types(tiny: Tiny, tmp_path: Path
     assert list(table.columns) == BRIEF == list(columns.TRIAL)
     numbers = {name for name in BRIEF if table[name].dtype == "float64"}
     counts = {"sparsity", "density", "effective_density", "unscored"}
-    assert numbers == counts | {"test_accuracy", "test_loss", "train_seconds"}
+    assert numbers == counts | {"test_accuracy", "test_loss", "train_seconds", "margin", "last_gain", "initial_overlap"}
     assert table["replicate"].dtype == "int64"
     assert list(table["job_key"]) == [trial.job_key for trial in job_plan.trials], "in the order of the plan"
     dense = table.iloc[0]
@@ -126,13 +127,14 @@ def test_curves_have_a_row_per_epoch_and_old_trainings_none(tiny: Tiny, tmp_path
         results(tmp_path, what="curves", study="tini")
 
 
-def test_an_engine_that_was_not_recorded_is_missing(tiny: Tiny, tmp_path: Path) -> None:
+def test_an_engine_or_processor_that_was_not_recorded_is_missing(tiny: Tiny, tmp_path: Path) -> None:
     job_plan = filled(tmp_path, tiny())
     with Store.writing(tmp_path) as store:
         store.record(job_plan.jobs[-1], outcome(test_accuracy=0.5))
-    engines = results(tmp_path).set_index("job_key")["engine"]
-    assert pd.isna(engines[job_plan.jobs[-1].key])
-    assert set(engines.dropna()) == {"dense"}
+    table = results(tmp_path).set_index("job_key")
+    for column, name in (("engine", "dense"), ("processor", "abacus")):
+        assert pd.isna(table[column][job_plan.jobs[-1].key])
+        assert set(table[column].dropna()) == {name}
 
 
 def test_the_curve_of_dense_training_is_that_of_its_whole_chain(tiny: Tiny, tmp_path: Path, inline: str) -> None:
@@ -162,7 +164,7 @@ def test_a_study_without_curves_has_the_same_jobs_and_numbers(tiny: Tiny, tmp_pa
     assert [job.key for job in plan(with_curves).jobs] == [job.key for job in plan(without).jobs]
     run(with_curves, out=tmp_path / "with", executor=inline)
     run(without, out=tmp_path / "without", executor=inline)
-    tables = [results(tmp_path / folder).drop(columns="train_seconds") for folder in ("with", "without")]
+    tables = [results(tmp_path / folder).drop(columns=["train_seconds", "last_gain"]) for folder in ("with", "without")]
     pd.testing.assert_frame_equal(*tables)
     assert len(results(tmp_path / "with", what="curves")) == 3 * 2
     assert len(results(tmp_path / "without", what="curves")) == 0
@@ -247,17 +249,18 @@ def test_a_changed_study_replaces_its_rows_and_keeps_its_jobs(tiny: Tiny, tmp_pa
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
 def test_export_writes_what_results_are(tiny: Tiny, tmp_path: Path, form: str) -> None:
     filled(tmp_path, tiny())
+    empty = ["effective_density", "unscored", "last_gain", "initial_overlap"]
     if form == "parquet":
         pytest.importorskip("pyarrow")
     path = export(tmp_path, format=form)  # pyright: ignore[reportArgumentType]
     assert path == tmp_path / f"results.{form}"
     match form:
         case "csv":
-            unknown = {"effective_density": [""], "unscored": [""]}
-            versions = {"torch_version": str, "code_version": str}
-            table = pd.read_csv(path, keep_default_na=False, na_values=unknown, dtype=versions)
+            unknown = {name: [""] for name in empty}
+            texts = {"torch_version": str, "code_version": str, "processor": str}
+            table = pd.read_csv(path, keep_default_na=False, na_values=unknown, dtype=texts)
         case "json":
-            table = pd.DataFrame(json.loads(path.read_text())).astype({"effective_density": float, "unscored": float})
+            table = pd.DataFrame(json.loads(path.read_text())).astype(dict.fromkeys(empty, float))
         case _:
             table = pd.read_parquet(path)
     pd.testing.assert_frame_equal(table, results(tmp_path), check_dtype=False)

@@ -14,7 +14,7 @@ from prunemark.networks import network
 from prunemark.randomness import generator
 from prunemark.recipes import AUGMENTATIONS, Recipe
 from prunemark.training import Augmenter, train
-from prunemark.training.augmentation import Crop, Flip, ResizedCrop
+from prunemark.training.augmentation import Crop, Cutout, Flip, ResizedCrop
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 EVERY = ("crop", "flip")
@@ -249,3 +249,23 @@ def test_the_test_set_is_never_augmented():
     model.register_forward_pre_hook(lambda module, inputs: module.training or seen.append(inputs[0].clone()))
     train(model, data(), RECIPE, seed=0, test=data(), until=0)
     assert torch.equal(torch.cat(seen), data().inputs)
+
+
+@pytest.mark.parametrize(("side", "covered"), [(None, 3), (2, 2), (9, 6)])
+def test_cutout_covers_a_square_that_ends_at_the_border(side, covered):
+    images = torch.ones(2, 3, 6, 6)
+    cut = Cutout(side=side).apply(images, torch.tensor([[3, 3], [0, 5]]))
+    for channel in range(3):
+        zeros = (cut[0, channel] == 0).nonzero()
+        assert (zeros[:, 0].unique().numel(), zeros[:, 1].unique().numel()) == (covered, covered)
+    half = (side or 3) // 2
+    assert int((cut[1, 0] == 0).sum()) == min(6, (side or 3) - half) * min(6, half + 1)
+    assert images.all()
+
+
+def test_cutout_is_placed_uniformly_and_named_with_its_side():
+    augmenter = Augmenter(["cutout:1"], torch.ones(4000, 1, 2, 2))
+    augmenter.begin(generator(0))
+    cut = augmenter(torch.ones(4000, 1, 2, 2), torch.arange(4000))
+    share = (cut == 0).float().mean(0)
+    assert torch.allclose(share, torch.full((1, 2, 2), 0.25), atol=0.03)

@@ -1,4 +1,4 @@
-"""What every engine promises, and what the loop makes of it."""
+"""Promises of every engine, and their use by the loop."""
 
 import contextlib
 import math
@@ -238,3 +238,11 @@ def test_a_model_may_keep_what_it_made_while_it_was_evaluated():
 
     result = train(Caching(), split(), RECIPE, seed=0, test=split(seed=1), evaluate_every_epoch=True)
     assert len(result.history) == 3
+
+
+def test_the_sparse_engine_refuses_steps_that_it_does_not_take():
+    recipe = RECIPE.override({"optimizer": "adam", "label_smoothing": 0.1})
+    with pytest.raises(
+        ValueError, match=r"SGD and momentum on cross-entropy, not with optimizer = adam, label_smoothing"
+    ):
+        train(perceptron(), split(), recipe, seed=0, engine="sparse")

@@ -47,6 +47,15 @@ def test_batchnorm_statistics_are_used_and_neither_they_nor_the_mode_change(trai
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_a_model_that_writes_into_its_inputs_leaves_the_examples_as_they_are():
+    inputs = torch.tensor([[-1.0, -2.0], [3.0, -4.0]])
+    kept, targets = inputs.clone(), torch.tensor([0, 0])
+    model = nn.Sequential(nn.LeakyReLU(0.5, inplace=True), identity())
+    first, second = (evaluate(model, inputs, targets) for _ in range(2))
+    assert torch.equal(inputs, kept)
+    assert first.loss == second.loss
+
+
 def test_nothing_to_evaluate_on_is_an_error():
     with pytest.raises(ValueError, match="no examples"):
         evaluate(identity(), torch.empty(0, 2), torch.empty(0, dtype=torch.int64))

@@ -28,3 +28,27 @@ def test_a_drop_at_a_fraction_of_an_epoch_is_rounded_to_a_step():
 
 def test_without_drops_and_warmup_the_rate_is_constant():
     assert {learning_rate(Recipe(epochs=40), step, 7) for step in range(280)} == {0.1}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0, 0.5, 1, 1, 1, 1]),
+        ("linear", [0, 0.5, 1, 0.8, 0.6, 0.4]),
+        ("cosine", [0, 0.5, 1, 0.2 + 0.4 * (1 + 2**-0.5), 0.6, 0.2 + 0.4 * (1 - 2**-0.5)]),
+    ],
+)
+def test_schedules_fall_from_the_warm_up_to_the_end(schedule, rates):
+    final = {} if schedule == "constant" else {"final_lr": 0.2}
+    recipe = Recipe(epochs=3, lr=1, warmup_epochs=1, schedule=schedule, **final)
+    assert [learning_rate(recipe, step, 2) for step in range(6)] == pytest.approx(rates)
+
+
+def test_the_factor_of_a_drop_is_the_recipes():
+    rates = [learning_rate(Recipe(epochs=3, lr=1, drops=(1, 2), drop_factor=5), step, 1) for step in range(3)]
+    assert rates == pytest.approx([1, 0.2, 0.04])
+
+
+def test_a_warm_up_over_the_whole_training_leaves_nothing_to_fall():
+    recipe = Recipe(epochs=2, lr=1, warmup_epochs=2, schedule="cosine")
+    assert [learning_rate(recipe, step, 2) for step in range(4)] == [0, 0.25, 0.5, 0.75]

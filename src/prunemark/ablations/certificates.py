@@ -48,7 +48,7 @@ class Certificate:
     unscored: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
+        """JSON-able values."""
         return asdict(self) | {"checked": list(self.checked)}
 
 

@@ -12,7 +12,7 @@ from prunemark.connectivity.probe import probe
 from prunemark.connectivity.summary import Topology as Topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
-from prunemark.models.calling import Batch, Forward, Inputs, call
+from prunemark.models.calling import TARGETS, Batch, Forward, Inputs, call
 from prunemark.models.prunable import device_of, parameters_of, unwrap
 
 __all__ = ["LayerTopology", "Topology", "topology"]
@@ -51,14 +51,14 @@ def topology(
         model: any module; wrappers of `torch.compile` and data parallelism are looked through. Not changed.
         masks: of its weights; prunable weights without a mask count as kept, and in no total.
         input_shape: shape of one example, without the batch axis.
-        data: instead of a shape, a dataset or batches (inputs, targets): the first example of the first batch gives
-            shapes and types, for models that take several inputs, dicts or token ids.
+        data: instead of a shape, a dataset or batches (inputs, targets), or mappings as `prune` takes them: the first
+            example of the first batch gives shapes and types, for models that take several inputs, dicts or token ids.
         forward: (model, inputs) -> outputs, tensors in tuples, lists, dicts or dataclasses.
 
     Raises:
-        ValueError: `model` is no module or `masks` no Masks; the masks are of another model; the model does not run on
-            such an example, takes decisions by values, or uses a function of torch that is not followed (the error
-            names it).
+        ValueError: `model` is not a module or `masks` not a Masks; the masks are of another model; the model does not
+            run on such an example, takes decisions by values, or uses a function of torch that is not followed (the
+            error names it).
 
     Reference: Vysogorets and Kempe 2021, Connectivity matters: neural network pruning through the lens of effective
     sparsity, arXiv 2107.02306.
@@ -108,6 +108,8 @@ def _example(
     batch: Any = next(iter(data), None)
     if batch is None:
         raise ValueError("data holds no batches")
+    if isinstance(batch, Mapping):
+        return _first({name: value for name, value in batch.items() if name not in TARGETS})
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ValueError(f"data is an iterable of (inputs, targets) batches; its first is a {type(batch).__name__}")
     return _first(batch[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prunemark.connectivity.layers import LayerTopology
 from prunemark.masks import Masks
+from prunemark.terms.html import html_table
 
 if TYPE_CHECKING:
     import altair as alt
@@ -171,16 +172,24 @@ class Topology:
         return f"Topology({self.model}, {len(self.layers)} layers, sparsity {self.sparsity:.4%}{effective})"
 
     def __str__(self) -> str:
-        run = self.effective is not None
-        table = [_HEADER, *(_row(layer) for layer in self.layers), self._totals()]
-        if not run:
-            table = [[row[column] for column in _WITHOUT_A_RUN] for row in table]
+        table = self._table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         widths[0] = min(widths[0], max(12, COLUMNS - sum(widths[1:]) - 2 * (len(widths) - 1)))
         header, *rows, totals = (_line(row, widths) for row in table)
         rule = "-" * len(header)
         text = [textwrap.fill(sentence, COLUMNS, subsequent_indent="  ") for sentence in self.findings]
         return "\n".join([header, rule, *rows, rule, totals, "", *text])
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._table()
+        return html_table(header, rows, notes=self.findings)
+
+    def _table(self) -> list[list[str]]:
+        """Header, a row a layer, totals."""
+        table = [_HEADER, *(_row(layer) for layer in self.layers), self._totals()]
+        if self.effective is None:
+            return [[row[column] for column in _WITHOUT_A_RUN] for row in table]
+        return table
 
     def _totals(self) -> list[str]:
         return [
@@ -196,7 +205,7 @@ class Topology:
         ]
 
     def to_frame(self) -> "DataFrame":
-        """One row a layer; what is not known is NA.
+        """One row per layer; what is not known is NA.
 
         Columns: layer, kind, shape (such as "64x3x3x3"), total, kept, density, effective, effective_density, units,
         units_without_input, units_without_output, units_off_path, heads, heads_off_path, inputs_per_unit,
@@ -209,7 +218,7 @@ class Topology:
         return frame.astype(dict.fromkeys(counts, "Int64") | dict.fromkeys(_FRACTIONS, "Float64"))
 
     def units_frame(self) -> "DataFrame":
-        """One row a unit, for distributions: layer, unit, inputs, kept_inputs, is_read, on_path (NA if not known)."""
+        """One row per unit, for distributions: layer, unit, inputs, kept_inputs, is_read, on_path (NA if not known)."""
         from pandas import DataFrame
 
         rows = [

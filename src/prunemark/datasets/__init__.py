@@ -176,9 +176,9 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
         normalise: a name of NORMALISATIONS.
 
     Raises:
-        ValueError: unknown name or normalisation, a `data_dir` that is no folder, or a file that is missing and cannot
-            be downloaded, is damaged, or is another file of the same name; data that are not of the shape and number
-            that DATASETS says.
+        ValueError: unknown name or normalisation, a `data_dir` that is not a folder, or a file that is missing and
+            cannot be downloaded, is damaged, or is another file of the same name; data that are not of the shape and
+            number that DATASETS says.
     """
     scheme, rest = split_scheme(name)
     if scheme:

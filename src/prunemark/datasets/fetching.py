@@ -100,7 +100,7 @@ def verify(name: str, *, data_dir: str | Path | None = None) -> list[FileReport]
         One report a file, or a pattern of images; none for data that are part of the package.
 
     Raises:
-        ValueError: an unknown name, or one of the hub; `data_dir` is no folder; a file cannot be read.
+        ValueError: an unknown name, or one of the hub; `data_dir` is not a folder; a file cannot be read.
     """
     if split_scheme(name)[0]:
         raise ValueError(f'"{name}": the hub publishes no checksums; the package datasets verifies what it downloads')

@@ -84,7 +84,7 @@ def read(source: Source, file: DataFile, *, data_dir: str | Path | None = None) 
     first file of that name counts: one that is damaged is an error, never a reason to look further.
 
     Raises:
-        ValueError: `data_dir` is no folder; the file could not be downloaded, or its SHA-256 is another one. The
+        ValueError: `data_dir` is not a folder; the file could not be downloaded, or its SHA-256 is another one. The
             message names the file, the expected and found checksums, and which files to put where.
     """
     return verified_content(found(source, file, data_dir) or downloaded(source, file, data_dir=data_dir), file)
@@ -107,7 +107,7 @@ def folders(source: Source, data_dir: str | Path | None) -> list[Path]:
     """Folders searched for a source's files before the cache of downloads.
 
     Raises:
-        ValueError: `data_dir`, or PRUNEMARK_DATA in its place, is no folder.
+        ValueError: `data_dir`, or PRUNEMARK_DATA in its place, is not a folder.
     """
     folder = given_folder(data_dir)
     if folder is None:
@@ -135,7 +135,7 @@ def given_folder(data_dir: str | Path | None) -> Path | None:
     """`data_dir`, by default PRUNEMARK_DATA, or None without either.
 
     Raises:
-        ValueError: it is no folder.
+        ValueError: it is not a folder.
     """
     given, label = data_dir, "data_dir"
     if given is None and os.environ.get(ENVIRONMENT_VARIABLE):

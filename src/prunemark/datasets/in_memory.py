@@ -50,7 +50,7 @@ class Dataset:
     wherever the files came from.
 
     Raises:
-        ValueError: an empty split, splits of different shapes, or a target that is no class.
+        ValueError: an empty split, splits of different shapes, or a target outside the classes.
     """
 
     name: str

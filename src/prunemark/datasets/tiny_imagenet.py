@@ -90,7 +90,7 @@ def _train(tree: Tree, number: Mapping[str, int]) -> tuple[tuple[str, ...], NDAr
     if missing := [wnid for wnid in number if wnid not in by_class]:
         raise ValueError(f"{tree.origin}: train/{missing[0]}/images is missing; wnids.txt lists {len(number)} classes")
     if strangers := [wnid for wnid in by_class if wnid not in number]:
-        raise ValueError(f"{tree.origin}: train/{strangers[0]} is no class of wnids.txt")
+        raise ValueError(f"{tree.origin}: train/{strangers[0]} is not a class of wnids.txt")
     names = tuple(name for wnid in number for name in by_class[wnid])
     return names, np.repeat(np.arange(len(number), dtype=np.int64), [len(by_class[wnid]) for wnid in number])
 
@@ -101,7 +101,9 @@ def _val(tree: Tree, number: Mapping[str, int]) -> tuple[tuple[str, ...], NDArra
         image, _, rest = text.partition("\t")
         wnid = rest.split("\t", 1)[0]
         if wnid not in number:
-            raise ValueError(f'{tree.origin}: val/val_annotations.txt, line {line}: "{wnid}" is no class of wnids.txt')
+            raise ValueError(
+                f'{tree.origin}: val/val_annotations.txt, line {line}: "{wnid}" is not a class of wnids.txt'
+            )
         label[f"val/images/{image}"] = number[wnid]
     present = {name for name in tree.names if name.startswith("val/images/") and name.endswith(_SUFFIX)}
     if missing := sorted(label.keys() - present):

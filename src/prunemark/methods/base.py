@@ -219,7 +219,8 @@ class _Caller(nn.Module):
 class Method(ABC):
     """A way of scoring weights: a frozen dataclass whose fields are its options and its switches.
 
-    A switch that a method fixes is no option of it (`init=False`); one that it lets its users choose is declared anew.
+    A switch that a method fixes is not one of its options (`init=False`); one that its users may choose is declared
+    anew.
 
     Attributes:
         rounds: in how many rounds it prunes unless told otherwise.

@@ -87,7 +87,7 @@ def configure(kind: Callable[..., Any], name: str, options: Mapping[str, Any]) -
     Raises:
         ValueError: an option that the method does not have, or a value that does not fit or is refused.
     """
-    # A class that is no dataclass checks its own arguments.
+    # A class that is not a dataclass checks its own arguments.
     if is_dataclass(kind):
         known = option_names(kind)
         for option in options:

@@ -239,7 +239,7 @@ def release(model: nn.Module) -> None:
 
 
 def as_loaded(weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Those of these weights that holds have masked since they were loaded, as they were loaded; warns if there are."""
+    """The weights that holds have masked since they were loaded, with their loaded values; warns if there are any."""
     found: dict[str, Tensor] = {}
     for hold, shared in holds_on(weights):
         found |= hold.as_loaded(shared)
@@ -262,7 +262,7 @@ def as_loaded(weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
 def warn_if_held(weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
     """Warn where these masks keep what they do because of a hold in force.
 
-    Pruning further what a hold has left is no such case: then the masks keep a part of what it keeps.
+    Pruning further what a hold has left is a different case: then the masks keep a part of what it keeps.
     """
     for hold, shared in holds_on(weights):
         if hold.as_loaded(shared):

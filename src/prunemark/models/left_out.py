@@ -8,7 +8,15 @@ from typing import Any
 
 from torch import nn
 
-from prunemark.models.prunable import Rules, matrices, module_of, parameters_by_name, plain_name, prunable, unwrap
+from prunemark.models.prunable import (
+    SelectionRules,
+    matrices,
+    module_of,
+    parameters_by_name,
+    plain_name,
+    prunable,
+    unwrap,
+)
 
 _NAMED = 3  # layers in a message before "and N more"
 
@@ -89,7 +97,7 @@ def named(layers: Collection[LeftOut]) -> str:
     return ", ".join(map(str, most)) + (f" and {more:,} more" if more else "")
 
 
-def warn_of_left_out(model: nn.Module, weights: Mapping[str, nn.Parameter], exclude: Rules | None) -> None:
+def warn_of_left_out(model: nn.Module, weights: Mapping[str, nn.Parameter], exclude: SelectionRules | None) -> None:
     """Warn if what the default rule leaves out outweighs the prunable weights; what `exclude` selects was wanted so."""
     total = sum(weight.numel() for weight in weights.values())
     layers = left_out(model, weights)

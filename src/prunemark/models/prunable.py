@@ -11,8 +11,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim.swa_utils import AveragedModel
 
 Predicate = Callable[[str, nn.Module, nn.Parameter], bool]
-Rule = str | type[nn.Module] | Predicate
-Rules = Rule | Sequence[Rule]
+SelectionRule = str | type[nn.Module] | Predicate
+SelectionRules = SelectionRule | Sequence[SelectionRule]
 
 _CONVOLUTIONS = (
     nn.Conv1d,
@@ -58,7 +58,7 @@ def parameters_by_name(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def prunable(
-    model: nn.Module, *, include: Rules | None = None, exclude: Rules | None = None
+    model: nn.Module, *, include: SelectionRules | None = None, exclude: SelectionRules | None = None
 ) -> dict[str, nn.Parameter]:
     """The prunable weights of a model: name -> parameter, in the order of `named_parameters()`.
 
@@ -81,8 +81,8 @@ def prunable(
         exclude: drop what one of these rules selects, under any of its names.
 
     Raises:
-        ValueError: the model is no module; nothing is left to prune; a rule selects nothing; a layer's weight is not a
-            plain parameter (it is parametrised, or already pruned by `torch.nn.utils.prune`).
+        ValueError: the model is not a module; nothing is left to prune; a rule selects nothing; a layer's weight is not
+            a plain parameter (it is parametrised, or already pruned by `torch.nn.utils.prune`).
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"the model must be a torch.nn.Module; got a {type(model).__name__}")
@@ -94,7 +94,7 @@ def prunable(
     dropped: set[str] = set()
     used: set[int] = set()
 
-    def select(rules: Sequence[Rule] | None, name: str, module: nn.Module, attribute: str) -> bool:
+    def select(rules: Sequence[SelectionRule] | None, name: str, module: nn.Module, attribute: str) -> bool:
         selecting = [id(rule) for rule in rules or () if _selects(rule, name, module, attribute)]
         used.update(selecting)
         return bool(selecting)
@@ -133,7 +133,7 @@ def plain_name(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def _as_rules(rules: Rules | None) -> Sequence[Rule] | None:
+def _as_rules(rules: SelectionRules | None) -> Sequence[SelectionRule] | None:
     if rules is None:
         return None
     listed: tuple[Any, ...] = tuple(rules) if isinstance(rules, list | tuple | set | frozenset) else (rules,)
@@ -143,7 +143,7 @@ def _as_rules(rules: Rules | None) -> Sequence[Rule] | None:
     return listed
 
 
-def _selects(rule: Rule, name: str, module: nn.Module, attribute: str) -> bool:
+def _selects(rule: SelectionRule, name: str, module: nn.Module, attribute: str) -> bool:
     if isinstance(rule, str):
         return fnmatchcase(name, rule)
     if isinstance(rule, type):

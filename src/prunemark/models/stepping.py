@@ -16,7 +16,7 @@ def followed(optimizers: Sequence[Any]) -> list[torch.optim.Optimizer]:
     the one inside.
 
     Raises:
-        ValueError: none is given, or one is no torch optimizer and wraps none.
+        ValueError: none is given, or one neither is nor wraps a torch optimizer.
     """
     if not optimizers:
         raise ValueError("hold needs the optimizer whose steps it should follow: masks.hold(model, optimizer)")

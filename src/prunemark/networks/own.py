@@ -25,7 +25,7 @@ def own_network(code: OwnCode, *, input_shape: tuple[int, ...], classes: int, se
     true, as it should be of a trained model).
 
     Raises:
-        ValueError: the file fails to import; what it returns is no module, or the same one each time; its weights do
+        ValueError: the file fails to import; what it returns is not a module, or the same one each time; its weights do
             not come from the seed, or are the same for every seed.
     """
     with isolated(0, "import", device=_CPU):  # weights that are drawn there are at least the same in every process

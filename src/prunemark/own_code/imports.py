@@ -51,7 +51,7 @@ def is_own_file(file: Path, folder: Path) -> bool:
 
     Args:
         file: of the module, resolved.
-        folder: of the user's file; a virtual environment in it is none of the user's code.
+        folder: of the user's file; a virtual environment in it is not the user's code.
     """
     if any(file.is_relative_to(root) for root in _not_own()):
         return False

@@ -42,8 +42,8 @@ def quotas(
         raise ValueError(f"cannot keep {keep:,} of {sum(caps.values()):,} weights")
     if isinstance(rule, Masks):
         ideal = _as_in(rule, sizes, keep)
-    elif isinstance(rule, str) and rule in _RULES:  # pyright: ignore[reportUnnecessaryIsInstance]
-        ideal = _RULES[rule](shapes, sizes, keep)
+    elif isinstance(rule, str) and rule in _QUOTA_RULES:  # pyright: ignore[reportUnnecessaryIsInstance]
+        ideal = _QUOTA_RULES[rule](shapes, sizes, keep)
     else:
         raise ValueError(f"{unknown('quota rule', str(rule), QUOTAS)}; or give Masks")
     return _apportion(ideal, caps, keep)
@@ -112,7 +112,7 @@ def _as_in(masks: Masks, sizes: Mapping[str, int], keep: int) -> dict[str, float
     return kept(1.0) if keep == masks.kept else kept(high)
 
 
-_RULES: dict[str, Callable[[Shapes, Mapping[str, int], int], dict[str, float]]] = {
+_QUOTA_RULES: dict[str, Callable[[Shapes, Mapping[str, int], int], dict[str, float]]] = {
     "uniform": _uniform,
     "uniform-plus": _uniform_plus,
     "erk": _erk,

@@ -13,19 +13,19 @@ from prunemark.datasets import Dataset
 from prunemark.masks import Masks
 from prunemark.methods import resolve
 from prunemark.methods.base import Method, Problem
-from prunemark.models.calling import Forward, Loss, call
+from prunemark.models.calling import Forward, Loss, call, map_tensors, on_copies
 from prunemark.models.convolutions import sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.left_out import share_record, warn_of_left_out
 from prunemark.models.precision import cast, cast_, true_float32
-from prunemark.models.prunable import Rules, parameters_by_name, prunable, unwrap
+from prunemark.models.prunable import SelectionRules, parameters_by_name, prunable, unwrap
 from prunemark.parts import Keeper
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
-from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, map_tensors, scoring_batches
+from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite
 from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
 from prunemark.terms.quotas import QuotaName
@@ -44,8 +44,8 @@ def score(
     data: Data | None = None,
     seed: int = 0,
     input_shape: tuple[int, ...] | None = None,
-    include: Rules | None = None,
-    exclude: Rules | None = None,
+    include: SelectionRules | None = None,
+    exclude: SelectionRules | None = None,
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
     scoring_batch: int = SCORING_BATCH,
@@ -85,9 +85,9 @@ def score(
         options: the method's own, such as `bn="eval"`.
 
     Raises:
-        ValueError: unknown method or option; missing data, or data that is no batches; nothing prunable; a model that
-            cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar or not
-            finite; scores that are not finite (the layer is named), or that are all 0.
+        ValueError: unknown method or option; missing data, or data that does not consist of batches; nothing prunable;
+            a model that cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar
+            or not finite; scores that are not finite (the layer is named), or that are all 0.
     """
     configured = resolve(method, **options)
     scorer = _Scorer(
@@ -121,8 +121,8 @@ def prune(
     invert: bool = False,
     quotas: QuotaName | Masks | None = None,
     input_shape: tuple[int, ...] | None = None,
-    include: Rules | None = None,
-    exclude: Rules | None = None,
+    include: SelectionRules | None = None,
+    exclude: SelectionRules | None = None,
     loss: Loss = functional.cross_entropy,
     forward: Forward = call,
     scoring_batch: int = SCORING_BATCH,
@@ -232,8 +232,8 @@ class _Scorer:
         data: Data | None,
         seed: int,
         input_shape: tuple[int, ...] | None,
-        include: Rules | None,
-        exclude: Rules | None,
+        include: SelectionRules | None,
+        exclude: SelectionRules | None,
         loss: Loss,
         forward: Forward,
         scoring_batch: int,
@@ -276,7 +276,7 @@ class _Scorer:
             )
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
-        self.forward = explained_forward(forward)
+        self.forward = on_copies(explained_forward(forward))
         self.left: Mapping[str, nn.Parameter] | None = None
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The examples that scores are computed on."""
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,14 +11,11 @@ from torch import Tensor
 
 from prunemark.datasets import Dataset
 from prunemark.methods.base import Method
-from prunemark.models.calling import Batch
+from prunemark.models.calling import TARGETS, Batch, map_tensors
 from prunemark.models.copies import at_least_single
 from prunemark.randomness import derive, generator
 
 Data = Dataset | Iterable[Batch]
-
-# What a batch that is a mapping calls its targets; the rest are the inputs, given by name.
-_TARGETS = ("labels", "label", "targets")
 
 
 def scoring_batches(
@@ -136,10 +133,10 @@ def _pairs(data: Iterable[Any]) -> Iterable[Batch]:
 
 def _named(batch: Mapping[Any, Any], number: int) -> Batch:
     """The inputs and targets of a batch as Hugging Face's loaders yield it."""
-    found = [name for name in _TARGETS if name in batch]
+    found = [name for name in TARGETS if name in batch]
     if len(found) != 1 or len(batch) < 2:
         raise ValueError(
-            f"a batch that is a mapping holds inputs by name, and its targets as one of {', '.join(_TARGETS)}; "
+            f"a batch that is a mapping holds inputs by name, and its targets as one of {', '.join(TARGETS)}; "
             f"batch {number} has {', '.join(map(str, batch))}"
         )
     return {name: value for name, value in batch.items() if name not in found}, batch[found[0]]
@@ -163,13 +160,3 @@ def _reseeded(data: Any, seed: int) -> Generator[None]:
     finally:
         for key, source in owned.items():
             source.set_state(states[key])
-
-
-def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: map_tensors(function, item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return tuple(map_tensors(function, item) for item in value)
-    return value

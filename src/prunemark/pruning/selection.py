@@ -13,6 +13,7 @@ from prunemark.randomness import generator
 _SAMPLE = 65_536  # scores, from which the threshold is guessed
 _PIECE = 262_144  # scores
 _LARGE_INTEGERS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
+_EXACT = 2.0**53  # up to here float64 holds every whole number
 
 
 def keep_count(total: int, sparsity: float) -> int:
@@ -48,9 +49,13 @@ def select(
             must add up to the exact count.
 
     Raises:
-        ValueError: a score that is not finite (the layer is named), a sparsity outside [0, 1), more weights
+        ValueError: a score that is no real, finite number (the layer is named), a sparsity outside [0, 1), more weights
             asked for than survive, or quotas that do not fit the layers or the count.
     """
+    for name, score in scores.items():
+        if not isinstance(score, Tensor) or score.is_complex():  # pyright: ignore[reportUnnecessaryIsInstance]
+            kind = score.dtype if isinstance(score, Tensor) else type(score).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"scores of {name} must be a tensor of real numbers, not {kind}")
     keep = keep_count(sum(score.numel() for score in scores.values()), sparsity)
     require_finite(scores)
     return select_count(scores, keep, invert=invert, within=within, quotas=quotas)
@@ -64,7 +69,7 @@ def select_count(
     within: Masks | None = None,
     quotas: Mapping[str, int] | None = None,
 ) -> Masks:
-    """As `select`, for a number of weights to keep instead of a sparsity, of scores that are known to be finite."""
+    """`select` with a number of weights to keep instead of a sparsity, for scores that are known to be finite."""
     survivors = within if within is not None else Masks.ones(scores)
     if quotas is None:
         return _keep_best(scores, survivors, keep, invert=invert)
@@ -81,8 +86,10 @@ def select_count(
 
 
 def require_finite(scores: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError that names the first layer with a score that is infinite or not a number."""
+    """Raise a ValueError that names the first layer with a score that is infinite, not a number, or too large."""
     for name, score in scores.items():
+        if score.dtype in _LARGE_INTEGERS and score.numel() and score.double().abs().max() >= _EXACT:
+            raise ValueError(f"scores of {name} hold whole numbers beyond 2^53, which float64 does not tell apart")
         # The sum takes a fraction of the time, and is finite only if all terms are; finite terms may still overflow.
         if not score.sum().isfinite():
             bad = score.numel() - int(torch.isfinite(score).sum())

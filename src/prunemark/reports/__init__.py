@@ -1,1 +1,1 @@
-"""What a study found, for people: charts, terminal tables and one self-contained page."""
+"""Reports of a study for people: charts, terminal tables and one self-contained page."""

@@ -1,4 +1,4 @@
-"""What to cite: the study's paper, the papers and code of the methods that a study uses, and this software."""
+"""References to cite: the study's paper, the papers and code of the methods that a study uses, and this software."""
 
 from collections.abc import Iterable
 

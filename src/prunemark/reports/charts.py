@@ -80,7 +80,7 @@ def accuracy_chart(
 def difference_chart(
     findings: Sequence[Finding], *, ranges: Ranges | None = None, title: str, subtitle: str
 ) -> marks.AnyChart | None:
-    """How far each method is from the mark, against sparsity, with the margin as a band: claim C2 cell by cell.
+    """Difference of each method to the mark against sparsity, with the margin as a band: claim C2 cell by cell.
 
     Differences are paired, in percentage points, with the intervals that verdicts use. The scale is linear within the
     margin and logarithmic beyond, so that a loss of 50 points leaves the margin visible.
@@ -90,7 +90,7 @@ def difference_chart(
         return None
     styles = theme.series_styles(one.subject for one, _ in measured)
     margin = measured[0][0].margin
-    values = [_difference(one, found, styles[one.subject].label) for one, found in measured]
+    values = [_difference(one, found, styles[one.subject].display_name) for one, found in measured]
     sparsities = [one.sparsities[0] for one, _ in measured]
     x = marks.remaining_weights(sparsities, styles, ticks=_TICKS, sparsity_above=True)
     low = min(-1.6 * margin, *(1.15 * one["low"] for one in values))
@@ -139,7 +139,7 @@ def ablation_panels(
     title: str,
     subtitle: str,
 ) -> marks.AnyChart | None:
-    """What shuffling, reinitialising and inverting do: a panel a method (E2), or a panel a benchmark (E3).
+    """Accuracy of ablated subnetworks against sparsity: one panel per method (E2) or per benchmark (E3).
 
     Only what has an ablated run gets a panel; all panels share the scale of accuracy.
     """
@@ -147,7 +147,7 @@ def ablation_panels(
     shown = ablated(cells, benchmarks=benchmarks)
     if not shown:
         return None
-    panels = {name: style.label for name, style in theme.series_styles(p.series for p in shown).items()}
+    panels = {name: style.display_name for name, style in theme.series_styles(p.series for p in shown).items()}
     styles = theme.ablation_styles(point.cell.ablation for point in shown)
     values = [marks.value(p, styles[p.cell.ablation], panel=panels[p.series]) for p in shown]
     names = list(panels.values())
@@ -163,7 +163,7 @@ def variant_panels(
     title: str,
     subtitle: str,
 ) -> marks.AnyChart | None:
-    """Accuracy against sparsity of the variants of one method: a panel a family, a line a variant (E6).
+    """Accuracy against sparsity of the variants of each method: one panel per family, one line per variant (E6).
 
     A variant looks the same in all panels. Each panel has its own scale of accuracy, from which variants that classify
     less than half of what the dense network classifies may run out.
@@ -183,14 +183,16 @@ def variant_panels(
         members = [point for point in shown if point.series in labels]
         if not members:
             continue
-        values = [marks.value(point, styles[names[point.series]], panel=theme.label(family)) for point in members]
+        values = [
+            marks.value(point, styles[names[point.series]], panel=theme.display_name(family)) for point in members
+        ]
         values += marks.matching_band(ranges, x, [point.cell.sparsity for point in members])
         values += [dense_value(dense)] if dense else []
         frame = curves.frame(members, dense, may_leave=curves.below_half(members, dense))
         layers = marks.band(alt.Chart(), x)
         layers += marks.lines(alt.Chart(), x, styles, legend="variant", over="sparsity:sparsity", frame=frame)
         layers += marks.dense_rule(alt.Chart(), frame)
-        heading = alt.TitleParams(theme.label(family), fontSize=14)
+        heading = alt.TitleParams(theme.display_name(family), fontSize=14)
         panel = alt.layer(*layers, data=marks.data(values), title=heading)
         panels.append(panel.properties(width=NARROW_PANEL_WIDTH, height=PANEL_HEIGHT))
     with warnings.catch_warnings():
@@ -227,19 +229,19 @@ def _panels(
 
 
 def unmodified(cells: Sequence[Point]) -> list[Point]:
-    """What `accuracy_chart` shows."""
+    """The points that `accuracy_chart` shows."""
     return [point for point in curves.earliest(cells) if _is_unmodified(point)]
 
 
 def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
-    """What `ablation_panels` show: all of each method, or benchmark, that has an ablated run."""
+    """The points that `ablation_panels` shows: all of each method, or benchmark, that has an ablated run."""
     mine = [point for point in curves.earliest(cells) if bool(point.cell.benchmark) == benchmarks]
     series = {point.series for point in mine if not _is_unmodified(point)}
     return [point for point in mine if point.series in series]
 
 
 def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:
-    """For each panel with lines that lie below the frame as a whole: which."""
+    """Lines that are wholly below the frame, for each panel that has any."""
     if frame is None:
         return {}
     highest: dict[tuple[str, str], float] = {}

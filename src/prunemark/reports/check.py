@@ -1,4 +1,4 @@
-"""What a battery says of one method, in words."""
+"""Result of a battery for one method, in words."""
 
 from collections.abc import Mapping, Sequence
 
@@ -47,7 +47,7 @@ _QUESTIONS: dict[str, Mapping[State, str]] = {
 
 
 def check_words(judged: Judged, method: str) -> list[str]:
-    """Whether a method's decisions matter: a sentence for each question and range, with the number that answers it.
+    """Sentences on whether a method's decisions matter: one per question and range, with the number that answers it.
 
     The questions are those of the paper's claims: do the weights that it chooses within a layer matter (C3), the
     initial values of the weights (C4), both (C4b), the order of its scores (C5); does it beat random pruning (C1); does

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OfCell(Protocol):
-    """What belongs to one cell of a study."""
+    """Base of what belongs to one cell of a study."""
 
     @property
     def cell(self) -> Cell: ...
@@ -138,12 +138,12 @@ def pruned(cells: Iterable[C]) -> list[C]:
 
 
 def random_or_inverted(point: Point) -> bool:
-    """Whether a point is of random pruning or an inverted ranking, which run out of the paper's figures too."""
+    """True for random pruning and inverted rankings, whose lines run out of the paper's figures too."""
     return point.cell.method == "random" or ABLATIONS[point.cell.ablation].inverts
 
 
 def below_half(shown: Sequence[Point], dense: Point | None) -> Callable[[Point], bool]:
-    """Whether a point has less than half of the dense network's accuracy: most of its subnetworks have learnt little.
+    """True if a point has less than half of the dense network's accuracy: most of its subnetworks have learnt little.
 
     Where there is no dense network, less than half of the best of `shown`.
     """

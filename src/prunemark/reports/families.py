@@ -1,4 +1,4 @@
-"""Which of a study's methods are variants of one another."""
+"""Families of methods: those of a study that are variants of one another."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ def families(labels: Iterable[str], methods: Mapping[str, str] | None = None) ->
 
 
 def variants(family: str, labels: Iterable[str]) -> dict[str, str]:
-    """What a family's members are called within it: label -> variant, each different.
+    """Names of a family's members within it: label -> variant, each different.
 
     "snip, 10 rounds" and "snip:official" are "10 rounds" and "official" of SNIP, and "snip" is ITSELF, so that what
     is the same in several families has one name. Other labels stay as they are.

@@ -17,7 +17,7 @@ from prunemark.reports.layer_charts import (
     on_path_panels,
     shown_sparsity,
 )
-from prunemark.reports.layers import Wiring, repeated, wirings
+from prunemark.reports.layers import KeptLayers, kept_layers, repeated
 from prunemark.reports.learning_curves import learning_curve_panels, learning_curves
 from prunemark.reports.pruning_step import placed, pruning_step_chart, swept
 from prunemark.reports.range_bars import range_bars
@@ -45,7 +45,7 @@ _PAIRED = (
 
 @dataclass(frozen=True, kw_only=True)
 class _Study:
-    """What the figures of one network and data set are drawn from."""
+    """Data that the figures of one network and data set are drawn from."""
 
     results: "DataFrame"
     cells: Sequence[Point]
@@ -63,13 +63,13 @@ class _Study:
 
     @property
     def interval(self) -> str:
-        """What is drawn about a mean."""
+        """Explanation of the interval about a mean."""
         if self.standard is not None and self.standard.looks is not None:
             return "the repeated interval of the last look, as in the verdicts"
         return "the 90 % interval of the mean, as in the verdicts"
 
     def spread(self, shown: Sequence[Point]) -> str:
-        """What marks are, and that some of what is shown lies out of the frame."""
+        """Explanation of the marks, and of marks that are outside the frame."""
         if curves.frame(shown, curves.dense(self.cells)) is None:
             return self.marks
         return f"{self.marks} What collapses runs out of the frame; the table of numbers has it."
@@ -189,7 +189,7 @@ def _gaps(shown: Sequence[Finding]) -> str:
         return ""
     most = max(one.sparsities[0] for one in shown)
     here = [one for one in shown if one.sparsities[0] == most and one.effect]
-    gaps = ", ".join(f"{theme.label(one.subject)} {pp(one.effect.difference)}" for one in here if one.effect)
+    gaps = ", ".join(f"{theme.display_name(one.subject)} {pp(one.effect.difference)}" for one in here if one.effect)
     return f"At {percent(most)} sparsity, in points: {gaps}."
 
 
@@ -259,13 +259,13 @@ _DEAD = {True: "that lie on no path from input to output", False: "that keep non
 
 
 def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
-    everything = wirings(layers)
+    everything = kept_layers(layers)
     twice = repeated(everything)
-    wired = [one for one in everything if one.cell.benchmark not in twice]
-    if not wired:
+    shown = [one for one in everything if one.cell.benchmark not in twice]
+    if not shown:
         return []
     highest = study.ranges.highest_matching if study.ranges else None
-    at = shown_sparsity(wired, highest)
+    at = shown_sparsity(shown, highest)
     which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
     same = f" Not drawn twice, with the masks of another benchmark: {_list(twice)}." if twice else ""
     subject = f"{study.subject}, pruned {study.when}"
@@ -277,7 +277,7 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
             f"{subject}; mean of {study.replicates}",
             f"Share of each layer’s weights that is kept, layers in the network’s order. The scale is linear below "
             f"0.1 % and logarithmic above; 0 is a collapsed layer.{same}",
-            lambda title, subtitle: layer_density_panels(wired, title=title, subtitle=subtitle),
+            lambda title, subtitle: layer_density_panels(shown, title=title, subtitle=subtitle),
             "Dots of the share of weights kept in each layer, a panel per sparsity.",
         ),
         figure(
@@ -287,8 +287,8 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
             f"Effective density: the share of the kept weights that lies on a path from input to output, a panel per "
             f"mask. Weights on no path do nothing, so that a network is sparser than its mask says. {spread} "
             f"{study.band}{same}",
-            lambda title, subtitle: on_path_panels(wired, ranges=study.ranges, title=title, subtitle=subtitle),
-            f"Charts of the share of kept weights on a path against sparsity. {_connected(wired, at)}",
+            lambda title, subtitle: on_path_panels(shown, ranges=study.ranges, title=title, subtitle=subtitle),
+            f"Charts of the share of kept weights on a path against sparsity. {_connected(shown, at)}",
         ),
         figure(
             "kept-inputs",
@@ -298,17 +298,17 @@ def _layers(study: _Study, layers: "DataFrame") -> list[Figure | None]:
             f"Where a line starts, at 0, is the share of units that keep none. A shuffled mask keeps as many weights "
             f"in each layer, spread by chance: where the line of the unmodified mask starts higher and ends later, the "
             f"method crowds its weights into few units.{same}",
-            lambda title, subtitle: kept_inputs_panels(wired, sparsity=at, title=title, subtitle=subtitle),
-            f"Cumulative distributions of kept inputs per unit. {_dead(wired, at)}",
+            lambda title, subtitle: kept_inputs_panels(shown, sparsity=at, title=title, subtitle=subtitle),
+            f"Cumulative distributions of kept inputs per unit. {_dead(shown, at)}",
         ),
         figure(
             "dead-units",
             "Dead units",
             f"{subject}; {study.over}",
-            f"Neuron collapse: the share of all units {_DEAD[followed(wired)]}, a panel per mask. {spread} "
+            f"Neuron collapse: the share of all units {_DEAD[followed(shown)]}, a panel per mask. {spread} "
             f"{study.band}{same}",
-            lambda title, subtitle: dead_unit_panels(wired, ranges=study.ranges, title=title, subtitle=subtitle),
-            f"Charts of the share of dead units against sparsity. {_dead(wired, at)}",
+            lambda title, subtitle: dead_unit_panels(shown, ranges=study.ranges, title=title, subtitle=subtitle),
+            f"Charts of the share of dead units against sparsity. {_dead(shown, at)}",
         ),
     ]
 
@@ -338,7 +338,7 @@ def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
 def _variants(study: _Study, methods: Mapping[str, str] | None) -> Figure | None:
     labels = [point.cell.method for point in study.first if not point.cell.benchmark]
     kin = families(labels, methods)
-    named = "; ".join(f"{theme.label(family)}: {_list(members)}" for family, members in kin.items())
+    named = "; ".join(f"{theme.display_name(family)}: {_list(members)}" for family, members in kin.items())
     return figure(
         "variants",
         "Variants of a method",
@@ -365,7 +365,7 @@ def _extremes(shown: Sequence[Point]) -> str:
     sentences: list[str] = []
     for sparsity in ends:
         here = sorted((p for p in shown if p.cell.sparsity == sparsity), key=lambda p: -p.mean)
-        reached = ", ".join(f"{theme.label(p.series)} {p.mean:.1f} %" for p in here)
+        reached = ", ".join(f"{theme.display_name(p.series)} {p.mean:.1f} %" for p in here)
         sentences.append(f"At {percent_number(sparsity)} % sparsity: {reached}.")
     return f"Chart of test accuracy against sparsity. {' '.join(sentences)}"
 
@@ -375,17 +375,17 @@ def _panels(shown: Sequence[Point]) -> str:
     return f"Charts of test accuracy against sparsity for {_list([p.series for p in shown])}: {ablations}."
 
 
-def _connected(shown: Sequence[Wiring], sparsity: float) -> str:
+def _connected(shown: Sequence[KeptLayers], sparsity: float) -> str:
     here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == UNMODIFIED and one.on_path]
-    shares = ", ".join(f"{theme.label(one.series)} {fmean(one.on_path.values()):.1f} %" for one in here)
+    shares = ", ".join(f"{theme.display_name(one.series)} {fmean(one.on_path.values()):.1f} %" for one in here)
     return f"On a path at {percent_number(sparsity)} % sparsity: {shares}." if here else ""
 
 
-def _dead(shown: Sequence[Wiring], sparsity: float) -> str:
+def _dead(shown: Sequence[KeptLayers], sparsity: float) -> str:
     here = [one for one in shown if one.cell.sparsity == sparsity and one.cell.ablation == UNMODIFIED]
-    dead = ", ".join(f"{theme.label(one.series)} {one.at_most(0):.1f} %" for one in here)
+    dead = ", ".join(f"{theme.display_name(one.series)} {one.at_most(0):.1f} %" for one in here)
     return f"Units without a kept input at {percent_number(sparsity)} % sparsity: {dead}."
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(theme.label(name) for name in names))
+    return ", ".join(dict.fromkeys(theme.display_name(name) for name in names))

@@ -1,4 +1,4 @@
-"""Charts of what was kept (E5): layers' densities, what lies on a path, the inputs that units keep, dead units."""
+"""Charts of kept weights (E5): densities of layers, effective density, kept inputs per unit, dead units."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import altair as alt
 
 from prunemark.reports import charts, curves, marks, theme
-from prunemark.reports.layers import Wiring
+from prunemark.reports.layers import KeptLayers
 from prunemark.reports.stretches import remaining
 from prunemark.stats import Ranges
 from prunemark.terms.ablations import UNMODIFIED
@@ -20,9 +20,9 @@ _TICKS = 5
 _EVERY_COUNT_TO, _STEP = 16, 1.15
 
 
-def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) -> marks.AnyChart | None:
-    """The share of each layer's weights that is kept, unmodified: a panel a sparsity, a row a layer, a dot a method."""
-    shown = [one for one in wired if one.cell.ablation == UNMODIFIED]
+def layer_density_panels(cells: Sequence[KeptLayers], *, title: str, subtitle: str) -> marks.AnyChart | None:
+    """Share of each layer's weights that is kept, unmodified: one panel per sparsity, row per layer, dot per method."""
+    shown = [one for one in cells if one.cell.ablation == UNMODIFIED]
     if not shown:
         return None
     styles = theme.series_styles(one.series for one in shown)
@@ -30,7 +30,7 @@ def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) 
     panels = {s: f"sparsity {percent_number(s)} %" for s in sorted({one.cell.sparsity for one in shown})}
     values = [
         {
-            "line": styles[one.series].label,
+            "line": styles[one.series].display_name,
             "panel": panels[one.cell.sparsity],
             "layer": layer,
             "density": round(density, 6),
@@ -56,21 +56,23 @@ def layer_density_panels(wired: Sequence[Wiring], *, title: str, subtitle: str) 
     return marks.finish(chart, title, subtitle)
 
 
-def kept_inputs_panels(wired: Sequence[Wiring], *, sparsity: float, title: str, subtitle: str) -> marks.AnyChart | None:
-    """The distribution of kept inputs per unit at one sparsity, cumulated: a panel a method, a line a mask (E5).
+def kept_inputs_panels(
+    cells: Sequence[KeptLayers], *, sparsity: float, title: str, subtitle: str
+) -> marks.AnyChart | None:
+    """Cumulative distribution of kept inputs per unit at one sparsity: one panel per method, one line per mask (E5).
 
     At each number of inputs (logarithmic, with a place for 0) stands the share of the network's units that keep at most
     that many; at 0 it is the share of dead units. Replicates are pooled.
     """
-    shown = [one for one in wired if one.cell.sparsity == sparsity]
+    shown = [one for one in cells if one.cell.sparsity == sparsity]
     if not shown:
         return None
-    panels = {name: style.label for name, style in theme.series_styles(one.series for one in shown).items()}
+    panels = {name: style.display_name for name, style in theme.series_styles(one.series for one in shown).items()}
     styles = theme.ablation_styles(one.cell.ablation for one in shown)
     most = max(kept for one in shown for kept in one.units)
     values: list[dict[str, Any]] = [
         {
-            "line": styles[one.cell.ablation].label,
+            "line": styles[one.cell.ablation].display_name,
             "panel": panels[one.series],
             "inputs": inputs,
             "share": round(one.at_most(inputs), 4),
@@ -105,35 +107,35 @@ def _counts(most: int) -> list[int]:
 
 
 def on_path_panels(
-    wired: Sequence[Wiring], *, ranges: Ranges | None = None, title: str, subtitle: str
+    cells: Sequence[KeptLayers], *, ranges: Ranges | None = None, title: str, subtitle: str
 ) -> marks.AnyChart | None:
-    """Effective density: the share of the kept weights that lies on a path from input to output, against sparsity.
+    """Effective density: the share of kept weights that are on a path from input to output, against sparsity.
 
-    A panel a mask; None where paths were not followed (E5).
+    One panel per mask; None where paths were not followed (E5).
     """
-    found = [(one, one.on_path) for one in wired if one.on_path]
+    found = [(one, one.on_path) for one in cells if one.on_path]
     return _over_sparsities(found, ON_PATH, ranges, title, subtitle, named_at="bottom")
 
 
 def dead_unit_panels(
-    wired: Sequence[Wiring], *, ranges: Ranges | None = None, title: str, subtitle: str
+    cells: Sequence[KeptLayers], *, ranges: Ranges | None = None, title: str, subtitle: str
 ) -> marks.AnyChart | None:
-    """Neuron collapse: the share of dead units against sparsity; a panel a mask (E5).
+    """Neuron collapse: the share of dead units against sparsity; one panel per mask (E5).
 
     Dead are units on no path from input to output; where paths were not followed, those that keep no input.
     """
-    if followed(wired):
-        return _over_sparsities([(one, one.off_path) for one in wired], OFF_PATH, ranges, title, subtitle)
-    return _over_sparsities([(one, one.dead) for one in wired if one.dead], DEAD_UNITS, ranges, title, subtitle)
+    if followed(cells):
+        return _over_sparsities([(one, one.off_path) for one in cells], OFF_PATH, ranges, title, subtitle)
+    return _over_sparsities([(one, one.dead) for one in cells if one.dead], DEAD_UNITS, ranges, title, subtitle)
 
 
-def followed(wired: Sequence[Wiring]) -> bool:
-    """Whether the paths of all masks were followed."""
-    return all(one.off_path for one in wired)
+def followed(cells: Sequence[KeptLayers]) -> bool:
+    """True if the paths of all masks were followed."""
+    return all(one.off_path for one in cells)
 
 
 def _over_sparsities(
-    found: Sequence[tuple[Wiring, Mapping[int, float]]],
+    found: Sequence[tuple[KeptLayers, Mapping[int, float]]],
     measure: str,
     ranges: Ranges | None,
     title: str,
@@ -146,10 +148,12 @@ def _over_sparsities(
     if len(set(sparsities)) < 2:
         return None
     styles = theme.series_styles(one.series for one in shown)
-    names = {name: style.label for name, style in theme.ablation_styles(one.cell.ablation for one in shown).items()}
+    names = {
+        name: style.display_name for name, style in theme.ablation_styles(one.cell.ablation for one in shown).items()
+    }
     x = marks.remaining_weights(sparsities, styles, ticks=_TICKS)
     values = [
-        _value(one, spread, styles[one.series].label) | {"panel": names[one.cell.ablation]}
+        _value(one, spread, styles[one.series].display_name) | {"panel": names[one.cell.ablation]}
         for one, shares in found
         if (spread := curves.spread(shares))
     ]
@@ -160,7 +164,7 @@ def _over_sparsities(
     return marks.finish(charts.faceted(drawn, values, list(names.values())), title, subtitle)
 
 
-def _value(one: Wiring, spread: curves.Spread, line: str) -> dict[str, Any]:
+def _value(one: KeptLayers, spread: curves.Spread, line: str) -> dict[str, Any]:
     return {
         "line": line,
         "remaining": remaining(one.cell.sparsity),

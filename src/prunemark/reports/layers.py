@@ -1,4 +1,4 @@
-"""The table of counts per layer reduced to what charts show: a `Wiring` a method, ablation and sparsity."""
+"""The table of counts per layer reduced to what charts show: one `KeptLayers` per method, ablation and sparsity."""
 
 import math
 from collections import Counter
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunemark.reports import curves
-from prunemark.stats.cells import Cell
+from prunemark.stats.cells import Cell, cell_of
 from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
-from prunemark.terms.sparsity import same_sparsity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
-    """What the masks of one cell keep, over its replicates.
+class KeptLayers:
+    """Weights and units that the masks of one cell keep, over its replicates.
 
     `densities` maps each layer, in the network's order, to the mean percentage of its weights that is kept. `units`
     counts the units of all layers and replicates by their kept inputs. By replicate: `dead` is the percentage of units
@@ -43,24 +42,18 @@ class Wiring:
         return 100 * few / sum(self.units.values())
 
 
-def wirings(layers: "DataFrame") -> list[Wiring]:
-    """What was kept at the earliest step and by benchmarks, in the table's order; see `write_report` for the table."""
+def kept_layers(layers: "DataFrame") -> list[KeptLayers]:
+    """One `KeptLayers` per cell of the earliest step and of benchmarks, in the table's order (see `write_report`)."""
     rows: list[dict[str, Any]] = layers.to_dict("records")
     cells: dict[Cell, list[dict[str, Any]]] = {}
     for row in rows:
-        cell = Cell(
-            method=str(row["method"]),
-            sparsity=same_sparsity(float(row["sparsity"])),
-            prune_at=str(row["prune_at"]),
-            ablation=str(row["ablation"]),
-            benchmark=str(row["benchmark"] or ""),
-        )
+        cell = cell_of(row)
         if cell.ablation == UNMODIFIED or ABLATIONS[cell.ablation].own_mask:
             cells.setdefault(cell, []).append(row)
-    return curves.earliest([_wiring(cell, group) for cell, group in cells.items()])
+    return curves.earliest([_kept_layers(cell, group) for cell, group in cells.items()])
 
 
-def repeated(shown: Sequence[Wiring]) -> list[str]:
+def repeated(shown: Sequence[KeptLayers]) -> list[str]:
     """The benchmarks that keep the very weights of one before them, as rewinding does: they have the same masks."""
     kept: dict[str, dict[float, tuple[Any, ...]]] = {}
     for one in shown:
@@ -71,7 +64,7 @@ def repeated(shown: Sequence[Wiring]) -> list[str]:
     return [name for at, name in enumerate(names) if any(kept[name] == kept[other] for other in names[:at])]
 
 
-def _wiring(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> Wiring:
+def _kept_layers(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> KeptLayers:
     shares: dict[str, list[float]] = {}
     by_replicate: dict[int, Counter[int]] = {}
     for row in rows:
@@ -80,7 +73,7 @@ def _wiring(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> Wiring:
         counts = by_replicate.setdefault(int(row["replicate"]), Counter())
         for kept, units in row["units_by_kept_inputs"].items():
             counts[int(kept)] += int(units)
-    return Wiring(
+    return KeptLayers(
         cell=cell,
         densities={name: math.fsum(values) / len(values) for name, values in shares.items()},
         units=sum(by_replicate.values(), Counter[int]()),

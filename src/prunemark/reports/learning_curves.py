@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from prunemark.reports import charts, curves, marks, theme
-from prunemark.stats.cells import Cell, same_sparsity
+from prunemark.stats.cells import Cell, cell_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +22,7 @@ _WIDTH = 160
 
 @dataclass(frozen=True, kw_only=True)
 class LearningCurve:
-    """How the trainings of one cell went.
+    """Losses and accuracies of one cell's trainings by epoch.
 
     `epochs` maps each epoch, counted from 1, to the values of each measure, one per replicate that has it: mean
     cross-entropy for losses, percent for accuracy.
@@ -46,13 +46,7 @@ def learning_curves(table: "DataFrame") -> list[LearningCurve]:
     cells: dict[Cell, dict[int, dict[str, list[float]]]] = {}
     rows: list[dict[str, Any]] = table.loc[table["ablation"] == "unmodified"].to_dict("records")
     for row in rows:
-        cell = Cell(
-            method=str(row["method"]),
-            sparsity=same_sparsity(float(row["sparsity"])),
-            prune_at=str(row["prune_at"]),
-            ablation=str(row["ablation"]),
-            benchmark=str(row["benchmark"] or ""),
-        )
+        cell = cell_of(row)
         measured = cells.setdefault(cell, {}).setdefault(int(row["epoch"]), {name: [] for name in _MEASURES})
         for name, values in measured.items():
             value = float(row[name]) * (100 if name == "test_accuracy" else 1)
@@ -65,7 +59,7 @@ def learning_curves(table: "DataFrame") -> list[LearningCurve]:
 def learning_curve_panels(
     found: Sequence[LearningCurve], *, sparsity: float, title: str, subtitle: str
 ) -> marks.AnyChart | None:
-    """Train loss, test loss and test accuracy against the epoch, a panel each: a line per method at one sparsity.
+    """Train loss, test loss and test accuracy against the epoch, one panel each: one line per method at one sparsity.
 
     Lines are means over the replicates that reached the epoch. Losses are on a logarithmic scale. The dense network is
     there for comparison.
@@ -75,7 +69,7 @@ def learning_curve_panels(
         return None
     styles = theme.series_styles(one.series for one in shown)
     if any(one.cell.method == _DENSE for one in found):
-        styles[_DENSE] = theme.Style(label="dense network", colour=theme.SOFT, dash=theme.LONG)
+        styles[_DENSE] = theme.Style(display_name="dense network", colour=theme.SOFT, dash=theme.LONG)
         shown += [one for one in found if one.cell.method == _DENSE]
     panels = [_panel(name, measure, shown, styles) for name, measure in _MEASURES.items()]
     with warnings.catch_warnings():
@@ -91,7 +85,7 @@ def _panel(
     loss = name != "test_accuracy"
     values = [
         {
-            "line": styles[one.series].label,
+            "line": styles[one.series].display_name,
             "epoch": epoch,
             "mean": _rounded(math.fsum(measured[name]) / len(measured[name])),
             "replicates": len(measured[name]),

@@ -32,13 +32,13 @@ class LineEnd:
 def line_ends(
     values: Sequence[Mapping[str, Any]], place: Callable[[float], float], *, height: float
 ) -> list[LineEnd] | None:
-    """Where the lines' names go; None where a line ends early or names would collide, so that a legend has to do.
+    """Positions of the lines' names; None if a line ends early or names would collide, so that a legend has to do.
 
     Names that overlap are pushed apart by as little as possible (least squares in their order).
 
     Args:
         values: data of `marks.value`; the last one of a line is that with the least `remaining`.
-        place: how far down the plot a value lies, from 0 at the top to 1.
+        place: position of a value in the plot, from 0 at the top to 1 at the bottom.
         height: of the plot, in pixels.
     """
     last: dict[str, Mapping[str, Any]] = {}

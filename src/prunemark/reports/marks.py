@@ -41,7 +41,7 @@ def value(point: Point, style: Style, **more: Any) -> dict[str, Any]:
     """A point as a datum: `line`, `remaining` (%), `sparsity` (text), `mean`, `low`, `high` (%), `interval` (text),
     `replicates`."""
     return {
-        "line": style.label,
+        "line": style.display_name,
         "remaining": remaining(point.cell.sparsity),
         "sparsity": f"{percent_number(point.cell.sparsity)} %",
         "mean": round(point.mean, 4),
@@ -64,7 +64,7 @@ def remaining_weights(
     """Weights remaining, logarithmic, falling to the right; or the lines' names where there is one sparsity only."""
     shares = sorted({remaining(sparsity) for sparsity in sparsities}, reverse=True)
     if len(shares) == 1:
-        names = [style.label for style in styles.values()]
+        names = [style.display_name for style in styles.values()]
         below = alt.Axis(
             title=f"{shares[0]:.3g} % of the weights remaining", labelAngle=-35, labelOverlap=False, grid=False
         )
@@ -93,7 +93,7 @@ def remaining_weights(
 
 
 def _thinned(values: Sequence[float], most: int) -> list[float]:
-    """Those of the falling values that leave room for their labels: no two closer than 1/`most` of the log axis."""
+    """The falling values that leave room for their labels: no two closer than 1/`most` of the log axis."""
     kept = [values[0]]
     room = (values[0] / values[-1]) ** (0.999 / most)
     for one in values[1:]:
@@ -179,7 +179,7 @@ def reference_points(
     """Published runs of the methods that are shown, as open points in the methods' colours and shapes."""
     values = [
         {
-            "line": styles[one.method].label,
+            "line": styles[one.method].display_name,
             "remaining": remaining(one.sparsity),
             "sparsity": f"{percent_number(one.sparsity)} %",
             "published": one.accuracy,
@@ -210,7 +210,7 @@ def looks(
     The legend shows points, or lines where a chart has no points.
     """
     shown = list(styles.values())
-    names = [style.label for style in shown]
+    names = [style.display_name for style in shown]
     symbol: dict[str, Any] = {"symbolStrokeWidth": 0} if points else {"symbolType": "stroke", "symbolSize": 500}
     key = alt.Legend(title=legend, symbolOpacity=1, **symbol) if legend else None
 
@@ -265,7 +265,7 @@ def dense_rule(base: alt.Chart, frame: tuple[float, float] | None = None) -> lis
 
 
 def note_below(base: alt.Chart) -> alt.Chart:
-    """The field `below`, what lies below the frame, in the lower right corner."""
+    """Names of lines below the frame (field `below`), in the lower right corner."""
     known = base.transform_filter("isValid(datum.below)")
     text = known.mark_text(align="right", baseline="bottom", dx=-4, dy=-6, fontSize=11.5, color=theme.SOFT)
     return text.encode(x=alt.value("width"), y=alt.value("height"), text="below:N")

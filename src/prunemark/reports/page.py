@@ -79,9 +79,9 @@ def write_report(
         study_name: the study's name, for the title.
         facts: what a reader must know of the run, shown in this order: {"device": "cpu", "hours": "0.1", ...}.
         out: the page's path; missing folders are made.
-        layers: what was kept, one row a trial and layer, layers in the network's order: columns study, network,
-            dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of weights)
-            and units_by_kept_inputs (a mapping: kept inputs -> number of units).
+        layers: counts of kept weights, one row per trial and layer, layers in the network's order: columns study,
+            network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate, layer, kept, total (counts of
+            weights) and units_by_kept_inputs (a mapping: kept inputs -> number of units).
         epochs: how training went, one row per trial and epoch, as `prunemark.results(what="curves")` returns it.
         methods: label in the results -> the method's name in METHODS, or "FILE.py:function": which methods are variants
             of one another, and what to cite. A label that is not in it is taken for a name.
@@ -184,8 +184,8 @@ def _section(
         sparsities=[percent_number(sparsity) for sparsity in sparsities],
         numbers=[
             (
-                theme.label(row.series),
-                theme.label(row.ablation),
+                theme.display_name(row.series),
+                theme.display_name(row.ablation),
                 row.prune_at,
                 [curves.accuracy_text(row.points.get(sparsity)) for sparsity in sparsities],
             )

@@ -32,7 +32,7 @@ class Placed:
 
 
 def placed(cells: Sequence[Point], sparsity: float) -> list[Placed]:
-    """What the chart shows at one sparsity: methods at their step, rewinding at the step that it goes back to.
+    """Points of the chart at one sparsity: methods at their step, rewinding at the step that it goes back to.
 
     What is pruned after training and not rewound stands at every step, and so does rewinding to the study's own step
     where the study does not sweep it.
@@ -69,7 +69,7 @@ def pruning_step_chart(
     title: str,
     subtitle: str,
 ) -> marks.AnyChart | None:
-    """Accuracy against the step at which pruning happens: every method, a panel a sparsity (E4).
+    """Accuracy against the step at which pruning happens: every method, one panel per sparsity (E4).
 
     Rewinding to each step is a line of its own where the study has it; other benchmarks, which know no step, run across
     as level lines. Steps in one unit lie on an axis that is linear up to the first step after initialisation and
@@ -84,7 +84,7 @@ def pruning_step_chart(
     spelling = {moment(Step.parse(step)): step for step in along}
     moving = {one.line for one in everything if one.step is not None}
     styles = {
-        name: replace(style, label=_TO_THAT_STEP[name]) if name in moving and name in _TO_THAT_STEP else style
+        name: replace(style, display_name=_TO_THAT_STEP[name]) if name in moving and name in _TO_THAT_STEP else style
         for name, style in theme.series_styles(one.line for one in everything).items()
     }
     panels = {sparsity: f"sparsity {percent_number(sparsity)} %" for sparsity in sparsities}

@@ -1,6 +1,6 @@
 """Published numbers that stand beside a shipped study's own: its reference points.
 
-They lie beside the study's file as a table with the columns network, dataset, method, sparsity, run (from 1) and
+They are a table beside the study's file, with the columns network, dataset, method, sparsity, run (from 1) and
 test_accuracy (percent), under comments that name where they were taken from.
 """
 
@@ -47,7 +47,7 @@ def references(results: "DataFrame") -> list[Reference]:
 
 
 def sentence(found: Sequence[Reference]) -> str:
-    """What reference points are, for a caption; empty where there are none."""
+    """Explanation of reference points for a caption; empty if there are none."""
     if not found:
         return ""
     dense = [one.accuracy for one in found if one.sparsity == 0]

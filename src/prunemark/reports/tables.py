@@ -34,12 +34,12 @@ _ASCII_MARKS: dict[State, str] = {"supported": "+", "contradicted": "x", "open":
 
 
 def terminal_summary(judged: Judged, results: "DataFrame", remarks: Sequence[Remark] = ()) -> RenderableType:
-    """What a study says, for a terminal: the answer, how far to trust it, the claims, the ranges, the accuracies."""
+    """Summary of a study for a terminal: the answer, how far to trust it, the claims, the ranges, the accuracies."""
     return Group(claims_table(judged, remarks), ranges_table(judged), results_table(results))
 
 
 def claims_table(judged: Judged, remarks: Sequence[Remark] = ()) -> RenderableType:
-    """What a study says, for a terminal: first the answer, then the claims, one a line, then each claim's numbers.
+    """The answer of a study for a terminal, then the claims, one per line, then each claim's numbers.
 
     A number is the difference in percentage points, left minus right, what it says about the claim, and its interval.
     Several networks or data sets follow each other.
@@ -51,7 +51,7 @@ def claims_table(judged: Judged, remarks: Sequence[Remark] = ()) -> RenderableTy
     parts: list[RenderableType] = []
     several = len(judged.subjects) > 1
     for subject in judged.subjects:
-        first, *more = subject.sentences(theme.label)
+        first, *more = subject.sentences(theme.display_name)
         named = f"{subject.network} on {subject.dataset}: {first}" if several else first
         parts += [_Words(named, "bold"), *map(_Words, more), Text()]
         known = remarks if remarks and not several else trust(subject)
@@ -66,7 +66,7 @@ def claims_table(judged: Judged, remarks: Sequence[Remark] = ()) -> RenderableTy
 
 
 def results_table(results: "DataFrame") -> RenderableType:
-    """Mean test accuracy in percent and its sample standard deviation, a line a method and ablation, for a terminal.
+    """Mean test accuracy in percent and its sample standard deviation, one line per method and ablation.
 
     Rewinding to further steps is left to the report's table, and said to be.
 
@@ -82,7 +82,9 @@ def results_table(results: "DataFrame") -> RenderableType:
         (
             Text(
                 ", ".join(
-                    filter(None, [theme.label(row.series), _ablation(row.ablation), row.prune_at if late else ""])
+                    filter(
+                        None, [theme.display_name(row.series), _ablation(row.ablation), row.prune_at if late else ""]
+                    )
                 )
             ),
             {f"{percent_number(s)} %": Text(curves.accuracy_text(point)) for s, point in row.points.items()},
@@ -113,7 +115,7 @@ def ranges_table(judged: Judged) -> RenderableType:
 
 
 def _ablation(name: str) -> str:
-    return "" if name == UNMODIFIED else theme.label(name)
+    return "" if name == UNMODIFIED else theme.display_name(name)
 
 
 def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]]) -> Table:
@@ -126,7 +128,7 @@ def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]]) -> Tabl
     for claim, by_range in claims.items():
         if any(finding.effect for here in by_range.values() for finding in here):
             statement = next(iter(by_range.values()))[0].statement
-            table.add_row(claim, statement, *(_outcome(by_range.get(name, ())) for name in names))
+            table.add_row(claim, statement, *(_standing(by_range.get(name, ())) for name in names))
     untested = [claim for claim, by_range in claims.items() if not any(f.effect for x in by_range.values() for f in x)]
     if untested:
         table.caption = Text(f"Not tested here: {', '.join(untested)}.")
@@ -134,7 +136,7 @@ def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]]) -> Tabl
     return table
 
 
-def _outcome(findings: Sequence[Finding]) -> Text:
+def _standing(findings: Sequence[Finding]) -> Text:
     if not findings:
         return Text("-", style="dim")
     one = words.together(findings)
@@ -162,7 +164,7 @@ class _Words:
 
 @dataclass(frozen=True, kw_only=True)
 class _Grid:
-    """Labelled rows of short cells; columns that do not fit beside each other go on below."""
+    """Labelled rows of short cells; columns that do not fit beside each other continue below."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[Text, dict[str, Text]]]
@@ -186,7 +188,7 @@ class _Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class _Numbers:
-    """A claim's findings: a row a method or benchmark, a column a range."""
+    """A claim's findings: one row per method or benchmark, one column per range."""
 
     findings: Sequence[Finding]
 
@@ -196,7 +198,7 @@ class _Numbers:
         rows: dict[str, dict[str, Text]] = {}
         for one in self.findings:
             rows.setdefault(one.subject, {})[one.range] = _number(one, marks)
-        yield _Grid(columns=columns, rows=[(Text(theme.label(name)), cells) for name, cells in rows.items()])
+        yield _Grid(columns=columns, rows=[(Text(theme.display_name(name)), cells) for name, cells in rows.items()])
 
 
 def _number(finding: Finding, marks: dict[State, str]) -> Text:
@@ -215,7 +217,7 @@ def _short(value: float) -> str:
 
 
 class _Legend:
-    """What the marks mean, in the marks that the terminal can show."""
+    """Legend of the marks, in those that the terminal can show."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = _ASCII_MARKS if options.ascii_only else _MARKS

@@ -1,4 +1,4 @@
-"""How prunemark's charts look: one colour, dash and shape for one thing, in every chart."""
+"""Look of prunemark's charts: one colour, dash and shape for one thing, in every chart."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -36,9 +36,9 @@ ON_DARK = {
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How one line of a chart is drawn; `label` is its name in legends."""
+    """Look of one line of a chart; `display_name` is its name in legends."""
 
-    label: str
+    display_name: str
     colour: str
     dash: tuple[int, ...] = ()
     shape: str = "circle"
@@ -47,17 +47,17 @@ class Style:
 SOLID, DASHED, DOTTED, DASH_DOT, LONG = (1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4)
 
 _METHODS = {
-    "random": Style(label="random", colour=GREY, dash=DOTTED, shape="cross"),
-    "magnitude": Style(label="magnitude", colour=BLUE, dash=SOLID, shape="square"),
-    "snip": Style(label="SNIP", colour=ORANGE, dash=SOLID, shape="triangle-up"),
-    "grasp": Style(label="GraSP", colour=GREEN, dash=SOLID, shape="diamond"),
-    "synflow": Style(label="SynFlow", colour=PURPLE, dash=SOLID, shape="triangle-down"),
+    "random": Style(display_name="random", colour=GREY, dash=DOTTED, shape="cross"),
+    "magnitude": Style(display_name="magnitude", colour=BLUE, dash=SOLID, shape="square"),
+    "snip": Style(display_name="SNIP", colour=ORANGE, dash=SOLID, shape="triangle-up"),
+    "grasp": Style(display_name="GraSP", colour=GREEN, dash=SOLID, shape="diamond"),
+    "synflow": Style(display_name="SynFlow", colour=PURPLE, dash=SOLID, shape="triangle-down"),
 }
 # In the order of the tables that they style; what a table has more of gets a spare look.
 _BENCHMARK_SHAPES = ("circle", "triangle-right", "square", "triangle-left")
 _BENCHMARKS = {
     name: Style(
-        label=benchmark.label,
+        display_name=benchmark.display_name,
         colour=VERMILION if benchmark.rewinds else INK,
         dash=DASH_DOT if benchmark.iterative else DASHED,
         shape=_BENCHMARK_SHAPES[at % len(_BENCHMARK_SHAPES)],
@@ -69,7 +69,7 @@ _ABLATION_LOOKS = (
     *((GREEN, LONG, "triangle-down"), (SKY, DASHED, "triangle-left"), (VERMILION, DOTTED, "triangle-right")),
 )
 _ABLATIONS = {
-    name: Style(label=ablation.label, colour=colour, dash=dash, shape=shape)
+    name: Style(display_name=ablation.display_name, colour=colour, dash=dash, shape=shape)
     for (name, ablation), (colour, dash, shape) in zip(ABLATIONS.items(), cycle(_ABLATION_LOOKS), strict=False)
 }
 ITSELF = "the method itself"
@@ -92,11 +92,11 @@ def series_styles(names: Iterable[str]) -> dict[str, Style]:
     given = dict.fromkeys(names)
     benchmarks = {name: style for name in given if (style := _benchmark(name)) is not None}
     styles = {name: style for name, style in _METHODS.items() if name in given}
-    taken = {style.label for style in (_METHODS | _BENCHMARKS).values()}
+    taken = {style.display_name for style in (_METHODS | _BENCHMARKS).values()}
     # Colours (6), dashes (4) and shapes (5) turn at different rates: 60 different combinations.
     for at, name in enumerate(name for name in given if name not in _METHODS | benchmarks):
         styles[name] = Style(
-            label=f"{name} (another)" if name in taken else name,
+            display_name=f"{name} (another)" if name in taken else name,
             colour=_SPARE_COLOURS[at % len(_SPARE_COLOURS)],
             dash=_SPARE_DASHES[at % len(_SPARE_DASHES)],
             shape=_SPARE_SHAPES[at % len(_SPARE_SHAPES)],
@@ -109,7 +109,7 @@ def _benchmark(name: str) -> Style | None:
     # "lottery-rewinding:2ep" is lottery rewinding, to a step of its own.
     kind, _, step = name.partition(":")
     style = _BENCHMARKS.get(kind)
-    return replace(style, label=f"{style.label} ({step})") if style and step else style
+    return replace(style, display_name=f"{style.display_name} ({step})") if style and step else style
 
 
 def variant_styles(names: Iterable[str]) -> dict[str, Style]:
@@ -121,7 +121,7 @@ def variant_styles(names: Iterable[str]) -> dict[str, Style]:
     colours = (*_SPARE_COLOURS, GREY)
     for at, name in enumerate(others):
         styles[name] = replace(styles[name], colour=colours[at % len(colours)])
-    styles[ITSELF] = Style(label=ITSELF, colour=INK, dash=SOLID)
+    styles[ITSELF] = Style(display_name=ITSELF, colour=INK, dash=SOLID)
     return {name: styles[name] for name in sorted(given, key=lambda name: name != ITSELF)}
 
 
@@ -130,10 +130,10 @@ def ablation_styles(names: Iterable[str]) -> dict[str, Style]:
     return {name: _ABLATIONS[name] for name in in_report_order(names)}
 
 
-def label(name: str) -> str:
+def display_name(name: str) -> str:
     """A method's, benchmark's or ablation's name as a reader of the paper knows it."""
     style = (_METHODS | _ABLATIONS).get(name) or _benchmark(name)
-    return style.label if style else name
+    return style.display_name if style else name
 
 
 def config() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The picture of a subnetwork: how dense each layer is, and how much of that is connected."""
+"""Chart of a subnetwork: the density of each layer, and the share of it that is connected."""
 
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ _TICK_DISTANCE = 0.075
 
 
 def density_chart(topology: "Topology") -> alt.LayerChart | alt.FacetChart:
-    """Two marks a layer: the density of its mask and, where known, of what lies on a path from input to output.
+    """Two marks per layer: the density of its mask and, where known, its effective density (weights on a path).
 
     The scale is that of the square root, so that layers with a thousandth of their weights can be told from empty ones.
     """

@@ -1,4 +1,4 @@
-"""How far to trust a study: its replicates, its test images, what it settled, what it did not run, its fitness."""
+"""Limits of a study's evidence: its replicates, test images, settled questions, missing runs and fitness."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Remark:
 def trust(
     subject: Subject, *, finished: int | None = None, planned: int | None = None, shares: Sequence[ImageShare] = ()
 ) -> list[Remark]:
-    """What a reader must know of the evidence, each thing by its name.
+    """Facts that a reader must know about the evidence, by name.
 
     Args:
         subject: what the results say.
@@ -43,7 +43,7 @@ def trust(
 
 
 def settled(subject: Subject) -> str:
-    """How many questions are settled, and what a question is."""
+    """Number of questions that are settled, and what counts as a question."""
     done, total = subject.settled
     if not total:
         return ""

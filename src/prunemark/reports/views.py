@@ -1,4 +1,4 @@
-"""What the page's template shows of claims and ranges: texts and positions, ready to be placed."""
+"""Views of claims and ranges for the page's template: texts and positions, ready to be placed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from prunemark.terms.numbers import counted, percent_number
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Where a confidence interval is drawn: horizontal positions in [0, 100]; zero lies at 50."""
+    """Horizontal positions of a confidence interval, in [0, 100]; a difference of zero is at 50."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class ClaimView:
 
     claim: str
     statement: str
-    outcomes: Sequence[tuple[str, str, str]]
+    standings: Sequence[tuple[str, str, str]]
     findings: Sequence[FindingView]
     cells: Sequence[FindingView]
 
@@ -83,7 +83,7 @@ def _claim_view(claim: str, by_range: Mapping[str, Sequence[Finding]], cells: Se
     return ClaimView(
         claim=claim,
         statement=findings[0].statement,
-        outcomes=[(name, words.outcome(here), words.divided(here)) for name, here in by_range.items()],
+        standings=[(name, words.standing(here), words.divided(here)) for name, here in by_range.items()],
         findings=[_finding_view(finding, scale) for finding in findings],
         cells=[_finding_view(cell, scale) for cell in sorted(cells, key=lambda one: (one.subject, one.sparsities))],
     )
@@ -95,10 +95,10 @@ def _finding_view(finding: Finding, scale: float) -> FindingView:
         more = counted(finding.prospect.replicates, "more replicate")
         outlook = f"{more}: settled with a chance of {100 * finding.prospect.chance:.0f} %"
     if finding.same_as:
-        outlook = f"the trainings of {theme.label(finding.same_as)}, counted once"
+        outlook = f"the trainings of {theme.display_name(finding.same_as)}, counted once"
     return FindingView(
         finding=finding,
-        subject=theme.label(finding.subject),
+        subject=theme.display_name(finding.subject),
         sparsities=words.sparsity_span(finding.sparsities),
         interval=_interval(finding, scale),
         outlook=outlook,

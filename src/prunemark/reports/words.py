@@ -19,19 +19,19 @@ STATES: tuple[State, ...] = ("supported", "contradicted", "open", "untested")
 
 
 def together(findings: Sequence[Finding]) -> Finding | None:
-    """Of one claim's findings in one range, that about all methods or benchmarks; the only one where there is one."""
+    """The finding about all methods or benchmarks among one claim's findings in one range, or the only one."""
     whole = [finding for finding in findings if finding.subject in ALL.values()]
     return whole[0] if whole else findings[0] if len(findings) == 1 else None
 
 
-def outcome(findings: Sequence[Finding]) -> str:
-    """How one claim came out in one range: its state, or how its questions are divided: "2 supported, 1 open"."""
+def standing(findings: Sequence[Finding]) -> str:
+    """Standing of one claim in one range: its state, or the states of its questions: "2 supported, 1 open"."""
     one = together(findings)
     return one.state if one else divided(findings)
 
 
 def divided(findings: Sequence[Finding]) -> str:
-    """How the questions about single methods or benchmarks came out: "3 supported, 1 open"; empty without any."""
+    """States of the questions about single methods or benchmarks: "3 supported, 1 open"; empty without any."""
     counts = Counter(finding.state for finding in findings if finding.subject not in ALL.values())
     return ", ".join(f"{counts[state]} {state_words(state)}" for state in STATES if counts[state])
 
@@ -56,7 +56,7 @@ def answer(results: "DataFrame", subject: Subject) -> list[str]:
         results: of one study, network and data set.
         subject: what they say.
     """
-    return [*subject.sentences(theme.label), *_at_one_sparsity(results, subject)]
+    return [*subject.sentences(theme.display_name), *_at_one_sparsity(results, subject)]
 
 
 def _at_one_sparsity(results: "DataFrame", subject: Subject) -> list[str]:
@@ -74,9 +74,9 @@ def _at_one_sparsity(results: "DataFrame", subject: Subject) -> list[str]:
     )
     here = {point.series: point for point in shown if point.cell.sparsity == sparsity}
     methods = [p for name, p in here.items() if not p.cell.benchmark and name != "random"]
-    reached = [f"{theme.label(one.series)} {_accuracy(one)}" for one in methods]
+    reached = [f"{theme.display_name(one.series)} {_accuracy(one)}" for one in methods]
     references = theme.series_styles(name for name, p in here.items() if p.cell.benchmark or name == "random")
-    reached += [f"{style.label} {_accuracy(here[name])}" for name, style in references.items()]
+    reached += [f"{style.display_name} {_accuracy(here[name])}" for name, style in references.items()]
     dense = curves.dense(cells)
     if dense is not None:
         reached.append(f"the dense network {_accuracy(dense)}")
@@ -120,7 +120,7 @@ def ranges_sentence(found: Ranges) -> str:
 
 
 def missing(results: "DataFrame") -> str:
-    """Which runs failed or diverged and what became of them; empty where all are done."""
+    """Sentence on the runs that failed or diverged, and what became of them; empty if all are done."""
     statuses = Counter(str(status) for status in results["status"])
     sentences: list[str] = []
     if statuses["failed"]:

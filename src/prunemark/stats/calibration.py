@@ -81,7 +81,7 @@ def rates(scenario: Scenario, *, studies: int = 2000, seed: int = 0) -> dict[Pre
     for start in range(0, studies, _STUDIES_AT_ONCE):
         values = draw(scenario, min(_STUDIES_AT_ONCE, studies - start), random)
         for predicate in PREDICATES:
-            counts[predicate] = counts[predicate] + _outcomes(scenario, predicate, values)
+            counts[predicate] = counts[predicate] + _tally(scenario, predicate, values)
     found: dict[Predicate, Rates] = {}
     for predicate, sums in counts.items():
         a, b, c = (float(x) for x in sums / studies)
@@ -137,7 +137,7 @@ def decisions(scenario: Scenario, predicate: Predicate, values: np.ndarray) -> I
         yield for_.all(axis=1), (p < least).any(axis=1)
 
 
-def _outcomes(scenario: Scenario, predicate: Predicate, values: np.ndarray) -> np.ndarray:
+def _tally(scenario: Scenario, predicate: Predicate, values: np.ndarray) -> np.ndarray:
     going = np.ones(len(values), dtype=bool)
     supporting = against_it = run = 0
     for size, (for_, against) in zip(scenario.sizes, decisions(scenario, predicate, values), strict=True):

@@ -129,7 +129,7 @@ def _row_problem(row: Mapping[str, Any]) -> str | None:
         return f"ablation {row['ablation']!r} is none of {', '.join(ABLATIONS)}"
     if not 0 <= sparsity < 1:
         return f"sparsity {sparsity!r} is outside [0, 1)"
-    if not float(row["replicate"]).is_integer():
+    if not (isinstance(row["replicate"], int) or row["replicate"].is_integer()):
         return f"replicate {row['replicate']!r} is not a whole number"
     if row["method"] != "dense":
         try:
@@ -152,6 +152,8 @@ def _prune_at(row: Mapping[str, Any]) -> str:
 
 
 def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
+    if not hasattr(results, "columns"):
+        raise ValueError(f"results are a pandas DataFrame, one row per trial, not a {type(results).__name__}")
     missing = [name for name in ("method", *_NUMBERS) if name not in results.columns]
     if missing:
         raise ValueError(f"results: missing columns: {', '.join(missing)}")
@@ -162,13 +164,12 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
             texts = results[name].astype(object).where(results[name].notna(), "")
             columns[name] = [str(value) for value in texts]
     for name in _NUMBERS:
-        try:
-            columns[name] = results[name].to_numpy(dtype=float, na_value=math.nan).tolist()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"results: column {name} does not hold numbers: {error}") from error
+        columns[name] = _numbers(results, name)
+    seeds = results["replicate"]
+    if getattr(seeds.dtype, "kind", "") in ("i", "u") and not seeds.hasnans:
+        columns["replicate"] = seeds.tolist()  # they may be larger than a float holds
     if "unscored" in results.columns:
-        shares = results["unscored"].to_numpy(dtype=float, na_value=math.nan)
-        columns["unscored"] = [share > MOST_UNSCORED for share in shares]
+        columns["unscored"] = [share > MOST_UNSCORED for share in _numbers(results, "unscored")]
     rows: list[dict[str, Any]] = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
@@ -176,6 +177,13 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
         row.setdefault("prune_at", _prune_at(row))
         row.setdefault("status", "failed" if math.isnan(row["test_accuracy"]) else "done")
     return rows
+
+
+def _numbers(results: "pd.DataFrame", name: str) -> list[float]:
+    try:
+        return results[name].to_numpy(dtype=float, na_value=math.nan).tolist()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"results: column {name} does not hold numbers: {error}") from error
 
 
 def _identified(trainings: dict[Cell, dict[int, str]], accuracies: dict[Cell, dict[int, float]]) -> bool:
@@ -207,7 +215,8 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     found: dict[tuple[str, str, str], dict[Cell, dict[int, float]]] = {}
     trainings: dict[tuple[str, str, str], dict[Cell, dict[int, str]]] = {}
     unscored: dict[tuple[str, str, str], set[Cell]] = {}
-    for number, row in enumerate(_rows(results)):
+    checked = _rows(results)
+    for number, row in enumerate(checked):
         problem = _row_problem(row)
         if problem is None:
             key = cast(tuple[str, str, str], tuple(row[name] for name in _EXPERIMENT))
@@ -229,6 +238,8 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     if problems:
         shown = [f"row {rows[0]}: {text}" + _more(len(rows) - 1) for text, rows in problems.items()]
         extra = f"; and {len(shown) - 10} other problems" if len(shown) > 10 else ""
+        if high := sum(1 < row["test_accuracy"] <= 100 for row in checked):
+            extra += f"; {high} accuracies are between 1 and 100: if they are percentages, divide them by 100"
         raise ValueError(f"results: {'; '.join(shown[:10])}{extra}")
     return [
         Experiment(

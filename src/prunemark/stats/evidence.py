@@ -41,18 +41,10 @@ class Evidence:
             because = "; ".join(dict.fromkeys(excluded.values())) or "the study has no such comparison in this range"
             return self.blank(claim, subject, range_, predicate, tuple(contrasts), because)
         found = effect(self.experiment, mean(list(used.values())), self.standard)
-        return Finding(
-            study=self.experiment.study,
-            network=self.experiment.network,
-            dataset=self.experiment.dataset,
-            claim=claim,
-            range=range_,
-            subject=subject,
-            predicate=predicate,
+        return replace(
+            self.blank(claim, subject, range_, predicate, tuple(sorted(used)), ""),
             state=found.state(predicate, margin=self.standard.margin),
             effect=found,
-            sparsities=tuple(sorted(used)),
-            margin=self.standard.margin,
             prospect=prospect(found, predicate, self.standard),
         )
 

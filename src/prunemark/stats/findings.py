@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from prunemark.stats.claims import CLAIMS
 from prunemark.stats.effects import Effect
@@ -72,42 +73,24 @@ class Finding:
 
     def row(self) -> Row:
         """Its row of `judged.claims`."""
-        difference, low, high, replicates = self._numbers()
-        return Row(
-            study=self.study,
-            network=self.network,
-            dataset=self.dataset,
-            claim=self.claim,
-            range=self.range,
-            subject=self.subject,
-            state=self.state,
-            difference=difference,
-            low=low,
-            high=high,
-            replicates=replicates,
-            sparsities=self.sparsities,
-        )
+        return Row(**self._judgement(), sparsities=self.sparsities)
 
     def cell_row(self) -> CellRow:
         """Its row of `judged.cells`; it has one sparsity."""
-        difference, low, high, replicates = self._numbers()
-        return CellRow(
-            study=self.study,
-            network=self.network,
-            dataset=self.dataset,
-            claim=self.claim,
-            range=self.range,
-            subject=self.subject,
-            state=self.state,
-            difference=difference,
-            low=low,
-            high=high,
-            replicates=replicates,
-            sparsity=self.sparsities[0],
-        )
+        return CellRow(**self._judgement(), sparsity=self.sparsities[0])
 
-    def _numbers(self) -> tuple[float, float, float, int]:
+    def _judgement(self) -> dict[str, Any]:
         found = self.effect
-        if found is None:
-            return math.nan, math.nan, math.nan, 0
-        return found.difference, found.low, found.high, found.replicates
+        return {
+            "study": self.study,
+            "network": self.network,
+            "dataset": self.dataset,
+            "claim": self.claim,
+            "range": self.range,
+            "subject": self.subject,
+            "state": self.state,
+            "difference": found.difference if found else math.nan,
+            "low": found.low if found else math.nan,
+            "high": found.high if found else math.nan,
+            "replicates": found.replicates if found else 0,
+        }

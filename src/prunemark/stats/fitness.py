@@ -24,12 +24,12 @@ class DenseRun:
 
     Attributes:
         replicate: its number.
-        curve: test accuracy in percent after each epoch.
+        gain: what the last fifth of its epochs gained over the fifth before, see `last_gain`; NaN without a curve.
         overlaps: sparsity -> share of the final magnitude mask's kept weights that the initial magnitude mask keeps.
     """
 
     replicate: int
-    curve: Sequence[float] = ()
+    gain: float = math.nan
     overlaps: Mapping[float, float] | None = None
 
 
@@ -94,7 +94,7 @@ def fitness(evidence: Evidence, runs: Sequence[DenseRun], spans: Mapping[str, Se
         runs: one per replicate whose curve or overlaps are known.
         spans: the ranges that claims are judged in, by name.
     """
-    gains = [gain for run in runs if math.isfinite(gain := last_gain(run.curve))]
+    gains = [run.gain for run in runs if math.isfinite(run.gain)]
     gain = math.fsum(gains) / len(gains) if gains else math.nan
     overlaps = _mean_overlaps(runs)
     away = [(overlap - (1 - s)) / s for s, overlap in overlaps.items() if s > 0]

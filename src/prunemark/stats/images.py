@@ -1,4 +1,4 @@
-"""How much of a study's headline differences is the test set's, from which images each run got right."""
+"""Share of a study's headline differences that is due to the choice of test images, from each run's right answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

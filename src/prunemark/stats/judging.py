@@ -8,21 +8,28 @@ from typing import TYPE_CHECKING, TypeVar
 from prunemark.stats.cells import Experiment, experiments
 from prunemark.stats.claims import ALL, CLAIMS
 from prunemark.stats.conclusion import Conclusion, conclude
+from prunemark.stats.conditions import Conditions, conditions
 from prunemark.stats.effects import Standard
 from prunemark.stats.evidence import Evidence, of_all, of_each, told_apart
 from prunemark.stats.findings import Finding
 from prunemark.stats.fitness import DenseRun, Fitness, fitness
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
+from prunemark.stats.recognition import require_recognised
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
+from prunemark.terms.html import html_table
 from prunemark.terms.looks import Looks, Until
 from prunemark.terms.margins import DEFAULT_MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_UNTOLD = (
+    "The table does not say how the number of replicates was decided: the intervals are those of a number that was "
+    "fixed before the run, and too narrow if the results decided when to stop."
+)
 T = TypeVar("T")
 ByDataset = T | Mapping[str, T] | None
 
@@ -77,7 +84,7 @@ class Subject:
 
     @property
     def settled(self) -> tuple[int, int]:
-        """How many of the questions are supported or contradicted, and how many there are."""
+        """Number of questions that are supported or contradicted, and number of all questions."""
         return self.settled_of("claims")
 
     def settled_of(self, what: Until) -> tuple[int, int]:
@@ -111,15 +118,29 @@ class Judged:
     @property
     def headline(self) -> str:
         """The answer in one sentence; one per network and data set, with its name, where there are several."""
+        return self.headline_with()
+
+    def headline_with(self, name: Name = str) -> str:
+        """`headline` with each method as `name` spells its label."""
         if len(self.subjects) == 1:
-            return self.subjects[0].headline
-        return " ".join(f"{one.network} on {one.dataset}: {one.headline}" for one in self.subjects)
+            return self.subjects[0].sentences(name)[0]
+        return " ".join(f"{one.network} on {one.dataset}: {one.sentences(name)[0]}" for one in self.subjects)
+
+    def _repr_html_(self) -> str:
+        claims = self.claims
+        shown = claims[["claim", "range", "subject", "state"]].assign(
+            difference=[
+                f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" if row.difference == row.difference else ""
+                for row in claims.itertuples()
+            ]
+        )
+        return html_table(list(shown.columns), shown.itertuples(index=False), notes=[self.headline])
 
 
 def judge(
     results: "pd.DataFrame",
     *,
-    margin: float = DEFAULT_MARGIN,
+    margin: float | None = None,
     looks: Looks | None = None,
     images: ByDataset[int] = None,
     chance: ByDataset[float] = None,
@@ -133,33 +154,57 @@ def judge(
     where an experiment has neither), by the mean over the range's sparsities within each replicate and its interval
     over replicates; then for all of them.
 
+    What a table of `prunemark.results` says about its own study is used where an argument is not given: the columns
+    margin, looks, test_images, classes, method_name, steps_per_epoch, last_gain and initial_overlap.
+
     Args:
         results: as `prunemark.results` returns them, or of any origin: see `prunemark.stats.experiments` for the
             columns.
-        margin: the smallest difference that matters, in percentage points, fixed before the run.
-        looks: where the number of replicates was decided by the results.
+        margin: the smallest difference that matters, in percentage points, fixed before the run; by default the
+            table's, else 0.5.
+        looks: where the number of replicates was decided by the results. A table that does not say is judged as one
+            of a fixed number, and a note says so.
         images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
         chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
             nothing.
-        methods: label in the results -> the method's name; a label missing in it is a name.
+        methods: label in the results -> the method's name; a label missing in it is a name, and refused if it is
+            nearly that of the dense network, random pruning or a benchmark.
         steps_per_epoch: for C7a, where one method is pruned both at epochs and at iterations.
         runs: what dense training did in each replicate, for all data sets or by name; see `Fitness`.
 
     Raises:
-        ValueError: the table is malformed, or the margin is not positive and finite.
+        ValueError: the table is malformed, holds names that no comparison would find, or the margin is not positive
+            and finite.
     """
-    return Judged(
-        subjects=tuple(
-            _subject(
-                one,
-                Standard(margin=margin, looks=looks, images=_of(images, one.dataset)),
-                chance=_of(chance, one.dataset),
-                asked=questions(one, methods=methods, steps_per_epoch=steps_per_epoch),
-                runs=_of(runs, one.dataset) or (),
-            )
-            for one in experiments(results)
+    found = experiments(results)
+    said_by = conditions(results)
+    labels = [label for one in said_by.values() for label in one.methods or ()]
+    require_recognised(found, methods or labels)
+    subjects: list[Subject] = []
+    for one in found:
+        said = said_by.get((one.study, one.network, one.dataset), Conditions())
+        stated = _of(chance, one.dataset)
+        subject = _subject(
+            one,
+            Standard(
+                margin=_first(margin, said.margin, DEFAULT_MARGIN),
+                looks=looks or (said.looks if isinstance(said.looks, Looks) else None),
+                images=_of(images, one.dataset) or said.images,
+            ),
+            chance=100 / said.classes if stated is None and said.classes else stated,
+            asked=questions(
+                one, methods=methods or said.methods, steps_per_epoch=steps_per_epoch or said.steps_per_epoch
+            ),
+            runs=_of(runs, one.dataset) or said.runs,
         )
-    )
+        if looks is None and said.looks is None:
+            subject = replace(subject, notes=(*subject.notes, _UNTOLD))
+        subjects.append(subject)
+    return Judged(subjects=tuple(subjects))
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)
 
 
 def _of(given: ByDataset[T], dataset: str) -> T | None:

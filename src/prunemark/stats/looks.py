@@ -1,4 +1,4 @@
-"""How much error each look at a growing number of replicates may spend."""
+"""Error that each look at a growing number of replicates may spend."""
 
 import math
 from collections.abc import Callable, Sequence

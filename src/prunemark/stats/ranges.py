@@ -8,6 +8,7 @@ from prunemark.stats.cells import DENSE, Cell, Experiment, benchmark_cell, exper
 from prunemark.stats.contrasts import difference, effect
 from prunemark.stats.effects import Standard
 from prunemark.stats.predicates import Predicate
+from prunemark.stats.recognition import require_recognised
 from prunemark.stats.records import Record
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
 from prunemark.terms.margins import DEFAULT_MARGIN
@@ -64,10 +65,12 @@ def ranges(results: "pd.DataFrame", *, margin: float = DEFAULT_MARGIN) -> list[R
     """The sparsity ranges of every study, network and data set in a table of results; margin in percentage points.
 
     Raises:
-        ValueError: the table is malformed, or the margin is not positive and finite.
+        ValueError: the table is malformed or holds names that no comparison would find, or the margin is not positive
+            and finite.
     """
-    standard = Standard(margin=margin)
-    return [ranges_of(experiment, standard) for experiment in experiments(results)]
+    standard, found = Standard(margin=margin), experiments(results)
+    require_recognised(found)
+    return [ranges_of(experiment, standard) for experiment in found]
 
 
 def ranges_of(experiment: Experiment, standard: Standard) -> Ranges:

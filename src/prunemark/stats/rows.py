@@ -7,8 +7,8 @@ from prunemark.stats.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Record):
-    """The columns of `judged.claims`."""
+class _Judgement(Record):
+    """The columns that both have."""
 
     study: str
     network: str
@@ -21,22 +21,17 @@ class Row(Record):
     low: float
     high: float
     replicates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(_Judgement):
+    """The columns of `judged.claims`."""
+
     sparsities: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellRow(Record):
+class CellRow(_Judgement):
     """The columns of `judged.cells`."""
 
-    study: str
-    network: str
-    dataset: str
-    claim: str
-    range: str
-    subject: str
-    state: State
-    difference: float
-    low: float
-    high: float
-    replicates: int
     sparsity: float

@@ -7,6 +7,7 @@ from prunemark.registry import unknown
 from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.store import Store
+from prunemark.study.trials import trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,14 @@ def results(
     "trials" has one row per trial and exactly the columns of `prunemark.terms.columns.TRIAL`: test_accuracy is a
     fraction in [0, 1]; status is done, diverged or failed, and a failed trial has no numbers (NaN); sparsity is what
     was asked for, density the exact fraction kept, effective_density that on a path from input to output; unscored the
-    share of the kept weights that position chose; engine is what trained it, missing where that was not recorded.
-    Trials that have not run yet are left out.
+    share of the kept weights that position chose; engine is what trained it and processor what computed it, missing
+    where that was not recorded. Trials that have not run yet are left out.
+
+    From method_name on, the columns say what a verdict needs, so that `prunemark.judge` says of the table, also after a
+    file, what it says of the folder: method_name is the method behind the label; margin is in percentage points; looks
+    is "fixed", or "3 to 20" where the results decided the number of replicates; test_images, classes and
+    steps_per_epoch are counts; last_gain is what the last fifth of a training's epochs gained in test accuracy over the
+    fifth before; initial_overlap is the share of the mask after training that is that of the initial weights.
 
     "curves" has one row per trial and epoch, with the columns of `prunemark.terms.columns.CURVE`, for trainings that
     stored a curve: train_loss is the mean over the epoch's examples, each as it was before its step (NaN where dense
@@ -61,7 +68,7 @@ def results(
             return store.curves(study)
         if what == "layers":
             return store.layers(study or next(reversed(store.studies()), ""))
-        table = store.results(study)
+        table = trials(store, study)
         return table.assign(correct=store.correct(study)) if correct else table
 
 

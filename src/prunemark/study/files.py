@@ -59,6 +59,9 @@ def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         return anchored(value, folder) if isinstance(value, str) else value
 
     fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
+    recipe = fields.get("recipe")
+    if isinstance(recipe, dict) and "loss" in recipe:
+        fields["recipe"] = recipe | {"loss": resolved(recipe["loss"])}
     declared = fields.get("depends_on")
     if isinstance(declared, list):
         fields["depends_on"] = [

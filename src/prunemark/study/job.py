@@ -39,7 +39,7 @@ class Job:
     curves: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON-able values."""
         return asdict(self)
 
     @classmethod
@@ -90,7 +90,7 @@ class Outcome:
     code_version: str = __version__
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """JSON-able values."""
         return asdict(self)
 
     @classmethod

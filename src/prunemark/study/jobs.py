@@ -1,5 +1,6 @@
 """The work of each kind of job: inputs -> artifact and numbers. The only place where planning meets torch."""
 
+import dataclasses
 import errno
 import json
 import sys
@@ -29,14 +30,15 @@ from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.selection import keep_count, select_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
-from prunemark.recipes import Recipe
 from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome, printable
-from prunemark.study.materials import make_data, make_method, make_network, require_covered_files
+from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 from prunemark.training.engines.sparse.kernels import available_kernels
+from prunemark.training.losses import make_loss
 from prunemark.version import __version__
 
 try:
@@ -110,6 +112,7 @@ def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
         "code": __version__,
         "torch": str(torch.__version__),
         "device": context.device,
+        "processor": processor(),
         "kernels": ", ".join(available_kernels()),
     }
     place = part_place(context.artifacts, job.key)
@@ -122,7 +125,7 @@ def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
     if spec["step"] == 0:
         Checkpoint.capture(model).save(_artifact(context, job.key))
         return {"step": 0, "train_seconds": 0.0}
-    recipe = Recipe(**spec["recipe"])
+    recipe = make_recipe(spec["recipe"], job.files)
     start = _checkpoint(context, job.inputs["start"])
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
@@ -137,10 +140,11 @@ def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
         device=context.device,
         keeper=keeper,
     )
-    trained.checkpoint.save(_artifact(context, job.key))
+    # Of a moving average, training goes on from the weights, and ends in the average.
+    (trained.checkpoint.settled() if ends else trained.checkpoint).save(_artifact(context, job.key))
     result = _training_result(trained)
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
-        # The first of its epochs began in the stretch before: a mean over the rest of it is none of the epoch.
+        # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
     return result | ({"density": 1.0} if ends else {})
 
@@ -154,6 +158,7 @@ def _score(job: Job, context: Context, _: Keeper) -> Result:
         scoring_batch=_scoring_batch(job),
         score_dtype=job.spec.get("score_dtype"),
         tf32=job.spec.get("tf32", False),
+        **_loss(job),
     )
     _save_scores(scores, _artifact(context, job.key))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
@@ -180,6 +185,7 @@ def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
                 scoring_batch=_scoring_batch(job),
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
+                **_loss(job),
                 # What a user's code keeps to itself between rounds is not known.
                 keeper=None if job.files else keeper,
             )
@@ -225,7 +231,7 @@ def _train(job: Job, context: Context, keeper: Keeper) -> Result:
     trained = train(
         model,
         data.train,
-        Recipe(**spec["recipe"]),
+        make_recipe(spec["recipe"], job.files),
         seed=spec["seed"],
         masks=masks,
         test=data.test,
@@ -235,7 +241,7 @@ def _train(job: Job, context: Context, keeper: Keeper) -> Result:
         keeper=keeper,
     )
     if job.keeps_state:
-        trained.checkpoint.save(_artifact(context, job.key))
+        trained.checkpoint.settled().save(_artifact(context, job.key))
     if masks is None:
         return _training_result(trained) | {"density": 1.0, "certificates": certificates}
     masks.verify(model)
@@ -253,10 +259,7 @@ _WORK: dict[Kind, Callable[[Job, Context, Keeper], Result]] = {
 
 def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
     """The model as it is, to continue from at a step of the schedule, without momentum; None at its beginning."""
-    if not step:
-        return None
-    still = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
-    return Checkpoint.capture(model, step=step, momentum=still)
+    return dataclasses.replace(Checkpoint.capture(model, step=step), afresh=True) if step else None
 
 
 def _training_result(trained: Trained) -> Result:
@@ -267,6 +270,7 @@ def _training_result(trained: Trained) -> Result:
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
         "engine": trained.engine,
+        "processor": processor(),
         "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
         "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
     }
@@ -348,6 +352,14 @@ def _method(job: Job) -> Method:
 
 def _data(job: Job, context: Context) -> Dataset:
     return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+
+
+def _loss(job: Job) -> dict[str, Any]:
+    """The argument `loss` of scores: that of training, without label smoothing; none is cross-entropy."""
+    if "loss" not in job.spec:
+        return {}
+    recipe = make_recipe({"epochs": 1, "loss": job.spec["loss"]}, job.files)
+    return {"loss": make_loss(recipe).mean}
 
 
 def _scoring_batch(job: Job) -> int:

@@ -7,20 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunemark.datasets import NORMALISATIONS, DatasetEntry, entry_for
-from prunemark.recipes import recipe_for
+from prunemark.datasets import NORMALISATIONS
 from prunemark.registry import unknown
+from prunemark.reports.theme import label
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
-from prunemark.stats.fitness import DenseRun
 from prunemark.stats.images import ImageShare, image_shares
 from prunemark.study.provenance import provenance
 from prunemark.study.replicates import parse
 from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
+from prunemark.study.trials import trials
 from prunemark.terms.looks import Looks
-from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.numbers import percent
 from prunemark.terms.scoring import SCORING_BATCH
 
@@ -69,16 +68,29 @@ def judge(results: "pd.DataFrame | str | Path", *, margin: float | None = None, 
     Args:
         results: a folder of results, or a table of results of any origin, with the columns method, sparsity, replicate
             and test_accuracy at least; see `prunemark.stats.judge`.
-        margin: the smallest difference that matters, in percentage points; by default the study's own, of a table 0.5.
-        study: which study of the folder; by default the last that was run.
+        margin: the smallest difference that matters, in percentage points; by default the study's own. A table of
+            `prunemark.results`, or its file, names it, and the looks by which its replicates were decided; of another
+            table it is 0.5, and the number of replicates is taken as fixed.
+        study: which study of the folder, by default the last that was run; of a table, by default all.
 
     Raises:
-        ValueError: there is no such study, or none of its trials has finished; a table that is malformed.
+        ValueError: there is no such study, or none of its trials has finished; a table that is malformed, has no rows,
+            or holds rows that no comparison would find, such as those of a method "Random".
         StoreError: the folder holds no results.
     """
     if isinstance(results, str | Path):
         return judge_study(results, study=study, margin=margin)
-    return judge_results(results, margin=DEFAULT_MARGIN if margin is None else margin)
+    judged = judge_results(results if study is None else _of_study(results, study), margin=margin)
+    if not judged.subjects:
+        raise ValueError("results: there are no rows to judge")
+    return judged
+
+
+def _of_study(table: "pd.DataFrame", study: str) -> "pd.DataFrame":
+    names: list[str] = list(table["study"].unique()) if "study" in table.columns else []
+    if study not in names:
+        raise ValueError(unknown("study", study, names))
+    return table.loc[table["study"] == study]
 
 
 def judge_study(folder: str | Path, *, study: str | None = None, margin: float | None = None) -> JudgedStudy:
@@ -95,25 +107,15 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
 def judge_stored(store: Store, name: str, *, margin: float | None = None) -> JudgedStudy:
     """`judge_study` for a study of an open store."""
     spec = store.studies()[name]
-    table, layers, curves = store.results(name), store.layers(name), store.curves(name)
+    table, layers, curves = trials(store, name), store.layers(name), store.curves(name)
     if table.empty:
         raise ValueError(f"no trial of {name} in {store.folder} has finished yet")
-    planned, images = store.planned(name), store.test_images(name)
+    planned = store.planned(name)
+    images = next(iter(table["test_images"].dropna()), None)
     replicates = parse(spec["replicates"])
     looks = replicates if isinstance(replicates, Looks) else None
-    entry = _entry(spec["dataset"])
-    images = images or (entry.test_examples if entry else None)
     names = {method["label"]: method["name"] for method in spec["methods"]}
-    judged = judge_results(
-        table,
-        margin=spec["margin"] if margin is None else margin,
-        looks=looks,
-        images=images,
-        chance=100 / entry.classes if entry else None,
-        methods=names,
-        steps_per_epoch=_steps_per_epoch(spec, entry),
-        runs=_dense_runs(curves, store.overlaps(name)),
-    )
+    judged = judge_results(table, margin=margin)
     stopping = None
     if looks and margin in (None, spec["margin"]):
         stopping = _stopping(looks, judged, table, store, name)
@@ -134,7 +136,7 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
                 spec,
                 table,
                 planned=planned,
-                images=images,
+                images=None if images is None else int(images),
                 prunable=store.prunable(name),
                 replicates=_replicates(store.replicates(name), looks, stopping),
             ),
@@ -167,7 +169,7 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
     settled = [subject.settled for subject in judged.subjects]
     said = {
         "study": judged.name,
-        "headline": judged.headline,
+        "headline": judged.headline_with(label),
         "fit": all(subject.fitness.fit for subject in judged.subjects),
         "margin": judged.subjects[0].standard.margin,
         "trials": {"finished": len(judged.results), "planned": judged.planned},
@@ -176,32 +178,6 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
         "claims": [finding.row().to_dict() for subject in judged.subjects for finding in subject.findings],
     }
     return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _entry(dataset: str) -> DatasetEntry | None:
-    """The data set's line; None where it cannot be read here, as of the hub without network."""
-    try:
-        return entry_for(dataset)
-    except ValueError:
-        return None
-
-
-def _steps_per_epoch(spec: Mapping[str, Any], entry: DatasetEntry | None) -> float | None:
-    if entry is None:
-        return None
-    recipe = recipe_for(spec["network"], spec["dataset"]).override(spec["recipe"])
-    return recipe.steps_per_epoch(entry.train_examples)
-
-
-def _dense_runs(curves: "pd.DataFrame", overlaps: Mapping[int, Mapping[float, float]]) -> list[DenseRun]:
-    dense = curves[curves["method"] == "dense"]
-    accuracies: dict[int, list[float]] = {}
-    for replicate, accuracy in zip(dense["replicate"], dense["test_accuracy"], strict=True):
-        accuracies.setdefault(int(replicate), []).append(100 * float(accuracy))
-    return [
-        DenseRun(replicate=replicate, curve=accuracies.get(replicate, ()), overlaps=overlaps.get(replicate))
-        for replicate in sorted({*accuracies, *overlaps})
-    ]
 
 
 def _facts(
@@ -228,6 +204,7 @@ def _facts(
         "Margin": f"{spec['margin']:g} percentage points",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
+        "Processor": ", ".join(sorted(set(table["processor"].dropna()))) or "not recorded",
         "Engine": ", ".join(sorted(set(table["engine"].dropna()))) or "not recorded",
         "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "Versions": "; ".join(

@@ -12,6 +12,7 @@ from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import network
 from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode, require_covered
+from prunemark.recipes import Recipe
 
 
 @functools.lru_cache(maxsize=1)
@@ -64,6 +65,22 @@ def make_method(
         return resolve(target, **options)
     samples: int = given.pop("examples_per_class")
     return Custom(function=functools.partial(target, **given), examples_per_class=samples)
+
+
+def make_recipe(fields: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> Recipe:
+    """The recipe of a job.
+
+    Args:
+        fields: `Recipe.to_dict`, but a user's loss is {"attribute": ..., "file_sha256": ...}.
+        files: a user's file, then what it depends on, by the digest.
+
+    Raises:
+        ValueError: a user's file has changed.
+    """
+    named = dict(fields)
+    if isinstance(loss := named.get("loss"), Mapping):
+        named["loss"] = _own(loss, files).reference
+    return Recipe(**named)
 
 
 def require_covered_files(files: Mapping[str, Sequence[str]], before: set[str]) -> None:

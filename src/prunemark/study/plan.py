@@ -10,12 +10,13 @@ from typing import Any
 
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
-from prunemark.own_code import OwnCode, short_name
+from prunemark.own_code import OwnCode, is_own_code, short_name
 from prunemark.randomness import derive
 from prunemark.recipes import recipe_for
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key
-from prunemark.study.spec import MethodSpec, Study
+from prunemark.study.method_spec import MethodSpec
+from prunemark.study.spec import Study
 from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.numbers import counted
@@ -53,7 +54,7 @@ class Plan:
 
     @property
     def replicates(self) -> int:
-        """How many replicates it holds: all of the study's, or those up to one of its looks."""
+        """Number of its replicates: all of the study's, or those up to one of its looks."""
         return max(trial.replicate for trial in self.trials) + 1
 
     @property
@@ -133,11 +134,13 @@ def versioned(entry: object) -> dict[str, int]:
 class _Planner:
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.recipe = json.loads(json.dumps(dataclasses.asdict(study.full_recipe)))
-        # It says which state is rewound to, which is a field of its own; training itself never reads it.
-        del self.recipe["rewind_to"]
         self.files: Files = {}
         self.identities: dict[str, dict[str, Any]] = {}
+        self.recipe = json.loads(json.dumps(study.full_recipe.to_dict()))
+        # It says which state is rewound to, which is a field of its own; training itself never reads it.
+        del self.recipe["rewind_to"]
+        if is_own_code(loss := self.recipe.get("loss", "")):
+            self.recipe["loss"] = self._named(loss, {})
         self.network = self._named(study.network, NETWORKS) | {"options": study.network_options}
         # What is as ever is not in a spec, so that keys do not move.
         self.deviations: dict[str, Any] = {f"dataset_{name}": value for name, value in versioned(study.data).items()}
@@ -193,7 +196,9 @@ class _Planner:
             spec["tf32"] = True
         key = content_key(kind, spec)
         if key not in self.jobs:
-            used = {spec[part].get("file_sha256") for part in ("network", "method") if part in spec}
+            named = [spec.get(part) for part in ("network", "method", "loss")]
+            named.append((spec.get("recipe") or {}).get("loss"))
+            used = {each.get("file_sha256") for each in named if isinstance(each, dict)}
             files = {digest: paths for digest, paths in self.files.items() if digest in used}
             self.jobs[key] = Job(
                 key=key,
@@ -305,6 +310,8 @@ class _Planner:
             scoring["options"] = {"examples_per_class": self.study.examples_per_class} | scoring["options"]
             if self.study.scoring_batch != SCORING_BATCH:
                 scoring["scoring_batch"] = self.study.scoring_batch
+            if loss := self.recipe.get("loss"):
+                scoring["loss"] = loss
         dtype = self.study.score_dtype or ("float64" if method.entry_rounds > 1 else None)
         if dtype and not method.own_precision:
             scoring["score_dtype"] = dtype
@@ -367,7 +374,10 @@ class _Planner:
 
     def _notes(self) -> tuple[str, ...]:
         study = self.study
-        notes = list(study.full_recipe.notes(recipe_for(study.network, study.dataset)))
+        recipe = study.full_recipe
+        notes = list(recipe.notes(recipe_for(study.network, study.dataset)))
+        if recipe.ema and (span := 1 / (1 - recipe.ema)) > self.total_steps:
+            notes.append(f"ema = {recipe.ema:g} averages over some {span:,.0f} steps, of {self.total_steps:,} in all")
         if study.score_at or study.weights_at:
             scored, weights = (at or "the step of pruning" for at in (study.score_at, study.weights_at))
             notes.append(

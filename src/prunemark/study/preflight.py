@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,11 +23,13 @@ from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
 from prunemark.study.materials import make_method, make_network, require_covered_files
+from prunemark.study.method_spec import MethodSpec
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
-from prunemark.study.spec import MethodSpec, Study
+from prunemark.study.spec import Study
 from prunemark.terms.ablations import ABLATIONS, REDRAWS
 from prunemark.training import train
+from prunemark.training.losses import make_loss
 
 # Of a batch of a stand-in for data that are not here; more would tell no more about the time of a step on a CPU.
 _STAND_IN_VALUES = 2_000_000
@@ -101,7 +104,7 @@ def preflight(
     begin("")
     data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
-    begin(_users("network", study.network))
+    begin(_users("network", study.network) or _users("recipe.loss", study.full_recipe.loss))
     step_seconds = time_step(study, data, device=device)
     model = _network(study, data)
     return Findings(
@@ -175,11 +178,16 @@ def _method_problem(
             data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
         if files and model is not None and draw_examples:
             # Better one sentence now than one for each of its jobs.
-            score(model, made, data=data)
+            score(model, made, data=data, **_loss(study))
         require_covered_files(files, before)
     except (Exception, SystemExit) as error:
         return explain(method.name, error)
     return ""
+
+
+def _loss(study: Study) -> dict[str, Any]:
+    loss = study.full_recipe.loss
+    return {} if loss == "cross-entropy" else {"loss": make_loss(study.full_recipe).mean}
 
 
 def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:

@@ -42,7 +42,7 @@ class Planned:
             workers = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
             lines.append(
                 f"  expected time: {duration(self.seconds)}{self._at_most()} ({workers} on {self.device}, "
-                f"{1000 * self.step_seconds:.1f} ms a training step)"
+                f"{1000 * self.step_seconds:.1f} ms per training step)"
             )
         else:
             lines.append(f"  nothing is left to do{' up to this look' if self.plan.study.looks else ''}")
@@ -88,7 +88,7 @@ class Looked:
     jobs: int
 
     def describe(self) -> str:
-        """What was found, and what follows, in a line."""
+        """The look's findings and their consequence, in one line."""
         more = "" if self.stopping.stops else f": {self.jobs:,} more jobs"
         return f"{self.stopping.words}{more}"
 

@@ -1,12 +1,11 @@
-"""What it takes to repeat a study: its whole recipe, its command, its data, when and on what it ran. No torch."""
+"""Provenance, to repeat a study: its whole recipe, its command, its data, and the date and machine. No torch."""
 
-import dataclasses
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from prunemark.recipes import recipe_for
+from prunemark.own_code import short_name
+from prunemark.recipes import Recipe, recipe_for
+from prunemark.study.processor import processor
 from prunemark.study.store import Store
 
 
@@ -32,20 +31,18 @@ def provenance(store: Store, name: str, spec: Mapping[str, Any]) -> dict[str, st
     return facts
 
 
-def processor() -> str:
-    """The name of this machine's processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+def stored_recipe(spec: Mapping[str, Any]) -> Recipe:
+    """The recipe of a study that was run, by its fields, but for its loss: a user's file need not be here any more."""
+    own = {name: value for name, value in spec["recipe"].items() if name != "loss"}
+    return recipe_for(spec["network"], spec["dataset"]).override(own)
 
 
 def _recipe(spec: Mapping[str, Any]) -> str:
-    own = spec["recipe"]
-    recipe = recipe_for(spec["network"], spec["dataset"]).override(own)
-    parts = [f"{field.name} = {_text(getattr(recipe, field.name))}" for field in dataclasses.fields(recipe)]
+    own, recipe = spec["recipe"], stored_recipe(spec)
+    shown = {name: getattr(recipe, name) for name in recipe.to_dict()}
+    if "loss" in own:
+        shown["loss"] = short_name(own["loss"])
+    parts = [f"{name} = {_text(value)}" for name, value in shown.items()]
     changed = f" (set by the study: {', '.join(own)})" if own else ""
     return f"{', '.join(parts)}{changed}"
 

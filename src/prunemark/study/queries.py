@@ -77,7 +77,8 @@ SELECT trials.*,
     CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'
          THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
          ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
-    jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine
+    jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine,
+    json_extract(jobs.result, '$.processor') AS processor
 FROM trials JOIN jobs ON jobs.key = trials.job_key
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study

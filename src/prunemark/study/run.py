@@ -87,8 +87,8 @@ def run(
             `Working` once a second, and with a `Slow` or `Resumed` job once each.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
             is measured on random images.
-        check_timeout_s: seconds that each network or method of one's own may take when it is checked, which a process
-            of its own does before anything runs; None = 300.
+        check_timeout_s: seconds that each network or method of the user's own may take when it is checked,
+            which a process of its own does before anything runs; None = 300.
         job_timeout_s: seconds that a job may take; one that takes more is ended and has failed. None = no limit.
         job_memory_gib: GiB of memory that the process of a worker, torch included, may take for itself; what asks
             for more fails. None = no limit. On Linux alone.
@@ -120,6 +120,7 @@ def run(
             store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
             require_same_looks(store.studies().get(study.name), study, out)
             begun = store.replicates(study.name) if study.looks else 0
+            begun = begun if begun in study.sizes else 0  # fewer than any look, of a number that was fixed
         job_plan, jobs, stopping = _resumed(study, begun, store, dry_run)
         skipped = len(job_plan.jobs) - len(jobs)
         folder = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
@@ -238,7 +239,7 @@ def _resumed(study: Study, begun: int, store: Store | None, dry_run: bool) -> tu
 
 
 def _look(store: Store, study: Study) -> Stopping | None:
-    """What the results of a study with looks say; None where its number of replicates is fixed."""
+    """The state of a study with looks, by its results; None if its number of replicates is fixed."""
     return judge_stored(store, study.name).stopping if study.looks else None
 
 

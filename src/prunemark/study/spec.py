@@ -1,16 +1,12 @@
 """`Study`: what to run, as a file or in Python, checked before anything runs."""
 
 import dataclasses
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictFloat,
@@ -19,164 +15,38 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
-from prunemark.datasets import DATASETS, NORMALISATIONS, DatasetEntry, entry_for, split_scheme
-from prunemark.methods import METHODS
-from prunemark.networks import NETWORKS
+from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
 from prunemark.own_code import OwnCode, is_own_code
 from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import unknown
+from prunemark.study.fields import (
+    CHECKED,
+    SCHEDULE,
+    AblationName,
+    BenchmarkName,
+    Name,
+    NetworkName,
+    Normalisation,
+    Options,
+    Retrain,
+    ScoreDtype,
+    Sparsities,
+    StepText,
+    step_in,
+    step_text,
+)
 from prunemark.study.files import read
-from prunemark.study.key import canonical
+from prunemark.study.fit import equal_items, misfits, network_problem, repetitions
+from prunemark.study.method_spec import MethodSpec
 from prunemark.study.problems import StudyError, fail, sentences
 from prunemark.study.replicates import Replicates, sizes
-from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
-from prunemark.terms.quotas import QUOTAS
 from prunemark.terms.scoring import SCORING_BATCH
-from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
-
-# Those of prunemark.pruning.scorer.ScoreDtype, which cannot be imported without torch.
-SCORE_DTYPES = ("float32", "float64")
-
-
-def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
-    """A known name, or an absolute "FILE.py:attribute" whose file has that attribute."""
-    if not is_own_code(name):
-        if name not in table:
-            raise fail(unknown(kind, name, table))
-        return name
-    # Read, not imported: checking a study runs no code of the user's and needs no torch.
-    try:
-        return OwnCode.find(name).check().reference
-    except ValueError as error:
-        raise fail(str(error)) from None
-
-
-def _step(text: str, info: ValidationInfo) -> str:
-    """A step that can be read and, where the fields above say how long training is, is within it."""
-    try:
-        step = Step.parse(text)
-        if info.data.keys() >= _SCHEDULE:
-            _step_in(info.data, step)
-    except ValueError as error:
-        raise fail(str(error)) from None
-    return text
-
-
-def _benchmark(text: str, info: ValidationInfo) -> str:
-    """A benchmark that is known, with a step of its own within training."""
-    try:
-        _, step = parse_benchmark(text)
-    except ValueError as error:
-        raise fail(str(error)) from None
-    return f"{text.removesuffix(step)}{_step(step, info)}" if step else text
-
-
-def _json(options: dict[str, Any]) -> dict[str, Any]:
-    try:
-        canonical(options)
-    except ValueError as error:
-        raise fail(str(error)) from None
-    return options
-
-
-def _plain_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise fail(f"is made of letters, digits and _ . -, and begins with a letter or digit; got {name!r}")
-    return name
-
-
-def _sparsity(value: float) -> float:
-    if not 0 <= value < 1:
-        raise fail(f"sparsity is the pruned fraction, in [0, 1), not {value}")
-    return float(value)
-
-
-def _levels(value: Any) -> Any:
-    """{levels = [0, 5]} as sparsities 1 - 0.8^k, to 12 decimals."""
-    if not isinstance(value, Mapping):
-        return value
-    levels: Any = value.get("levels")
-    if set(value) != {"levels"} or not isinstance(levels, list | tuple):
-        raise fail("must be a list such as [0.8, 0.95], or { levels = [0, 5, 10] } for 1 - 0.8^k")
-    wrong: list[Any] = [k for k in levels if type(k) is not int or k < 0]
-    if wrong:
-        raise fail(f"levels count rounds of 20 %: whole numbers from 0, not {wrong[0]!r}")
-    return [level(k) for k in levels]
-
-
-def _one_of(table: Collection[str], kind: str) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in table:
-            raise fail(unknown(kind, name, table))
-        return name
-
-    return AfterValidator(check)
-
-
-def _ablation(name: str) -> str:
-    if name not in chosen_ablations():
-        raise fail(unknown("ablation", name, chosen_ablations()))
-    return name
-
-
-# The fields that say how long training is.
-_SCHEDULE = {"network", "dataset", "recipe"}
-Options = Annotated[dict[str, Any], AfterValidator(_json)]
-_SPEC = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class MethodSpec(BaseModel):
-    """One method of a study.
-
-    Attributes:
-        name: a name in METHODS, or "FILE.py:function" for one's own (one round unless `rounds` says otherwise).
-        rounds: in how many rounds to prune; None = the method's own number.
-        quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
-            each layer keeps, see `prunemark.pruning.quotas.quotas`.
-        label: its name in the results; by default the method's or the function's name.
-        options: the method's own, such as {bn = "eval"}.
-    """
-
-    model_config = _SPEC
-
-    name: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(METHODS, "method", name))]
-    rounds: Annotated[StrictInt, Field(ge=1)] | None = None
-    quotas: Annotated[StrictStr, _one_of(QUOTAS, "quota rule")] | None = None
-    label: StrictStr = ""
-    options: Options = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _labelled(cls, data: Any) -> Any:
-        if isinstance(data, str):
-            data = {"name": data}
-        if isinstance(data, Mapping) and not data.get("label") and isinstance(data.get("name"), str):
-            return {**data, "label": _default_label(data["name"])}
-        return data
-
-    @property
-    def entry_rounds(self) -> int:
-        """In how many rounds it prunes."""
-        if self.rounds is not None:
-            return self.rounds
-        return METHODS[self.name].rounds if self.name in METHODS else 1
-
-    @property
-    def own_precision(self) -> bool:
-        """True if its scores do not depend on the precision of the network; not known of a user's own method."""
-        return self.name in METHODS and METHODS[self.name].own_precision
-
-    @property
-    def needs_data(self) -> bool:
-        """True if its scores depend on examples; assumed of a user's own method."""
-        return METHODS[self.name].needs_data if self.name in METHODS else True
 
 
 class Study(BaseModel):
@@ -189,7 +59,7 @@ class Study(BaseModel):
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
         dataset: a name in DATASETS, or "hub:OWNER/NAME".
         methods: what prunes at `prune_at`.
-        depends_on: files and folders that the files of one's own read; a change of one runs their jobs again. What
+        depends_on: files and folders that the user's files read; a change of one runs their jobs again. What
             they import is found without being named here.
         benchmarks: what prunes at the end of training: names in `prunemark.terms.benchmarks.BENCHMARKS`. One that
             rewinds does so to `rewind_to`, or to a step of its own: "lottery-rewinding:2ep".
@@ -220,38 +90,36 @@ class Study(BaseModel):
         StudyError: something is wrong with it.
     """
 
-    model_config = _SPEC
+    model_config = CHECKED
 
-    name: Annotated[StrictStr, AfterValidator(_plain_name)]
+    name: Name
     description: StrictStr = ""
-    network: Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(NETWORKS, "network", name))]
+    network: NetworkName
     dataset: StrictStr
     network_options: Options = {}
     recipe: dict[str, Any] = {}
     methods: tuple[MethodSpec, ...]
     depends_on: tuple[StrictStr, ...] = ()
-    benchmarks: tuple[Annotated[StrictStr, AfterValidator(_benchmark)], ...] = ()
-    ablations: tuple[Annotated[StrictStr, AfterValidator(_ablation)], ...] = ()
-    sparsities: Annotated[
-        tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)
-    ]
+    benchmarks: tuple[BenchmarkName, ...] = ()
+    ablations: tuple[AblationName, ...] = ()
+    sparsities: Sparsities
     replicates: Replicates = 3
-    prune_at: Annotated[tuple[Annotated[StrictStr, AfterValidator(_step)], ...], Field(min_length=1)] = ("0ep",)
-    score_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
-    weights_at: Annotated[StrictStr, AfterValidator(_step)] | None = None
-    retrain: Annotated[StrictStr, _one_of(("whole", "rest"), "way of retraining")] = "whole"
-    rewind_to: Annotated[StrictStr, AfterValidator(_step)] | None = None
+    prune_at: Annotated[tuple[StepText, ...], Field(min_length=1)] = ("0ep",)
+    score_at: StepText | None = None
+    weights_at: StepText | None = None
+    retrain: Retrain = "whole"
+    rewind_to: StepText | None = None
     examples_per_class: Annotated[StrictInt, Field(ge=1)] = 10
     scoring_batch: Annotated[StrictInt, Field(ge=1)] = SCORING_BATCH
-    normalise: Annotated[StrictStr, _one_of(NORMALISATIONS, "normalisation")] = "own"
-    score_dtype: Annotated[StrictStr, _one_of(SCORE_DTYPES, "score_dtype")] | None = None
+    normalise: Normalisation = "own"
+    score_dtype: ScoreDtype | None = None
     tf32: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0)] = 0
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True
 
     def __init__(self, /, **fields: Any) -> None:
-        repeated = [f"Study: {problem}" for problem in (*_misfit(fields), *_repeated(fields))]
+        repeated = [f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields))]
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -296,7 +164,7 @@ class Study(BaseModel):
             raise fail(*(f"there is no file or folder {path}" for path in missing))
         if declared and {"network", "methods"} <= info.data.keys():
             names = (info.data["network"], *(method.name for method in info.data["methods"]))
-            if not any(map(is_own_code, names)):
+            if not any(map(is_own_code, (*names, *_own_losses(info.data.get("recipe", {}))))):
                 raise fail("names what files of your own read, but the study names no FILE.py")
         return tuple(map(str, paths))
 
@@ -307,8 +175,8 @@ class Study(BaseModel):
         # Where they do not fit each other whatever the options, that is said already.
         if (
             dataset
-            and not _network_problem(network, dataset, {})
-            and (problem := _network_problem(network, dataset, options))
+            and not network_problem(network, dataset, {})
+            and (problem := network_problem(network, dataset, options))
         ):
             raise fail(problem)
         return options
@@ -324,15 +192,16 @@ class Study(BaseModel):
                 raise fail(*(unknown("recipe field", name, names) for name in strangers))
         except ValueError as error:
             raise fail(str(error)) from None
-        return changes
+        own = _own_losses(changes)
+        return changes | {"loss": OwnCode.find(own[0]).reference} if own else changes
 
     @field_validator("prune_at")
     @classmethod
     def _steps_differ(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.keys() >= _SCHEDULE:
-            steps = [_step_in(info.data, Step.parse(text)) for text in texts]
-            if repeats := _repeats(steps):
-                raise fail(*(f'[{j}]: "{texts[j]}" is the same step as "{texts[i]}"' for i, j in repeats))
+        if info.data.keys() >= SCHEDULE:
+            steps = [step_in(info.data, Step.parse(text)) for text in texts]
+            if equal := equal_items(steps):
+                raise fail(*(f'[{j}]: "{texts[j]}" is the same step as "{texts[i]}"' for i, j in equal))
         return texts
 
     @field_validator("weights_at")
@@ -348,9 +217,9 @@ class Study(BaseModel):
         rewinding = any(
             benchmark.rewinds and not step for benchmark, step in map(parse_benchmark, info.data.get("benchmarks", ()))
         )
-        if text is None and rewinding and info.data.keys() >= _SCHEDULE:
+        if text is None and rewinding and info.data.keys() >= SCHEDULE:
             recipe = recipe_for(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
-            _step(str(recipe.rewind_to), info)
+            step_text(str(recipe.rewind_to), info)
         return text
 
     @field_validator("examples_per_class")
@@ -376,13 +245,13 @@ class Study(BaseModel):
 
     @property
     def own_code(self) -> tuple[str, ...]:
-        """The "FILE.py:attribute" of its network and methods, each once."""
-        names = (self.network, *(method.name for method in self.methods))
+        """The "FILE.py:attribute" of its network, methods and loss, each once."""
+        names = (self.network, *(method.name for method in self.methods), *_own_losses(self.recipe))
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
     def looks(self) -> Looks | None:
-        """When it looks at its results to decide on further replicates; None where their number is fixed."""
+        """The looks at its results that decide on further replicates; None if their number is fixed."""
         return self.replicates if isinstance(self.replicates, Looks) else None
 
     @property
@@ -420,70 +289,7 @@ class Study(BaseModel):
         return Step.parse(text).at(steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps)
 
 
-def _misfit(fields: Mapping[str, Any]) -> list[str]:
-    """A network and a data set that do not fit each other. Of the fields as given, so that this hides no problem."""
-    network, dataset = fields.get("network"), fields.get("dataset")
-    if not isinstance(network, str) or dataset not in DATASETS:
-        return []
-    problem = _network_problem(network, dataset, {})
-    return [f"dataset: {problem}"] if problem else []
-
-
-def _repeated(fields: Mapping[str, Any]) -> list[str]:
-    """Items that are there twice. Of the fields as given, so that another problem does not hide these."""
-    problems: list[str] = []
-    for name in ("benchmarks", "ablations", "sparsities"):
-        items: Any = fields.get(name)
-        if isinstance(items, Mapping):
-            items = items.get("levels")
-        if isinstance(items, list | tuple):
-            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in _repeats(items)]
-    methods: Any = fields.get("methods")
-    if isinstance(methods, list | tuple):
-        given = [_name_and_label(method) for method in methods]
-        labels = [label if label else i for i, (_, label) in enumerate(given)]
-        for i, j in _repeats(labels):
-            hint = 'give it a label of its own: { name = "...", label = "..." }'
-            problems.append(f'methods[{j}]: label "{labels[j]}" is already that of methods[{i}]; {hint}')
-        for i, (name, label) in enumerate(given):
-            if label != name and label in ("dense", *METHODS):
-                problems.append(f'methods[{i}]: label "{label}" means something else in the results; choose another')
-    return problems
-
-
-def _name_and_label(method: Any) -> tuple[str, str]:
-    match method:
-        case MethodSpec():
-            return method.name, method.label
-        case {"name": str(name), "label": str(label)}:
-            return name, label
-        case {"name": str(name)} | str(name):
-            return name, _default_label(name)
-        case _:
-            return "", ""
-
-
-def _default_label(name: str) -> str:
-    return name.rpartition(":")[2] if is_own_code(name) else name
-
-
-def _network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
-    """Reason why a network cannot be built for a data set; empty if it can, or if only the user's own code can tell."""
-    if network in NETWORKS:
-        data = entry_for(dataset)
-        try:
-            NETWORKS[network].check(data.input_shape, data.classes, options)
-        except ValueError as error:
-            return f"{network}: {error}"
-    return ""
-
-
-def _step_in(fields: Mapping[str, Any], step: Step) -> int:
-    recipe = recipe_for(fields["network"], fields["dataset"]).override(fields["recipe"])
-    per_epoch = recipe.steps_per_epoch(entry_for(fields["dataset"]).train_examples)
-    return step.at(steps_per_epoch=per_epoch, total_steps=recipe.epochs * per_epoch)
-
-
-def _repeats(items: Sequence[Any]) -> list[tuple[int, int]]:
-    """(first, later) places of equal items."""
-    return [(items.index(item), i) for i, item in enumerate(items) if items.index(item) < i]
+def _own_losses(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """The "FILE.py:loss" of overrides of a recipe, if there is one."""
+    loss = recipe.get("loss")
+    return (loss,) if isinstance(loss, str) and is_own_code(loss) else ()

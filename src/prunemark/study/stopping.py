@@ -1,4 +1,4 @@
-"""When a study with looks ends: what a look found, and which studies are the same one. No torch."""
+"""End of a study with looks: the findings of each look, and which studies are the same one. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 from prunemark.study.lock import StoreError
 from prunemark.study.replicates import parse, sizes
 from prunemark.study.spec import Study
-from prunemark.terms.looks import Looks
+from prunemark.terms.looks import SIZES, Looks
 from prunemark.terms.numbers import counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """Where a study with looks stands; it follows from the stored results alone.
+    """State of a study with looks; it follows from the stored results alone.
 
     Attributes:
         looks: those of the study.
@@ -35,7 +35,7 @@ class Stopping:
 
     @property
     def look(self) -> int:
-        """Which look the replicates that have begun are for, counted from 1."""
+        """Number of the look that the replicates begun so far are for, counted from 1."""
         return self.looks.sizes.index(self.replicates) + 1
 
     @property
@@ -45,17 +45,17 @@ class Stopping:
 
     @property
     def stops(self) -> bool:
-        """Whether the study has ended: all is settled, no replicates are left, or none of its runs succeeds."""
+        """True if the study has ended: all is settled, no replicates are left, or none of its runs succeeds."""
         return self.finished and (self.settled == self.total or self.following is None or self.failed)
 
     @property
     def saved(self) -> int:
-        """How many trainings the replicates that were not run would have taken."""
+        """Number of trainings that the replicates that were not run would have taken."""
         return self.trainings * (self.looks.max - self.replicates) // self.replicates
 
     @property
     def words(self) -> str:
-        """Where it stands, as parts of a sentence: "stopped at look 2 of 5, every question settled; 276 trainings
+        """Its state, as parts of a sentence: "stopped at look 2 of 5, every question settled; 276 trainings
         saved"."""
         place = f"look {self.look} of {len(self.looks.sizes)}"
         if not self.finished:
@@ -87,7 +87,8 @@ def require_same_looks(stored: Mapping[str, Any] | None, study: Study, folder: s
     """Refuse a study whose looks are not those that a folder holds it with.
 
     The error that each look may spend depends on all of them, so they cannot change once results were looked at. Which
-    questions end the study may: intervals hold whatever ends it. A number of replicates may give way to another one.
+    questions end the study may: intervals hold whatever ends it. A number of replicates may give way to another one,
+    and to looks if it is too small for a verdict: one that had verdicts has spent its error.
 
     Raises:
         StoreError: the looks differ, or only one of the two has looks.
@@ -95,10 +96,13 @@ def require_same_looks(stored: Mapping[str, Any] | None, study: Study, folder: s
     if stored is None:
         return
     before = parse(stored["replicates"])
+    if isinstance(before, int) and before < SIZES[0]:
+        return
     if (before if isinstance(before, Looks) else study.looks) and sizes(before) != study.sizes:
         raise StoreError(
             f"{folder} holds {study.name} with {_told(before)}, on which its verdicts rest, and "
-            f"{_told(study.replicates)} make another study: give it another name, or use another folder"
+            f"{_told(study.replicates)} make another study: give it another name, and nothing that is here is trained "
+            "again, or use another folder"
         )
 
 

@@ -310,7 +310,7 @@ class Store:
         return dict(self._connection.execute("SELECT name, value FROM facts ORDER BY rowid"))
 
     def dates(self, study: str) -> tuple[str, str] | None:
-        """When the first and the last of a study's trainings ended, in UTC as ISO 8601; None where none has."""
+        """Ends of the first and the last of a study's trainings, in UTC as ISO 8601; None if none has ended."""
         cursor = self._connection.execute(queries.DATES, {"study": study})
         first, last = cursor.fetchone()
         return None if first is None else (first, last)
@@ -321,13 +321,13 @@ class Store:
         return count
 
     def replicates(self, study: str) -> int:
-        """How many replicates of the study have begun."""
+        """Number of the study's replicates that have begun."""
         query = "SELECT coalesce(max(replicate) + 1, 0) FROM trials WHERE study = ?"
         (count,) = self._connection.execute(query, (study,)).fetchone()
         return count
 
     def trainings(self, study: str) -> int:
-        """How many trainings its replicates take: of subnetworks, and one of the dense network in each."""
+        """Number of trainings in its replicates: those of subnetworks, and one of the dense network in each."""
         (count,) = self._connection.execute(queries.TRAININGS, {"study": study}).fetchone()
         return count
 

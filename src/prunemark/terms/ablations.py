@@ -43,7 +43,7 @@ class Ablation:
 
     Attributes:
         summary: what it does.
-        label: its name in legends and tables.
+        display_name: its name in legends and tables.
         phrase: what it makes of a name in a sentence, such as ", shuffled within layers".
         asks: the question that it answers, about a method ("it", "its").
         shuffles: the mask is permuted within each layer.
@@ -52,7 +52,7 @@ class Ablation:
     """
 
     summary: str
-    label: str
+    display_name: str
     phrase: str
     asks: str = ""
     shuffles: bool = False
@@ -66,31 +66,31 @@ class Ablation:
 
 
 ABLATIONS: dict[str, Ablation] = {
-    UNMODIFIED: Ablation(summary="the subnetwork as it was pruned", label="unmodified", phrase=""),
+    UNMODIFIED: Ablation(summary="the subnetwork as it was pruned", display_name="unmodified", phrase=""),
     "shuffle": Ablation(
         summary="permute the mask within each layer",
-        label="shuffled in each layer",
+        display_name="shuffled in each layer",
         phrase=", shuffled within layers",
         asks="does it matter which weights it keeps within a layer?",
         shuffles=True,
     ),
     "reinit": Ablation(
         summary="draw the weights afresh",
-        label="reinitialised",
+        display_name="reinitialised",
         phrase=", reinitialised",
         asks="do the initial values of the weights matter?",
         redraws="reinit",
     ),
     "invert": Ablation(
         summary="prune what ranks first",
-        label="inverted",
+        display_name="inverted",
         phrase=", inverted",
         asks="does the order of its scores mean anything?",
         inverts=True,
     ),
     "shuffle+reinit": Ablation(
         summary="permute the mask within each layer and draw the weights afresh",
-        label="shuffled and reinitialised",
+        display_name="shuffled and reinitialised",
         phrase=", shuffled within layers and reinitialised",
         asks="is there more to it than the fraction of weights that it keeps in each layer?",
         shuffles=True,
@@ -98,14 +98,14 @@ ABLATIONS: dict[str, Ablation] = {
     ),
     "redraw-magnitudes": Ablation(
         summary="draw magnitudes afresh and keep the signs",
-        label="magnitudes redrawn",
+        display_name="magnitudes redrawn",
         phrase=", with magnitudes redrawn",
         asks="do the initial magnitudes matter, once the signs are given?",
         redraws="magnitudes",
     ),
     "redraw-signs": Ablation(
         summary="draw signs afresh and keep the magnitudes",
-        label="signs redrawn",
+        display_name="signs redrawn",
         phrase=", with signs redrawn",
         asks="do the initial signs matter, once the magnitudes are given?",
         redraws="signs",

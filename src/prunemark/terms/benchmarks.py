@@ -12,14 +12,14 @@ class Benchmark:
 
     Attributes:
         summary: what it does.
-        label: its name in legends and tables.
+        display_name: its name in legends and tables.
         at_each_step: its name where it is rewound to every step of a sweep.
         iterative: prunes in rounds of 20 %, each followed by a whole training; otherwise once.
         rewinds: trains on from the weights of an early step of dense training, in place of the trained ones.
     """
 
     summary: str
-    label: str
+    display_name: str
     at_each_step: str = ""
     iterative: bool = False
     rewinds: bool = False
@@ -30,20 +30,22 @@ LOTTERY_REWINDING = "lottery-rewinding"
 
 BENCHMARKS: dict[str, Benchmark] = {
     MAGNITUDE_AFTER_TRAINING: Benchmark(
-        summary="train, prune by |w|, train again from the final weights", label="magnitude after training"
+        summary="train, prune by |w|, train again from the final weights", display_name="magnitude after training"
     ),
     LOTTERY_REWINDING: Benchmark(
         summary="the same mask on the weights of an early step, trained again",
-        label="lottery ticket rewinding",
+        display_name="lottery ticket rewinding",
         at_each_step="rewinding to that step",
         rewinds=True,
     ),
     "imp": Benchmark(
-        summary="magnitude after training, in rounds of 20 %", label="iterative magnitude pruning", iterative=True
+        summary="magnitude after training, in rounds of 20 %",
+        display_name="iterative magnitude pruning",
+        iterative=True,
     ),
     "imp-rewinding": Benchmark(
         summary="lottery rewinding, in rounds of 20 %",
-        label="iterative, with rewinding",
+        display_name="iterative, with rewinding",
         at_each_step="iterative, rewinding to it",
         iterative=True,
         rewinds=True,
@@ -55,7 +57,7 @@ def parse(text: str) -> tuple[Benchmark, str]:
     """A benchmark, and the step it rewinds to where the text says so: "lottery-rewinding:2ep".
 
     Raises:
-        ValueError: an unknown benchmark; a step for one that does not rewind, or text that is no step.
+        ValueError: an unknown benchmark; a step for one that does not rewind, or text that is not a step.
     """
     name, colon, step = text.partition(":")
     if name not in BENCHMARKS:

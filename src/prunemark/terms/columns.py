@@ -27,8 +27,20 @@ TRIAL = (
     "torch_version",
     "device",
     "engine",
+    "processor",
+    "method_name",
+    "margin",
+    "looks",
+    "test_images",
+    "classes",
+    "steps_per_epoch",
+    "last_gain",
+    "initial_overlap",
 )
-"""The results: one row per trial."""
+"""The results: one row per trial. From method_name on, what a verdict needs beside the accuracies."""
+
+FIXED = "fixed"
+"""What the column `looks` says of a study whose number of replicates was fixed before it ran."""
 
 CURVE = (
     *(*SUBJECT, "method", "ablation", "benchmark", "prune_at", "sparsity", "replicate"),

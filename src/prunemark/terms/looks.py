@@ -1,7 +1,7 @@
 """Looks at a growing number of replicates: when a study looks at its results, and until what is settled."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 Until = Literal["claims", "cells"]
 
@@ -12,7 +12,7 @@ GROWTH = 1.6
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """When a study looks at its results, and until what is settled.
+    """Looks of a study at its results, and what must be settled before it stops.
 
     Replicates grow from `min` to `max` through `sizes`; each look's repeated confidence interval goes into the same
     predicates as that of a study with a fixed number. `until` says what must be settled to stop: "claims" or "cells".
@@ -40,9 +40,26 @@ class Looks:
         return (*sorted({self.min, self.max, *(n for n in grown if self.min < n < self.max)}),)
 
     def look_of(self, replicates: int) -> int | None:
-        """Which look (0, 1, ...) this number of replicates has reached; None before the first."""
+        """Index of the look (0, 1, ...) that this number of replicates has reached; None before the first."""
         reached = sum(size <= replicates for size in self.sizes)
         return reached - 1 if reached else None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From "3 to 20", as the column `looks` of a table of results has it.
+
+        Raises:
+            ValueError: it is not of that form, or they are no looks.
+        """
+        least, to, most = text.partition(" to ")
+        if not to or not (least.isdecimal() and most.isdecimal()):
+            raise ValueError(f'looks are written like "3 to 20", or "fixed" where there are none, not {text!r}')
+        return cls(min=int(least), max=int(most))
+
+    @property
+    def span(self) -> str:
+        """What `parse` reads: the looks follow from their ends."""
+        return f"{self.min} to {self.max}"
 
     def __str__(self) -> str:
         sizes = self.sizes

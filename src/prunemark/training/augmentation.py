@@ -17,18 +17,18 @@ from torch import Tensor
 from prunemark.datasets import SplitInputs
 from prunemark.datasets.lazy import Part, WholeImages
 from prunemark.recipes import AUGMENTATIONS
-from prunemark.registry import unknown
+from prunemark.recipes.augmentations import split_size
 
 
 class Augmentation(Protocol):
     """One change to training images. Shapes: N examples, B in a batch, C channels, H x W pixels."""
 
     def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-        """The random integers of an epoch, one row an example: (N, numbers an image)."""
+        """The random integers of an epoch, one row per example: (N, numbers per image)."""
         ...
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Change images (B, C, H, W) as their rows of draws (B, numbers an image) say; the shape stays."""
+        """Change images (B, C, H, W) as their rows of draws (B, numbers per image) say; the shape stays."""
         ...
 
 
@@ -58,6 +58,36 @@ class Crop:
         bordered[:, :, self.pad : -self.pad, self.pad : -self.pad] = images
         windows = bordered.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, tops, lefts, H, W), a view
         return windows[torch.arange(count, device=images.device), :, draws[:, 0], draws[:, 1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout:
+    """A square of the mean colour, 0 in normalised units, over the image; what of it is outside is cut off.
+
+    Its middle is a pixel drawn uniformly from the image.
+
+    Attributes:
+        side: of the square in pixels; None: half the image's shorter side.
+
+    Reference: DeVries & Taylor 2017, arXiv 1708.04552, and their program; 16 on CIFAR-10 and 8 on CIFAR-100.
+    """
+
+    side: int | None = None
+
+    def draw(self, examples: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+        """The row and column of its middle: (N, 2)."""
+        rows, columns = (torch.randint(side, (examples,), generator=generator) for side in (height, width))
+        return torch.stack([rows, columns], dim=1)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Cover the square: pixels from the middle - side // 2 to the middle + side - side // 2 - 1."""
+        height, width = images.shape[2:]
+        side = min(height, width) // 2 if self.side is None else self.side
+        within: list[Tensor] = []
+        for middle, length in zip(draws.unbind(1), (height, width), strict=True):
+            offset = torch.arange(length, device=images.device) - middle[:, None] + side // 2
+            within.append((offset >= 0) & (offset < side))
+        return images.masked_fill((within[0][:, :, None] & within[1][:, None, :])[:, None], 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,14 +204,15 @@ def _bilinear(start: Tensor, length: Tensor, size: int) -> Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
-_MAKE: dict[str, Callable[[SplitInputs], Augmentation]] = {
+_MAKE: dict[str, Callable[[SplitInputs, int | None], Augmentation]] = {
     # The darkest value is what black, a 0 in the file, has become in normalised units: images are bordered with black
     # and then normalised in torchvision and open_lth; zeros in normalised units would make a grey border.
-    "crop": lambda inputs: Crop(black=inputs.amin(dim=(0, 2, 3)) if isinstance(inputs, Tensor) else inputs.black),
-    "flip": lambda inputs: Flip(),
-    "resized-crop": lambda inputs: _part(inputs, ResizedCrop()),
+    "crop": lambda inputs, _: Crop(black=inputs.amin(dim=(0, 2, 3)) if isinstance(inputs, Tensor) else inputs.black),
+    "cutout": lambda _, side: Cutout(side=side),
+    "flip": lambda *_: Flip(),
+    "resized-crop": lambda inputs, _: _part(inputs, ResizedCrop()),
     # In the study's code: datasets/imagenet.py of open_lth, and of its own branch datasets/tinyimagenet.py.
-    "paper-resized-crop": lambda inputs: _part(inputs, ResizedCrop(area=(0.1, 1.0), aspect=(4 / 5, 5 / 4))),
+    "paper-resized-crop": lambda inputs, _: _part(inputs, ResizedCrop(area=(0.1, 1.0), aspect=(4 / 5, 5 / 4))),
 }
 assert _MAKE.keys() == AUGMENTATIONS.keys()
 
@@ -196,7 +227,7 @@ class Augmenter:
     `begin` draws an epoch's numbers; calls then augment batches of that epoch.
 
     Args:
-        names: names of `prunemark.recipes.AUGMENTATIONS`.
+        names: names of `prunemark.recipes.AUGMENTATIONS`, "cutout:8" with a size.
         inputs: the training images (N, C, H, W). The black of "crop" is what lazy inputs say it is; of a tensor, the
             darkest value in each channel.
 
@@ -205,12 +236,10 @@ class Augmenter:
     """
 
     def __init__(self, names: Sequence[str], inputs: SplitInputs) -> None:
-        for name in names:
-            if name not in _MAKE:
-                raise ValueError(unknown("augmentation", name, _MAKE))
+        sized = [split_size(name) for name in names]
         self.shape = len(inputs), inputs.shape[2], inputs.shape[3]
         self.device = inputs.device
-        self.augmentations = [_MAKE[name](inputs) for name in names]
+        self.augmentations = [_MAKE[name](inputs, size) for name, size in sized]
         self.draws: list[Tensor] = []
         for at, augmentation in enumerate(self.augmentations):
             # Whole images are cut first, whatever the order says; mirrored before or after makes no difference.

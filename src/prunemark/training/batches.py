@@ -7,6 +7,7 @@ from prunemark.datasets import LazyInputs, Split
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training.augmentation import Augmenter
+from prunemark.training.mixing import Targets, mix
 
 
 class Batches:
@@ -17,7 +18,7 @@ class Batches:
 
     Args:
         data: the training examples; moved to the device as a whole.
-        recipe: batch size and augmentations.
+        recipe: batch size, augmentations and mixup.
         seed: the replicate's seed.
         device: where batches come out.
         memory_format: their layout.
@@ -28,7 +29,7 @@ class Batches:
     ) -> None:
         self._inputs = data.inputs.to(device, memory_format=memory_format)
         self._targets = data.targets.to(device)
-        self._size, self._seed = recipe.batch_size, seed
+        self._size, self._seed, self._mixup, self._epoch = recipe.batch_size, seed, recipe.mixup, 0
         self._examples = len(data.inputs)
         self.per_epoch = recipe.steps_per_epoch(self._examples)
         self._augment = Augmenter(recipe.augment, self._inputs)
@@ -37,12 +38,13 @@ class Batches:
 
     def begin(self, epoch: int) -> None:
         """Draw the order and the augmentations of an epoch."""
+        self._epoch = epoch
         self._places = torch.randperm(self._examples, generator=generator(self._seed, "order", epoch))
         self._order = self._places.to(self._targets.device)
         self._augment.begin(generator(self._seed, "augment", epoch))
         self._shown = self._augment.shown(self._inputs)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, position: int) -> tuple[Tensor, Targets]:
         """The images (B, C, H, W) and class numbers (B,) of one of the epoch's batches, counted from 0."""
         first = position * self._size
         # The last batch takes what is left, see Recipe.steps_per_epoch.
@@ -54,4 +56,7 @@ class Batches:
             self._shown.prefetch(self._places[stop : stop + self._size])
         else:
             images = self._shown[batch]
-        return self._augment(images, batch), self._targets[batch]
+        images, targets = self._augment(images, batch), self._targets[batch]
+        if not self._mixup:
+            return images, targets
+        return mix(images, targets, self._mixup, seed=self._seed, epoch=self._epoch, position=position)

@@ -53,7 +53,7 @@ class Trained:
     Attributes:
         checkpoint: the state at the last step taken.
         test_accuracy: top-1 accuracy, a fraction in [0, 1]; NaN without a test set.
-        test_loss: mean cross-entropy; NaN without a test set.
+        test_loss: mean of the recipe's loss, without label smoothing; NaN without a test set.
         train_seconds: time of the training steps of this run, evaluations left out.
         diverged: a loss was not finite and training stopped there, or the state it ended in is not finite.
         engine: the name of the engine that took the steps.
@@ -94,16 +94,19 @@ def train(
     device: str | torch.device = "cpu",
     keeper: Keeper | None = None,
 ) -> Trained:
-    """Train a model in place with SGD and the recipe's schedule, all data in memory.
+    """Train a model in place with the recipe's optimizer and schedule, all data in memory.
 
-    The gradient is g = dL/dw + weight_decay * w for every parameter, v = momentum * v + g, and
+    With SGD the gradient is g = dL/dw + weight_decay * w for every parameter, v = momentum * v + g, and
     w = w - lr(step) * v. Epoch e visits the training set in the order of `generator(seed, "order", e)`, cut into
     batches as `Recipe.steps_per_epoch` says, so that the order depends on nothing but seed and epoch. The recipe's
-    augmentations are drawn from `generator(seed, "augment", e)`, for all examples when the epoch begins.
+    augmentations are drawn from `generator(seed, "augment", e)`, for all examples when the epoch begins; mixup is drawn
+    from seed, epoch and the batch's place in it.
 
     What the model itself draws (dropout) comes from generators seeded by seed and step; the global ones are restored.
 
-    Weights that a mask prunes are exactly 0 at every step and in the checkpoint, and so is their momentum.
+    Weights that a mask prunes are exactly 0 at every step and in the checkpoint, and so is what the optimizer and a
+    moving average hold of them. A moving average (`Recipe.ema`) is what is evaluated and what the model holds
+    afterwards; the checkpoint has both.
     Training until step k and then on from that checkpoint gives, bit for bit, what one run gives (on an accelerator:
     as far as its kernels are deterministic).
 

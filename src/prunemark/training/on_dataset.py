@@ -28,9 +28,9 @@ def train(
 ) -> Trained:
     """Train a model in place with a recipe's whole schedule, and evaluate it on the test set.
 
-    SGD with the recipe's momentum, weight decay, learning-rate drops and augmentation, on cross-entropy. Pruned weights
-    are exactly 0 from before the first step to the end. Equal arguments give equal results, bit for bit on a CPU; what
-    the model itself draws (dropout) comes from the seed, too.
+    Optimizer, schedule, loss and augmentation are the recipe's: by default SGD with momentum, learning-rate drops and
+    cross-entropy. Pruned weights are exactly 0 from before the first step to the end. Equal arguments give equal
+    results, bit for bit on a CPU; what the model itself draws (dropout) comes from the seed, too.
 
     Args:
         model: maps (N, C, H, W) to logits (N, classes).

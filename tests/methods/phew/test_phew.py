@@ -15,7 +15,7 @@ from prunemark.randomness import generator
 
 
 def without_path(model, masks, input_shape) -> int:
-    """How many kept weights lie on no input-output path of kept kernels: their kernels have no synaptic flow.
+    """Number of kept weights on no input-output path of kept kernels: their kernels have no synaptic flow.
 
     Whole kernels, since entries off the centre shift a small image out of sight.
     """

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prunemark.methods.phew.layer_call import LayerCall
 from prunemark.methods.phew.walks import Walks, in_order
-from prunemark.methods.phew.wiring import LayerCall, Wiring
+from prunemark.methods.phew.wiring import Wiring
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Which unit feeds which, on models whose wires are known by hand."""
+"""Wires between units, on models whose wires are known by hand."""
 
 from collections.abc import Callable
 

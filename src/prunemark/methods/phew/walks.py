@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from prunemark.methods.phew.draws import OUTSIDE, ByMagnitude, Uniform, firsts
-from prunemark.methods.phew.wiring import LayerCall, Wiring
+from prunemark.methods.phew.layer_call import LayerCall
+from prunemark.methods.phew.wiring import Wiring
 
 # In the place of a rank: of a weight that no walk has met yet, and of one on no path.
 NEVER = torch.iinfo(torch.int32).max - 1

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from prunemark.recipes import Recipe
     from prunemark.training.checkpoint import Checkpoint
     from prunemark.training.evaluation import Evaluation
+    from prunemark.training.mixing import Targets
 
 
 class Engine(Protocol):
     """One training of one model, from a state on, under masks.
 
-    Every engine takes the same steps, up to the rounding of its sums: g = dL/dw + weight_decay * w,
-    v = momentum * v + g, w = w - lr * v, with L the mean cross-entropy of the batch. Pruned weights and their momentum
-    are exactly 0 from the beginning, in the model and in every checkpoint.
+    Every engine takes the same steps, up to the rounding of its sums: those of the recipe's optimizer on its loss. Of
+    the usual recipe these are g = dL/dw + weight_decay * w, v = momentum * v + g, w = w - lr * v, with L the mean
+    cross-entropy of the batch; an engine that takes no others refuses recipes that are `Recipe.beyond_sgd`. Pruned
+    weights and their optimizer's state are exactly 0 from the beginning, in the model and in every checkpoint.
     """
 
     @property
@@ -28,14 +30,14 @@ class Engine(Protocol):
         """Layout in which images come in fastest."""
         ...
 
-    def step(self, images: "Tensor", targets: "Tensor", lr: float) -> "Tensor":
+    def step(self, images: "Tensor", targets: "Targets", lr: float) -> "Tensor":
         """Take one step and return its loss, as it was before the step; a scalar that need not be computed yet.
 
         Where the loss is not finite, the step may be left out. The loop stops training then, at most one step later.
 
         Args:
             images: (B, C, H, W) on the engine's device, augmented.
-            targets: class numbers (B,), there too.
+            targets: class numbers (B,), there too; of mixed examples, both.
             lr: the step's learning rate.
         """
         ...

@@ -6,22 +6,25 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from prunemark.datasets import Split
 from prunemark.models.convolutions import sound_convolutions
-from prunemark.models.zeroing import bits_like, kept_bits, zero_pruned_
+from prunemark.models.zeroing import bits_like, kept_bits
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown
+from prunemark.training.averaging import WeightAverage
 from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.evaluation import Evaluation, evaluate
+from prunemark.training.losses import batch_loss, make_loss
+from prunemark.training.mixing import Targets
+from prunemark.training.optimizers import MaskedOptimizer
 
 
 class DenseEngine:
-    """SGD on the model in place, see `Engine`. On a CPU a step whose loss is not finite is left out.
+    """Steps on the model in place, see `Engine`. On a CPU a step whose loss is not finite is left out.
 
     Raises:
-        ValueError: masks or a checkpoint that do not fit the model.
+        ValueError: masks or a checkpoint that do not fit the model, or what `MaskedOptimizer` and `make_loss` refuse.
     """
 
     def __init__(
@@ -32,55 +35,56 @@ class DenseEngine:
         start: Checkpoint | None,
         device: torch.device,
     ) -> None:
+        self._loss = make_loss(recipe)
         if start:
             restore_(model, start)
         self.memory_format = _layout(model)
         self._model, self._device = model, device
         self._was_training = model.training
         _move_(model, device, self.memory_format)
-        self._parameters = dict(model.named_parameters())
-        self._kept_bits = _kept_bits(self._parameters, masks)
-        self._momentum = momentum_buffers(self._parameters, start) if recipe.momentum else {}
-        for name, bits in self._kept_bits.items():
-            zero_pruned_(self._parameters[name].data, bits)
-            if self._momentum:
-                zero_pruned_(self._momentum[name], bits)
-        self._optimizer = torch.optim.SGD(
-            self._parameters.values(), momentum=recipe.momentum, weight_decay=recipe.weight_decay, foreach=True
-        )
-        for name, buffer in self._momentum.items():
-            self._optimizer.state[self._parameters[name]]["momentum_buffer"] = buffer
+        parameters = dict(model.named_parameters())
+        bits = _kept_bits(parameters, masks)
+        self._optimizer = MaskedOptimizer(recipe, parameters, bits, start)
+        average = start.average if start else {}
+        self._average = WeightAverage(model, recipe.ema, average, bits) if recipe.ema else None
         model.train()
         self._backends = contextlib.ExitStack()
         self._backends.enter_context(sound_convolutions(model))
 
-    def step(self, images: Tensor, targets: Tensor, lr: float) -> Tensor:
+    def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """Forward, backward, gradients of pruned weights to 0, and the optimizer's step."""
-        loss = F.cross_entropy(self._model(images), targets)
+        loss = batch_loss(self._loss, self._model(images), targets)
         # On an accelerator, reading the loss would wait for it.
         if self._device.type == "cpu" and not math.isfinite(loss.item()):
             return loss.detach()
         self._optimizer.zero_grad()
         loss.backward()
-        for name, bits in self._kept_bits.items():
-            if (gradient := self._parameters[name].grad) is not None:
-                zero_pruned_(gradient, bits)
-        self._optimizer.param_groups[0]["lr"] = lr
-        self._optimizer.step()
+        self._optimizer.step(lr)
+        if self._average:
+            self._average.update()
         return loss.detach()
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Accuracy and loss now."""
-        return evaluate(self._model, split.inputs, split.targets)
+        """Accuracy and loss now, of the average where there is one."""
+        with self._average.shown() if self._average else contextlib.nullcontext():
+            return evaluate(self._model, split.inputs, split.targets, self._loss)
 
     def checkpoint(self, step: int) -> Checkpoint:
         """A copy of the state now."""
-        return Checkpoint.capture(self._model, step=step, momentum=self._momentum if step else None)
+        return Checkpoint.capture(
+            self._model,
+            step=step,
+            momentum=self._optimizer.momentum if step else None,
+            optimizer=self._optimizer.state(),
+            average=self._average.state() if self._average else None,
+        )
 
     def close(self) -> None:
         """Give the model back: contiguous, without gradients, in its own mode."""
         self._backends.close()
         self._optimizer.zero_grad()
+        if self._average:
+            self._average.show()
         self._model.train(self._was_training)
         _move_(self._model, self._device, torch.contiguous_format)
 
@@ -120,15 +124,3 @@ def check_masks(parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tens
                 f"the mask of {name} must be boolean of shape {tuple(parameter.shape)}, "
                 f"not {mask.dtype} of shape {tuple(mask.shape)}"
             )
-
-
-def momentum_buffers(parameters: Mapping[str, nn.Parameter], start: Checkpoint | None) -> dict[str, Tensor]:
-    """Momentum buffers in their parameters' layout: those of the checkpoint, or zeros at step 0."""
-    momentum = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    if start and start.step:
-        for name, buffer in momentum.items():
-            stored = start.momentum.get(name)
-            if stored is None or stored.shape != buffer.shape:
-                raise ValueError(f"the checkpoint of step {start.step} holds no momentum that fits {name}")
-            buffer.copy_(stored)
-    return momentum

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from prunemark.datasets import Split
 from prunemark.recipes import Recipe
 from prunemark.training.checkpoint import Checkpoint
-from prunemark.training.engines.dense import check_masks, momentum_buffers, restore_
+from prunemark.training.engines.dense import check_masks, restore_
 from prunemark.training.engines.sparse.builder import Built, Stored, build, multiplications_share
 from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
 from prunemark.training.engines.sparse.kernels import available_kernels, new_program
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
+from prunemark.training.optimizers import momentum_buffers
 
 _CELL = 16
 _CHECKED = 2  # examples
@@ -42,15 +43,16 @@ class SparseEngine:
 
     Args:
         model: float32, on the CPU. Its pruned weights become 0; all else keeps its value until `checkpoint` or `close`.
-        recipe: batch size, momentum and weight decay.
+        recipe: batch size, momentum and weight decay; one that is not `beyond_sgd`.
         masks: parameter name -> boolean tensor of its shape, True = kept.
         start: the state to go on from.
         device: the CPU.
         kernels: an instruction set instead of the best of this processor.
 
     Raises:
-        UnsupportedError: the network has parts that the kernels lack, is not in float32 on the CPU, computes other
-            logits than the operations that it was traced to, or the kernels are not installed.
+        UnsupportedError: the recipe asks for more than SGD with momentum on cross-entropy; the network has parts that
+            the kernels lack, is not in float32 on the CPU, computes other logits than the operations that it was traced
+            to, or the kernels are not installed.
         ValueError: masks or a checkpoint that do not fit the model.
     """
 
@@ -66,6 +68,11 @@ class SparseEngine:
         *,
         kernels: str = "",
     ) -> None:
+        if beyond := recipe.beyond_sgd():
+            raise UnsupportedError(
+                f"the sparse engine trains with SGD and momentum on cross-entropy, not with {', '.join(beyond)}: "
+                'use engine = "dense"'
+            )
         if not available_kernels():
             raise UnsupportedError('the sparse engine needs its kernels: `pip install ./kernels`, or engine = "dense"')
         if device.type != "cpu":

@@ -1,5 +1,6 @@
 """Recipes: the paper's table, overrides, and what is refused."""
 
+import json
 import math
 import subprocess
 import sys
@@ -200,3 +201,82 @@ def test_no_batch_is_a_single_example(examples, batch_size):
 def test_no_examples_is_an_error():
     with pytest.raises(ValueError, match="at least one example, not 0"):
         DEFAULT.steps_per_epoch(0)
+
+
+def test_optimizers_bring_their_own_defaults():
+    adam = Recipe(epochs=1, optimizer="Adam")
+    assert (adam.optimizer, adam.lr, adam.momentum) == ("adam", 0.001, 0.0)
+    assert (Recipe(epochs=1, optimizer="adam", lr=0.1).lr, Recipe(epochs=1).lr, Recipe(epochs=1).momentum) == (
+        0.1,
+        0.1,
+        0.9,
+    )
+    changed = recipe_for("resnet-20", "cifar-10").override({"optimizer": "adamw", "weight_decay": 0.05})
+    assert (changed.lr, changed.momentum, changed.weight_decay, changed.drops) == (0.001, 0.0, 0.05, (80, 120))
+    assert changed.override({"optimizer": "sgd"}).momentum == 0.9
+    assert recipe_for("resnet-20", "cifar-10").override({"optimizer": "sgd", "epochs": 160}) == recipe_for(
+        "resnet-20", "cifar-10"
+    )
+
+
+def test_schedules_bring_their_own_defaults_and_say_which_drops_they_leave_out():
+    base = recipe_for("resnet-20", "cifar-10")
+    changed = base.override({"schedule": "cosine"})
+    assert changed.drops == ()
+    assert changed.notes(base) == ("schedule is cosine, so the drops at epochs 80, 120 do not apply",)
+    note = base.override({"optimizer": "adam"}).notes(base)
+    assert note == ("optimizer is adam instead of sgd, with lr = 0.001 and weight_decay = 0.0001",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adm"}, r'unknown optimizer "adm"; known: .*did you mean "adam"'),
+        ({"optimizer": "LBFGS"}, r'optimizer "lbfgs" evaluates the loss several times for each step'),
+        ({"optimizer": 3}, "optimizer is a name, not 3"),
+        ({"optimizer": "adam", "momentum": 0.9}, "adam has no momentum"),
+        ({"optimizer": "rprop"}, "rprop has no weight decay: set weight_decay = 0"),
+        ({"optimizer_options": {"nesterov": 1}}, r"optimizer_options.nesterov is true or false, not 1"),
+        ({"optimizer_options": {"nesterov": True}, "momentum": 0}, "nesterov needs momentum above 0"),
+        ({"optimizer_options": {"lr": 1}}, "lr is a field of the recipe itself"),
+        ({"optimizer_options": [1]}, "optimizer_options is a table of options"),
+        (
+            {"optimizer": "adam", "optimizer_options": {"betas": [0.9]}},
+            r"betas is two numbers in \[0, 1\), not \[0.9\]",
+        ),
+        ({"schedule": "cosin"}, r'unknown schedule "cosin".*did you mean "cosine"'),
+        ({"schedule": "cosine", "drops": [80]}, 'drops and drop_factor are of the schedule "steps", not of "cosine"'),
+        ({"final_lr": 0.01}, 'final_lr is of the schedules "cosine" and "linear", not of "steps"'),
+        ({"schedule": "linear", "final_lr": 1}, r"final_lr must be in \[0, lr\], not 1 with lr = 0.1"),
+        ({"drop_factor": 1}, "drop_factor is a number above 1"),
+        ({"loss": "mse", "label_smoothing": 0.1}, 'label_smoothing is of the loss "cross-entropy", not of "mse"'),
+        ({"loss": "none.py:loss"}, "loss: .*there is no file"),
+        ({"label_smoothing": 1}, "label_smoothing"),
+        ({"clip_norm": -1}, "clip_norm"),
+        ({"mixup": -0.1}, "mixup"),
+        ({"ema": 1}, "ema"),
+        ({"augment": ["cutout:0.5"]}, 'takes a side in pixels, such as "cutout:8"'),
+        ({"augment": ["flip:3"]}, 'augmentation "flip" has no size'),
+        ({"augment": ["cutout:3", "cutout:4"]}, "each augmentation once"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipe_for("resnet-20", "cifar-10").override(changes)
+
+
+def test_what_asks_for_more_than_sgd_is_named():
+    assert DEFAULT.override({"schedule": "cosine", "augment": ["cutout"]}).beyond_sgd() == ()
+    changed = DEFAULT.override({"optimizer": "adam", "loss": "mse", "ema": 0.9})
+    assert changed.beyond_sgd() == ("optimizer = adam", "loss = mse", "ema = 0.9")
+
+
+def test_a_recipe_as_json_is_the_same_recipe_and_names_what_is_not_as_ever():
+    assert DEFAULT.to_dict().keys() == {
+        *("epochs", "batch_size", "lr", "momentum", "weight_decay", "drops", "warmup_epochs", "augment", "rewind_to"),
+    }
+    other = DEFAULT.override(
+        {"optimizer": "adam", "optimizer_options": {"betas": [0, 0.9]}, "schedule": "linear", "mixup": 1}
+    )
+    assert Recipe(**json.loads(json.dumps(other.to_dict()))) == other
+    assert hash(other) == hash(Recipe(**other.to_dict()))

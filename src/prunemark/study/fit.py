@@ -1,0 +1,68 @@
+"""Problems between the fields of a study, found in the fields as given, so that one hides no other. No torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prunemark.datasets import DATASETS, entry_for
+from prunemark.methods import METHODS
+from prunemark.networks import NETWORKS
+from prunemark.study.method_spec import MethodSpec, default_label
+
+
+def misfits(fields: Mapping[str, Any]) -> list[str]:
+    """Problem of a network and a data set that do not fit each other, if there is one."""
+    network, dataset = fields.get("network"), fields.get("dataset")
+    if not isinstance(network, str) or dataset not in DATASETS:
+        return []
+    problem = network_problem(network, dataset, {})
+    return [f"dataset: {problem}"] if problem else []
+
+
+def repetitions(fields: Mapping[str, Any]) -> list[str]:
+    """Problems of items that are listed twice, and of labels that two methods would share."""
+    problems: list[str] = []
+    for name in ("benchmarks", "ablations", "sparsities"):
+        items: Any = fields.get(name)
+        if isinstance(items, Mapping):
+            items = items.get("levels")
+        if isinstance(items, list | tuple):
+            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in equal_items(items)]
+    methods: Any = fields.get("methods")
+    if isinstance(methods, list | tuple):
+        given = [_name_and_label(method) for method in methods]
+        labels = [label if label else i for i, (_, label) in enumerate(given)]
+        for i, j in equal_items(labels):
+            hint = 'give it a label of its own: { name = "...", label = "..." }'
+            problems.append(f'methods[{j}]: label "{labels[j]}" is already that of methods[{i}]; {hint}')
+        for i, (name, label) in enumerate(given):
+            if label != name and label in ("dense", *METHODS):
+                problems.append(f'methods[{i}]: label "{label}" means something else in the results; choose another')
+    return problems
+
+
+def network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
+    """Reason why a network cannot be built for a data set; empty if it can, or if only the user's own code can tell."""
+    if network in NETWORKS:
+        data = entry_for(dataset)
+        try:
+            NETWORKS[network].check(data.input_shape, data.classes, options)
+        except ValueError as error:
+            return f"{network}: {error}"
+    return ""
+
+
+def equal_items(items: Sequence[Any]) -> list[tuple[int, int]]:
+    """Pairs of positions (first, later) of equal items."""
+    return [(items.index(item), i) for i, item in enumerate(items) if items.index(item) < i]
+
+
+def _name_and_label(method: Any) -> tuple[str, str]:
+    match method:
+        case MethodSpec():
+            return method.name, method.label
+        case {"name": str(name), "label": str(label)}:
+            return name, label
+        case {"name": str(name)} | str(name):
+            return name, default_label(name)
+        case _:
+            return "", ""
