@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunemark.datasets import NORMALISATIONS
 from prunemark.registry import unknown
-from prunemark.reports.theme import label
+from prunemark.reports.theme import display_name
 from prunemark.stats import Judged
 from prunemark.stats import judge as judge_results
 from prunemark.stats.images import ImageShare, image_shares
@@ -169,7 +169,7 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
     settled = [subject.settled for subject in judged.subjects]
     said = {
         "study": judged.name,
-        "headline": judged.headline_with(label),
+        "headline": judged.headline_with(display_name),
         "fit": all(subject.fitness.fit for subject in judged.subjects),
         "margin": judged.subjects[0].standard.margin,
         "trials": {"finished": len(judged.results), "planned": judged.planned},
