@@ -37,6 +37,8 @@ def verify(
     if found.unknown:
         recorded = "recorded now" if repair else "--repair records them"
         words.append(f"{found.unknown:,} artifacts of an earlier version have no digests: {recorded}")
+    if found.strays:
+        words.append(f"{found.strays:,} artifacts are of no recorded job: prunemark clean removes them")
     console.print("; ".join(words), soft_wrap=True)
     if found.problems and repair:
         console.print("run the study again: what was lost and is needed is computed then", soft_wrap=True)

@@ -23,6 +23,15 @@ CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
 ]
+JobTimeout = Annotated[
+    float | None, typer.Option(help="Seconds that a job may take; by default there is no limit.", min=0, metavar="S")
+]
+JobMemory = Annotated[
+    float | None, typer.Option(help="GiB that a worker's process may take; by default what there is.", min=0)
+]
+CheckpointMinutes = Annotated[
+    float, typer.Option(help="Minutes after which a job writes down how far it is, to be resumed there.", min=0)
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -41,6 +50,9 @@ def run(
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
     ] = False,
     check_timeout: CheckTimeout = None,
+    job_timeout: JobTimeout = None,
+    job_memory: JobMemory = None,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
     json: Json = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
@@ -65,6 +77,9 @@ def run(
             progress=progress,
             dry_run=dry_run,
             check_timeout_s=check_timeout,
+            job_timeout_s=job_timeout,
+            job_memory_gib=job_memory,
+            checkpoint_minutes=checkpoint_minutes,
         )
     if dry_run:
         return
@@ -117,6 +132,9 @@ def check(
     device: Device = "auto",
     data_dir: DataDir = None,
     check_timeout: CheckTimeout = None,
+    job_timeout: JobTimeout = None,
+    job_memory: JobMemory = None,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
@@ -144,6 +162,9 @@ def check(
             data_dir=data_dir,
             progress=progress,
             check_timeout_s=check_timeout,
+            job_timeout_s=job_timeout,
+            job_memory_gib=job_memory,
+            checkpoint_minutes=checkpoint_minutes,
         )
     console = make_console()
     _tell(make_console(stderr=True), summary, folder)

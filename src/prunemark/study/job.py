@@ -53,6 +53,25 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Underway:
+    """A job that a worker has in hand.
+
+    Attributes:
+        job: which.
+        seconds: since it began; 0 while its worker is still starting.
+        step: how far it is: training steps of its schedule, or rounds of pruning; 0 where it has not said.
+        resumed_at: where it resumed from a checkpoint of its own; 0 if it began at its beginning.
+        note: what else it said, such as why a checkpoint of its own was of no use.
+    """
+
+    job: Job
+    seconds: float = 0.0
+    step: int = 0
+    resumed_at: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Result of a job, or its failure.
 
@@ -60,6 +79,7 @@ class Outcome:
         status: done, diverged (training met a value that is not finite) or failed.
         result: its numbers and certificates, JSON; empty when it failed.
         error: why it failed, in one line, then details.
+        disk_full: whether that was for want of space on a disk.
         seconds: how long it took.
         device, torch_version, code_version: where and with what it ran.
         digest, size: SHA-256 (hex) and bytes of the artifact that it wrote; empty and 0 where it wrote none.
@@ -70,6 +90,7 @@ class Outcome:
     status: Status
     result: dict[str, Any] = field(default_factory=dict[str, Any])
     error: str = ""
+    disk_full: bool = False
     seconds: float = 0.0
     device: str = ""
     torch_version: str = ""
@@ -90,8 +111,30 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Surroundings of a worker: the folders of artifacts and of data sets (None = the usual one), and the device."""
+    """Surroundings of a worker. None of them changes a number.
+
+    Attributes:
+        artifacts: folder of the artifacts.
+        device: where to compute.
+        data_dir: folder of the data sets; None = the usual one.
+        memory_gib: what a process may take; None = what there is.
+        checkpoint_s: how often a long job writes down how far it is.
+    """
 
     artifacts: str
     device: str = "cpu"
     data_dir: str | None = None
+    memory_gib: float | None = None
+    checkpoint_s: float = 300.0
+
+
+_LONGEST_ERROR = 20_000
+
+
+def printable(text: str) -> str:
+    """A text for terminals and databases: no control characters but newlines, no surrogates, not too long."""
+    if len(text) > _LONGEST_ERROR:
+        half = _LONGEST_ERROR // 2
+        text = f"{text[:half]} ... ({len(text):,} characters) ... {text[-half:]}"
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)

@@ -1,6 +1,7 @@
 """The work of each kind of job: inputs -> artifact and numbers. The only place where planning meets torch."""
 
 import dataclasses
+import errno
 import json
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from prunemark import artifacts
 from prunemark.ablations import NoEffectWarning, shuffle
 from prunemark.artifacts import (
     DamagedArtifactError,
@@ -31,19 +33,27 @@ from prunemark.methods import Method
 from prunemark.models.left_out import LeftOutWarning, share_record
 from prunemark.models.precision import true_float32
 from prunemark.models.prunable import prunable
+from prunemark.parts import Keeper, part_place
 from prunemark.pruning import prune, score
 from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.selection import keep_count, select_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.study.correctness import pack
-from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
+from prunemark.study.job import CURVE, Context, Job, Kind, Outcome, printable
 from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
 from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
+from prunemark.training.engines.sparse.kernels import available_kernels
 from prunemark.training.losses import make_loss
+from prunemark.version import __version__
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
 
 Result = dict[str, Any]
 Content = TypeVar("Content", covariant=True)
@@ -59,13 +69,25 @@ class UnusableInputError(Exception):
         self.key = key
 
 
-def settle_process() -> None:
-    """Make this process a worker: one thread, and no slow arithmetic on numbers next to zero."""
+Tell = Callable[[dict[str, Any]], None]
+"""Called with what there is to say of a job under way: fields of `prunemark.study.job.Underway`."""
+
+
+def settle_process(memory_gib: float | None = None) -> None:
+    """Make this process a worker: one thread, no slow arithmetic on numbers next to zero, and no more memory than that.
+
+    Args:
+        memory_gib: memory that it, or any process that it starts, may take for itself; where the system has such a
+            limit. A request for more fails.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    if memory_gib is not None and resource is not None:
+        most = int(memory_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def execute(job: Job, context: Context) -> Outcome:
+def execute(job: Job, context: Context, tell: Tell = lambda _: None) -> Outcome:
     """Do one job: read the artifacts it needs, write its own, return its numbers.
 
     The outcome depends on the job alone. Whatever goes wrong in it is an outcome too, with status "failed".
@@ -73,17 +95,34 @@ def execute(job: Job, context: Context) -> Outcome:
     began, before = time.perf_counter(), set(sys.modules)
     try:
         with true_float32(tf32=job.spec.get("tf32", False)):
-            result = _WORK[job.kind](job, context)
+            result = _WORK[job.kind](job, context, _keeper(job, context, tell))
         require_covered_files(job.files, before)
     except UnusableInputError as error:
         return _outcome(job, context, began, status="failed", error=str(error), unusable={error.key: str(error)})
     except (Exception, SystemExit) as error:
-        text = f"{type(error).__name__}: {error}"
-        return _outcome(job, context, began, status="failed", error=f"{text}\n{traceback.format_exc()}")
+        return _outcome(job, context, began, status="failed", **_failure(error, context))
     status = "diverged" if result.pop("diverged", False) else "done"
     written: Written | None = result.pop(_WRITTEN, None)
     seal = {} if written is None else {"digest": written.digest, "size": written.size}
     return _outcome(job, context, began, status=status, result=result, **seal)
+
+
+def _failure(error: BaseException, context: Context) -> dict[str, Any]:
+    try:
+        text = str(error)
+    except Exception:
+        text = "(it cannot say why)"
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and _was_ours(error)
+    if context.memory_gib and (isinstance(error, MemoryError) or "allocate memory" in text):
+        text += f" (a job may take {context.memory_gib:g} GiB: --job-memory)"
+    details = "".join(traceback.format_exception(error))
+    return {"error": printable(f"{type(error).__name__}: {text}\n{details}"), "disk_full": full}
+
+
+def _was_ours(error: BaseException) -> bool:
+    """Whether an artifact was being written, and not something of a user's, elsewhere."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename == artifacts.__file__ for frame, _ in frames)
 
 
 def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome:
@@ -91,7 +130,19 @@ def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome
     return Outcome(seconds=seconds, device=context.device, torch_version=str(torch.__version__), **fields)
 
 
-def _dense(job: Job, context: Context) -> Result:
+def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
+    identity = {
+        "code": __version__,
+        "torch": str(torch.__version__),
+        "device": context.device,
+        "processor": processor(),
+        "kernels": ", ".join(available_kernels()),
+    }
+    place = part_place(context.artifacts, job.key)
+    return Keeper(place, every_s=context.checkpoint_s, identity=identity, tell=tell)
+
+
+def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
     spec, data = job.spec, _data(job, context)
     model = _build(job, context)
     if spec["step"] == 0:
@@ -109,6 +160,7 @@ def _dense(job: Job, context: Context) -> Result:
         until=spec["step"],
         evaluate_every_epoch=job.curves,
         device=context.device,
+        keeper=keeper,
     )
     result = _training_result(trained)
     # Of a moving average, training goes on from the weights, and ends in the average.
@@ -120,7 +172,7 @@ def _dense(job: Job, context: Context) -> Result:
     return result | ({"density": 1.0} if ends else {})
 
 
-def _score(job: Job, context: Context) -> Result:
+def _score(job: Job, context: Context, _: Keeper) -> Result:
     scores = score(
         _state(job, context, "state"),
         _method(job),
@@ -135,7 +187,7 @@ def _score(job: Job, context: Context) -> Result:
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}, _WRITTEN: written}
 
 
-def _mask(job: Job, context: Context) -> Result:
+def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
     spec = job.spec
     sparsity, invert, quotas = spec["sparsity"], spec.get("invert", False), spec.get("quotas")
     method = _method(job)
@@ -157,6 +209,8 @@ def _mask(job: Job, context: Context) -> Result:
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
                 **_loss(job),
+                # What a user's code keeps to itself between rounds is not known.
+                keeper=None if job.files else keeper,
             )
     else:
         survivors = _input(job, context, "within", Masks.load) if "within" in job.inputs else None
@@ -179,7 +233,7 @@ def _mask(job: Job, context: Context) -> Result:
     return _counts(masks) | found | {"certificates": certificates, _WRITTEN: written}
 
 
-def _train(job: Job, context: Context) -> Result:
+def _train(job: Job, context: Context, keeper: Keeper) -> Result:
     spec, data = job.spec, _data(job, context)
     certificates: Result = {}
     if redraw := REDRAWS.get(spec["weights"]):
@@ -207,6 +261,7 @@ def _train(job: Job, context: Context) -> Result:
         start=_at_rest(model, spec.get("begins", 0)),
         evaluate_every_epoch=job.curves,
         device=context.device,
+        keeper=keeper,
     )
     result = _training_result(trained) | {"certificates": certificates}
     if job.keeps_state:
@@ -218,7 +273,7 @@ def _train(job: Job, context: Context) -> Result:
     return result | _counts(masks) | wiring
 
 
-_WORK: dict[Kind, Callable[[Job, Context], Result]] = {
+_WORK: dict[Kind, Callable[[Job, Context, Keeper], Result]] = {
     "dense": _dense,
     "score": _score,
     "mask": _mask,

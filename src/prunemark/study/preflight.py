@@ -60,11 +60,15 @@ class Findings:
         step_seconds: of a training step.
         fingerprint: of the data.
         share: how much of the network is prunable, in words.
+        state_bytes: size of its parameters and buffers.
+        weights: number of its prunable weights.
     """
 
     step_seconds: float
     fingerprint: str
     share: str
+    state_bytes: int = 0
+    weights: int = 0
 
 
 Begin = Callable[[str], None]
@@ -101,7 +105,15 @@ def preflight(
     data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network) or _users("recipe.loss", study.full_recipe.loss))
-    return Findings(step_seconds=time_step(study, data, device=device), fingerprint=data.fingerprint, share=share)
+    step_seconds = time_step(study, data, device=device)
+    model = _network(study, data)
+    return Findings(
+        step_seconds=step_seconds,
+        fingerprint=data.fingerprint,
+        share=share,
+        state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
+        weights=sum(weight.numel() for weight in prunable(model).values()),
+    )
 
 
 def check(
@@ -213,8 +225,7 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
     Raises:
         StudyError: the network cannot be trained on the data.
     """
-    named, files = identify(study.network, NETWORKS, study.depends_on)
-    model = make_network(named | {"options": study.network_options}, data, 0, files)
+    model = _network(study, data)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -234,3 +245,8 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
             steps = int(steps * min(16, max(2, 1.2 * enough_s / max(seconds, 1e-6))))
     finally:
         torch.set_num_threads(threads)
+
+
+def _network(study: Study, data: Dataset) -> nn.Module:
+    named, files = identify(study.network, NETWORKS, study.depends_on)
+    return make_network(named | {"options": study.network_options}, data, 0, files)

@@ -1,7 +1,9 @@
 """The jobs that are left to do, in order. No torch."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prunemark.study.job import Job, Status
 from prunemark.study.plan import Plan
@@ -122,3 +124,53 @@ class Schedule:
 
     def _push(self, key: str) -> None:
         heapq.heappush(self._ready, (-self._paths[key], self._order[key], key))
+
+
+class Expected:
+    """Time that jobs are expected to take, from what those that have finished took.
+
+    Args:
+        step_seconds: measured time of a training step, for as long as nothing else is known.
+    """
+
+    def __init__(self, step_seconds: float) -> None:
+        self._step_seconds = step_seconds
+        self._cost_left = self._spent_cost = self._spent_seconds = 0.0
+        self._of_kind: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def plan(self, jobs: Sequence[Job]) -> None:
+        """Take in jobs that are to be done."""
+        self._cost_left += sum(job.cost for job in jobs)
+        if not self._spent_cost:
+            # What was measured before the run counts as a twentieth of it, so that the first jobs, which also load
+            # what all others use, do not make the forecast jump.
+            self._spent_cost = self._cost_left / 20
+            self._spent_seconds = self._spent_cost * self._step_seconds
+
+    def took(self, job: Job, seconds: float) -> None:
+        """Take in how long a job took."""
+        self._spent_cost += job.cost
+        self._spent_seconds += seconds
+        spent = self._of_kind[_kind(job)]
+        spent[0] += seconds
+        spent[1] += job.cost
+
+    def settled(self, job: Job) -> None:
+        """Take in that a job is over, however it ended."""
+        self._cost_left -= job.cost
+
+    def seconds(self, job: Job) -> float | None:
+        """Time that a job is expected to take: that of the finished ones of its kind, by cost; None if none has."""
+        seconds, cost = self._of_kind.get(_kind(job), (0.0, 0.0))
+        return seconds / cost * job.cost if cost else None
+
+    @property
+    def seconds_left(self) -> float:
+        """Time that all jobs that are left will take, one after the other."""
+        pace = self._spent_seconds / self._spent_cost if self._spent_cost else 0.0
+        return pace * self._cost_left
+
+
+def _kind(job: Job) -> str:
+    # Trainings of a study cost the same a step; methods do not cost the same a score.
+    return f"{job.kind} {json.dumps(job.spec.get('method', ''), sort_keys=True)}"

@@ -22,6 +22,7 @@ class Verification:
         artifacts: how many artifacts were.
         lines: how many lines of the journal were.
         unknown: how many artifacts cannot be verified, because a version that recorded no digest wrote them.
+        strays: how many artifacts are of no job that was recorded: a kill leaves such, and `clean` removes them.
         problems: what is damaged, a sentence each.
         repaired: what was done about it, a sentence each.
     """
@@ -30,6 +31,7 @@ class Verification:
     artifacts: int
     lines: int
     unknown: int = 0
+    strays: int = 0
     problems: tuple[str, ...] = ()
     repaired: tuple[str, ...] = ()
 
@@ -69,7 +71,7 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
 
 def _look(folder: Path) -> Verification:
     problems: list[str] = []
-    rows = artifacts = unknown = 0
+    rows = artifacts = unknown = strays = 0
     try:
         with Store.reading(folder) as store:
             for table, count, bad in _tables(store):
@@ -84,12 +86,14 @@ def _look(folder: Path) -> Verification:
                     artifacts += 1
                 elif size_of(store.artifact(key)) is not None:
                     unknown += 1
-            problems += [f"{path}: no job of this folder wrote it" for path in _strangers(store.artifacts, known)]
+            strays = sum(1 for _ in _strays(store.artifacts, known))
     except StoreError as error:
         problems.append(str(error))
     lines = list(_lines(folder))
     problems += [f"{folder / journal.FILE}: line {number:,} is damaged" for number, whole in lines if not whole]
-    return Verification(rows=rows, artifacts=artifacts, lines=len(lines), unknown=unknown, problems=tuple(problems))
+    return Verification(
+        rows=rows, artifacts=artifacts, lines=len(lines), unknown=unknown, strays=strays, problems=tuple(problems)
+    )
 
 
 def _tables(store: Store) -> Iterator[tuple[str, int, list[int]]]:
@@ -116,9 +120,10 @@ def _artifact_problem(path: Path, size: int, digest: str) -> str:
     return "" if digest_of(path) == digest else f"{path} is not the file that was written: its SHA-256 is another"
 
 
-def _strangers(folder: Path, known: set[str]) -> Iterator[Path]:
+def _strays(folder: Path, known: set[str]) -> Iterator[Path]:
+    """Artifacts of jobs that were not recorded, as a kill leaves them between the two."""
     with contextlib.suppress(OSError):
-        for path in sorted(folder.iterdir()):
+        for path in folder.glob("*.safetensors"):
             if artifact_key(path) not in known:
                 yield path
 
