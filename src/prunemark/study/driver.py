@@ -146,6 +146,7 @@ class Driver:
         if outcome.status != "failed":
             self.expected.took(job, outcome.seconds)
             self.schedule.succeeded(job)
+            self.restoring.made(job, outcome)
             self._record(job, outcome)
             return
         reason = outcome.error.partition("\n")[0]

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from prunemark.study.job import Job
+from prunemark.study.job import Job, Outcome
 from prunemark.study.plan import Plan
 from prunemark.study.progress import Noted, Progress
 from prunemark.study.schedule import Schedule, restoring
@@ -36,6 +36,7 @@ class Restoring:
         self._handed_out: dict[str, int] = {}
         self._found: dict[str, int] = {}
         self._tries: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
 
     def handed_out(self, job: Job) -> Job:
         """The job as it goes to a worker: with the digests of the artifacts that it reads."""
@@ -61,7 +62,18 @@ class Restoring:
             if self._tries[key] > TRIES:
                 return None
             self._found[key] = next(self._clock)
+            self._first |= self._store.digests([key])
             note(self._store, f"{reason}; it counts as not there, and its job is done again", self._progress)
             self._store.discard_artifact(key)
         gone = [key for key in unusable if not self._store.has_artifact(key)]
         return schedule.again(job, restoring(self.plan, gone, self._store.has_artifact))
+
+    def made(self, job: Job, outcome: Outcome) -> None:
+        """Say so where an artifact that was made again is not what it was."""
+        first = self._first.pop(job.key, outcome.digest)
+        if first != outcome.digest:
+            text = (
+                f"{self._store.artifact(job.key)} was made again and differs from the first, as on another device "
+                "or version; results that rest on the first stay"
+            )
+            note(self._store, text, self._progress)

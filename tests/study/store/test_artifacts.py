@@ -1,15 +1,18 @@
 """What is stored is what was computed: artifacts that were harmed after they were written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from torch import Tensor
 
-from prunemark.artifacts import digest_of
+from prunemark.artifacts import Place, Written, digest_of
+from prunemark.study import jobs
 from prunemark.study.exports import results
 from prunemark.study.plan import plan
 from prunemark.study.progress import Event, Noted
+from prunemark.study.restoring import TRIES
 from prunemark.study.run import run
 from prunemark.study.spec import Study
 from prunemark.study.store import Store
@@ -80,6 +83,39 @@ def test_a_harmed_artifact_is_made_again_in_the_same_run(
         results(folder).drop(columns="train_seconds"), undisturbed["whole"].drop(columns="train_seconds")
     )
     assert summary.done >= len(new) + len(again)
+
+
+def test_an_artifact_that_is_made_again_and_differs_is_said(
+    tiny: Tiny, tmp_path: Path, inline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"methods": ["snip"], "benchmarks": [], "ablations": []}
+    run(tiny(**fields), out=tmp_path, executor=inline)
+    (scores,) = (job.key for job in plan(tiny(**fields)).jobs if job.kind == "score")
+    _flip(tmp_path / "artifacts" / f"{scores}.safetensors")
+    save = jobs._save_scores  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(
+        jobs, "_save_scores", lambda scores, place: save({name: 2 * each for name, each in scores.items()}, place)
+    )
+    summary = run(tiny(**fields, sparsities=[0.9, 0.95]), out=tmp_path, executor=inline)
+    assert summary.failed == 0
+    assert len(summary.notes) == 2
+    assert f"{scores}.safetensors was made again and differs from the first" in summary.notes[1]
+
+
+def test_an_artifact_that_is_damaged_each_time_is_given_up(
+    tiny: Tiny, tmp_path: Path, inline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(scores: Mapping[str, Tensor], place: Place) -> Written:
+        written = real(scores, place)
+        _flip(Path(place))
+        return written
+
+    real = jobs._save_scores  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(jobs, "_save_scores", save)
+    summary = run(tiny(methods=["snip"], benchmarks=[], ablations=[]), out=tmp_path, executor=inline)
+    assert len(summary.notes) == TRIES
+    assert summary.failed == 2, "the mask, and the training that needs it"
+    assert "is not the scores file that was written" in summary.failures[0][1]
 
 
 def test_artifacts_that_have_no_digest_are_read_as_they_are(tiny: Tiny, tmp_path: Path, inline: str) -> None:
