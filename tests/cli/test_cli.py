@@ -92,7 +92,7 @@ def test_what_the_results_say_as_json(folder):
     for command in (("report", "results", "--json"), ("run", "tiny.toml", "--out", "results", "--json")):
         said = json.loads(prunemark(*command, cwd=folder).stdout)
         judged = pm.judge(folder / "results")
-        assert said["headline"] == judged.headline_with(theme.label)
+        assert said["headline"] == judged.headline_with(theme.display_name)
         assert (said["study"], said["trials"]) == ("tiny", {"finished": 18, "planned": 18})
         assert [one["claim"] for one in said["claims"]] == list(judged.claims.claim)
         assert said["claims"][0].keys() == set(judged.claims.columns)

@@ -105,7 +105,7 @@ def test_missing_columns_are_all_named() -> None:
         ("test_accuracy", 90.0, r"test_accuracy 90\.0 of a run that is done is not a fraction in \[0, 1\]"),
         ("test_accuracy", math.nan, "test_accuracy nan of a run that is done"),
         ("test_accuracy", "high", "column test_accuracy does not hold numbers"),
-        ("test_accuracy", 90.0, "1 accuracies are between 1 and 100: if they are percentages, divide them by 100"),
+        ("test_accuracy", 90.0, "1 of the accuracies lie between 1 and 100: if they are percentages, divide"),
         ("unscored", "some", "column unscored does not hold numbers"),
     ],
 )

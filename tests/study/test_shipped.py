@@ -62,7 +62,7 @@ def test_every_study_is_planned(name: str) -> None:
     assert study.replicates == REPLICATES.get(
         (study.network, study.dataset), 5 if scale == "paper" else study.replicates
     )
-    assert study.replicates >= 3
+    assert study.sizes[0] >= 3
     assert study.recipe == {} or scale != "paper", "at the paper's scale the recipe is the network's own"
     assert plan(study).trials
 
@@ -190,3 +190,14 @@ def test_later_methods_are_put_through_the_same_battery() -> None:
     assert {"iter-snip", "force", "prospr", "phew", "ntk-sap"} <= set(names(study))
     assert {(m.name, m.quotas) for m in study.methods if m.quotas} == {("random", "erk"), ("random", "igq")}
     assert study.sparsities == Study.load("laptop/digits").sparsities
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist", "resnet"])
+def test_sequential_studies_ask_for_the_conclusion_at_matching_and_beyond_until_claims_settle(name: str) -> None:
+    study = Study.load(f"laptop/sequential-{name}")
+    assert study.looks is not None
+    assert (study.looks.min, study.looks.until) == (3, "claims")
+    assert set(names(study)) == {"random", "magnitude", "snip", "grasp", "synflow"}
+    assert "magnitude-after-training" in study.benchmarks
+    assert "shuffle" in study.ablations
+    assert len(study.sparsities) >= 2

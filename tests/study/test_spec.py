@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prunemark.pruning.quotas import _RULES
+from prunemark.pruning.quotas import _QUOTA_RULES
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
 from prunemark.terms.looks import Looks
@@ -123,10 +123,10 @@ def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_quickstart_asks_for_the_conclusion_with_as_many_replicates_as_keep_it() -> None:
     study = Study.load("quickstart")
-    assert [method.name for method in study.methods] == ["random", "magnitude", "snip", "grasp", "synflow"]
+    assert [method.name for method in study.methods] == ["random", "magnitude", "snip", "synflow"]
     assert "magnitude-after-training" in study.benchmarks
     assert "shuffle" in study.ablations
-    assert len(study.sparsities) >= 3
+    assert len(study.sparsities) >= 2
     assert study.replicates >= 5  # with fewer, one outlier forbids the verdict that accuracy is kept
 
 
@@ -151,7 +151,7 @@ def test_labels_tell_variants_apart() -> None:
 
 
 def test_the_names_of_quota_rules_are_those_of_quotas() -> None:
-    assert tuple(_RULES) == QUOTAS
+    assert tuple(_QUOTA_RULES) == QUOTAS
 
 
 def test_planning_and_reading_start_without_torch() -> None:

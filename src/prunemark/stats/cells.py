@@ -239,7 +239,7 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
         shown = [f"row {rows[0]}: {text}" + _more(len(rows) - 1) for text, rows in problems.items()]
         extra = f"; and {len(shown) - 10} other problems" if len(shown) > 10 else ""
         if high := sum(1 < row["test_accuracy"] <= 100 for row in checked):
-            extra += f"; {high} accuracies are between 1 and 100: if they are percentages, divide them by 100"
+            extra += f"; {high} of the accuracies lie between 1 and 100: if they are percentages, divide them by 100"
         raise ValueError(f"results: {'; '.join(shown[:10])}{extra}")
     return [
         Experiment(

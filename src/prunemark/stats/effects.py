@@ -24,12 +24,15 @@ class Standard:
     """Standard of evidence: the margin in percentage points, the looks, and the number of test images.
 
     `looks` is None where the number of replicates was fixed beforehand. `images` is None where it is not known; then
-    nothing is added to a variance that rounding to whole images has made too small.
+    `steps` is the number of steps in [0, 1] to which the accuracies were rounded, see
+    `prunemark.stats.rounding.steps_of_rounding`. With neither, nothing is added to a variance that rounding has made
+    too small.
     """
 
     margin: float
     looks: Looks | None = None
     images: int | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         check_margin(self.margin)
@@ -37,12 +40,13 @@ class Standard:
             raise ValueError(f"images must be at least 1, not {self.images}")
 
     def rounding_variance(self, squared_weights: float = 2.0) -> float:
-        """Variance that rounding to whole test images adds to a sum of accuracies: (100 / N)^2 / 12 for each.
+        """Variance that rounding to N test images, or steps, adds to a sum of accuracies: (100 / N)^2 / 12 for each.
 
         Args:
             squared_weights: sum of the squared weights of the accuracies; 2 for a difference of two.
         """
-        return 0.0 if self.images is None else squared_weights * (100 / self.images) ** 2 / 12
+        count = self.images or self.steps
+        return 0.0 if count is None else squared_weights * (100 / count) ** 2 / 12
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from prunemark.stats.fitness import DenseRun, Fitness, fitness
 from prunemark.stats.questions import Question, questions
 from prunemark.stats.ranges import Ranges, ranges_of
 from prunemark.stats.recognition import require_recognised
+from prunemark.stats.rounding import steps_of_rounding
 from prunemark.stats.rows import CellRow, Row
 from prunemark.stats.sentences import Name, conclusion_sentence, mark_sentence
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
@@ -164,7 +165,8 @@ def judge(
             table's, else 0.5.
         looks: where the number of replicates was decided by the results. A table that does not say is judged as one
             of a fixed number, and a note says so.
-        images: number of test images, for all data sets or by name; the variance is then at least that of rounding.
+        images: number of test images, for all data sets or by name; the variance is then at least that of rounding to
+            whole images. Where it is missing, the table's decimals tell how far it was rounded, if at most four.
         chance: accuracy in percent of a network that has learnt nothing, likewise; cells with both sides there count in
             nothing.
         methods: label in the results -> the method's name; a label missing in it is a name, and refused if it is
@@ -190,6 +192,7 @@ def judge(
                 margin=_first(margin, said.margin, DEFAULT_MARGIN),
                 looks=looks or (said.looks if isinstance(said.looks, Looks) else None),
                 images=_of(images, one.dataset) or said.images,
+                steps=steps_of_rounding(one),
             ),
             chance=100 / said.classes if stated is None and said.classes else stated,
             asked=questions(

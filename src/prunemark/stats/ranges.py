@@ -10,6 +10,7 @@ from prunemark.stats.effects import Standard
 from prunemark.stats.predicates import Predicate
 from prunemark.stats.recognition import require_recognised
 from prunemark.stats.records import Record
+from prunemark.stats.rounding import steps_of_rounding
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
 from prunemark.terms.margins import DEFAULT_MARGIN
 
@@ -68,9 +69,9 @@ def ranges(results: "pd.DataFrame", *, margin: float = DEFAULT_MARGIN) -> list[R
         ValueError: the table is malformed or holds names that no comparison would find, or the margin is not positive
             and finite.
     """
-    standard, found = Standard(margin=margin), experiments(results)
+    found = experiments(results)
     require_recognised(found)
-    return [ranges_of(experiment, standard) for experiment in found]
+    return [ranges_of(one, Standard(margin=margin, steps=steps_of_rounding(one))) for one in found]
 
 
 def ranges_of(experiment: Experiment, standard: Standard) -> Ranges:

@@ -83,7 +83,8 @@ def _entry(dataset: str) -> DatasetEntry | None:
 
 
 def _gains(curves: "pd.DataFrame") -> dict[tuple[str, str], float]:
-    return {
-        (study, key): last_gain([float(accuracy) for accuracy in epochs])
-        for (study, key), epochs in curves.groupby(["study", "job_key"], sort=False)["test_accuracy"]
-    }
+    """(study, key of a training) -> what its last fifth gained."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for study, key, accuracy in zip(curves["study"], curves["job_key"], curves["test_accuracy"], strict=True):
+        found.setdefault((str(study), str(key)), []).append(float(accuracy))
+    return {training: last_gain(curve) for training, curve in found.items()}
