@@ -1,6 +1,6 @@
 """Kills of all kinds at random moments of a study whose jobs are long; then every stored number is compared.
 
-    python -m tests.study.drill FOLDER KILLS SEED
+    python -m tests.study.drill FOLDER KILLS SEED EPOCHS
 
 Drivers and workers are forks of this process, which spares each the seconds in which an interpreter loads torch; all
 else is theirs: channels, sessions, signals, store. Prints what happened as JSON.
@@ -32,12 +32,12 @@ from prunemark.study.run import run
 from prunemark.study.spec import Study
 from tests.study.conftest import TINY
 
-EPOCHS = 6
 CHECKPOINT_S = 0.02
 LONGEST_S = 0.4  # until a kill, from when the driver has planned
 PATIENCE_S = 120.0
 assert apart  # loaded before anything forks
 
+EPOCHS = int(sys.argv[4])
 STUDY = Study(
     **(
         TINY
