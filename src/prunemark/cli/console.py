@@ -49,7 +49,7 @@ class ProgressBar:
         self.bar.stop()
 
     def _tell(self, event: "Event") -> None:
-        from prunemark.study.progress import Advanced, Looked, Planned, Working, duration
+        from prunemark.study.progress import Advanced, Looked, Noted, Planned, Working, duration
 
         if isinstance(event, Planned):
             self.console.print(event.describe(), markup=False)
@@ -60,7 +60,7 @@ class ProgressBar:
             self._tell_work(event.describe())
             return
         if not isinstance(event, Advanced):
-            self.console.print(event.describe(), markup=False)
+            self.console.print(event.describe(), markup=False, soft_wrap=isinstance(event, Noted))
             self.tenths = 0 if isinstance(event, Looked) else self.tenths
             return
         self.quiet_since = time.monotonic()

@@ -7,11 +7,13 @@ import typer
 
 from prunemark.cli.console import ProgressBar, make_console
 from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
+from prunemark.terms.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prunemark.stats import Judged
+    from prunemark.study.judging import JudgedStudy
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
@@ -61,6 +63,9 @@ def run(
     with data_folder(data_dir):
         checked = Study.load(study)
     folder = out or Path(f"prunemark-{checked.name}")
+    for code in checked.own_code:
+        # Before it is: a study comes from anywhere, and a label may be any name.
+        make_console(stderr=True).print(f"runs code: {printable(code)}", markup=False, soft_wrap=True)
     with ProgressBar() as progress:
         summary = run_study(
             checked,
@@ -207,19 +212,41 @@ def show(console: "Console", folder: Path, study: str | None, page: Path, *, jso
 
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
-        OSError: the folder holds no results, or the report cannot be written.
+        OSError: the folder holds no results.
+        typer.Exit: the report could not be written; what the results say is printed all the same.
     """
     from prunemark.reports.tables import terminal_summary
     from prunemark.reports.trust import trust
     from prunemark.study.judging import as_json, judge_study
-    from prunemark.study.reporting import write
 
     judged = judge_study(folder, study=study)
-    path = write(judged, page)
     if json:
+        path = _written(judged, page)
         print(as_json(judged, page=path))
-        return judged
-    remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
-    console.print(terminal_summary(judged, judged.results, remarks))
-    console.print(f"report: {path}", soft_wrap=True)
+    else:
+        remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
+        console.print(terminal_summary(judged, judged.results, remarks))
+        # Said before anything is drawn: drawing may end the process, and hides no result.
+        console.file.flush()
+        if path := _written(judged, page):
+            console.print(f"report: {path}", soft_wrap=True)
+    if path is None:
+        raise typer.Exit(FAILED_JOBS)
     return judged
+
+
+def _written(judged: "JudgedStudy", page: Path) -> Path | None:
+    """The report, written; None where that failed, which is said."""
+    from prunemark.study.reporting import write
+
+    try:
+        return write(judged, page)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        make_console(stderr=True).print(
+            f"the report could not be written: {printable(reason)}; the results are stored, and "
+            f"prunemark report draws them again",
+            markup=False,
+            soft_wrap=True,
+        )
+        return None

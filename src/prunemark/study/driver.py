@@ -1,5 +1,6 @@
 """The driver: hands the jobs of a run to an executor, watches them, and writes down what comes of them. No torch."""
 
+import errno
 import sqlite3
 import time
 from collections import Counter, deque
@@ -9,7 +10,10 @@ from prunemark.parts import part_place
 from prunemark.study.disk import disk_full
 from prunemark.study.executors import Executor, Finished
 from prunemark.study.job import Job, Outcome, Underway, printable
+from prunemark.study.lock import StoreError
+from prunemark.study.plan import Plan
 from prunemark.study.progress import Advanced, Looked, Progress, Resumed, Slow, Working, duration
+from prunemark.study.restoring import Restoring
 from prunemark.study.schedule import Expected, Schedule
 from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
@@ -30,6 +34,7 @@ class Driver:
     def __init__(
         self,
         store: Store,
+        plan: Plan,
         progress: Progress | None,
         step_seconds: float,
         began: float,
@@ -37,6 +42,7 @@ class Driver:
         job_timeout_s: float | None = None,
     ) -> None:
         self.store, self.progress, self.began = store, progress, began
+        self.restoring = Restoring(store, plan, progress)
         self.timeout_s = job_timeout_s
         self.expected = Expected(step_seconds)
         self.schedule = Schedule(())
@@ -73,20 +79,30 @@ class Driver:
         while True:
             if not again:
                 while running < crew.slots and (job := self.schedule.next()):
-                    crew.submit(job)
+                    crew.submit(self.restoring.handed_out(job))
                     running += 1
             elif not running:
-                crew.submit(again.popleft())
+                crew.submit(self.restoring.handed_out(again.popleft()))
                 running += 1
             if not running:
                 return
             finished = crew.wait(_LOOK_S)
             for each in [*([finished] if finished else []), *self._look(crew)]:
                 running -= 1
-                if not self._lost(each):
-                    self._settle(each.job, each.outcome or _given_up(each))
-                else:
+                if self._lost(each):
                     again.append(each.job)
+                elif not self._waits_again(each):
+                    self._settle(each.job, each.outcome or _given_up(each))
+
+    def _waits_again(self, finished: Finished) -> bool:
+        """Whether a job found an input of no use, and waits until that has been made again."""
+        if finished.outcome is None or not finished.outcome.unusable:
+            return False
+        more = self.restoring.again(finished.job, finished.outcome.unusable, self.schedule)
+        self.jobs_total += len(more or ())
+        self.steps_total += sum(each.steps for each in more or ())
+        self.expected.plan(more or ())
+        return more is not None
 
     def _lost(self, finished: Finished) -> bool:
         """Whether a job cost a worker its life and may have another."""
@@ -130,6 +146,7 @@ class Driver:
         if outcome.status != "failed":
             self.expected.took(job, outcome.seconds)
             self.schedule.succeeded(job)
+            self.restoring.made(job, outcome)
             self._record(job, outcome)
             return
         reason = outcome.error.partition("\n")[0]
@@ -146,8 +163,10 @@ class Driver:
             outcome = Outcome(status="failed", error=printable(f"its result cannot be stored: {error}"))
             self.failures.append((job.key, outcome.error))
             self.store.record(job, outcome)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+        except (StoreError, sqlite3.OperationalError) as error:
+            # Of the journal, or of the database.
+            full = error.errno == errno.ENOSPC if isinstance(error, StoreError) else _is_full(error)
+            if not full:
                 raise
             raise disk_full(self.store.folder, str(error), self.jobs_total - self.done - self.failed) from error
         if outcome.status == "failed":
@@ -173,6 +192,10 @@ class Driver:
                     seconds_left=self.expected.seconds_left / self.slots,
                 )
             )
+
+
+def _is_full(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode == sqlite3.SQLITE_FULL
 
 
 def _given_up(finished: Finished) -> Outcome:

@@ -12,7 +12,7 @@ from prunemark.study.method_spec import MethodSpec, default_label
 def misfits(fields: Mapping[str, Any]) -> list[str]:
     """Problem of a network and a data set that do not fit each other, if there is one."""
     network, dataset = fields.get("network"), fields.get("dataset")
-    if not isinstance(network, str) or dataset not in DATASETS:
+    if not isinstance(network, str) or not isinstance(dataset, str) or dataset not in DATASETS:
         return []
     problem = network_problem(network, dataset, {})
     return [f"dataset: {problem}"] if problem else []

@@ -26,6 +26,9 @@ class Job:
         cost: expected work, in optimizer steps of the dense network.
         keeps_state: of a subnetwork's training, whether another job continues from the state it ends in. Not hashed.
         curves: of a training, whether the test set is evaluated after each epoch. Not hashed: it changes no number.
+        digests: key of an input -> SHA-256 that its artifact was written with. Not hashed; the driver fills it in, from
+            `Store.digests`, when it hands the job out. An input that is not among them was stored by a version that
+            recorded none, and is read unverified.
     """
 
     key: str
@@ -37,6 +40,7 @@ class Job:
     cost: float = 0.0
     keeps_state: bool = False
     curves: bool = False
+    digests: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""
@@ -78,6 +82,9 @@ class Outcome:
         disk_full: whether that was for want of space on a disk.
         seconds: how long it took.
         device, torch_version, code_version: where and with what it ran.
+        digest, size: SHA-256 (hex) and bytes of the artifact that it wrote; empty and 0 where it wrote none.
+        unusable: key of an input whose artifact is missing or damaged -> what is wrong with it. Then the job has
+            failed, is no fault of its own, and is to be done again after that input's.
     """
 
     status: Status
@@ -88,6 +95,9 @@ class Outcome:
     device: str = ""
     torch_version: str = ""
     code_version: str = __version__
+    digest: str = ""
+    size: int = 0
+    unusable: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""

@@ -9,14 +9,23 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from prunemark import artifacts
 from prunemark.ablations import NoEffectWarning, shuffle
-from prunemark.artifacts import Format, Place, artifact_place, plain_copies, read_artifact, write_artifact
+from prunemark.artifacts import (
+    DamagedArtifactError,
+    Format,
+    Place,
+    Written,
+    artifact_place,
+    plain_copies,
+    read_artifact,
+    write_artifact,
+)
 from prunemark.connectivity import topology
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
@@ -47,7 +56,17 @@ except ImportError:  # not on Windows
     resource = None
 
 Result = dict[str, Any]
+Content = TypeVar("Content", covariant=True)
 _SCORES = Format("scores", "prunemark.scores/1")
+_WRITTEN = "written"  # of a result: what its artifact was written as, which the outcome says
+
+
+class UnusableInputError(Exception):
+    """The artifact of an input is missing or damaged: its job has to be done again."""
+
+    def __init__(self, key: str, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.key = key
 
 
 Tell = Callable[[dict[str, Any]], None]
@@ -78,10 +97,14 @@ def execute(job: Job, context: Context, tell: Tell = lambda _: None) -> Outcome:
         with true_float32(tf32=job.spec.get("tf32", False)):
             result = _WORK[job.kind](job, context, _keeper(job, context, tell))
         require_covered_files(job.files, before)
+    except UnusableInputError as error:
+        return _outcome(job, context, began, status="failed", error=str(error), unusable={error.key: str(error)})
     except (Exception, SystemExit) as error:
         return _outcome(job, context, began, status="failed", **_failure(error, context))
     status = "diverged" if result.pop("diverged", False) else "done"
-    return _outcome(job, context, began, status=status, result=result)
+    written: Written | None = result.pop(_WRITTEN, None)
+    seal = {} if written is None else {"digest": written.digest, "size": written.size}
+    return _outcome(job, context, began, status=status, result=result, **seal)
 
 
 def _failure(error: BaseException, context: Context) -> dict[str, Any]:
@@ -123,10 +146,9 @@ def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
     spec, data = job.spec, _data(job, context)
     model = _build(job, context)
     if spec["step"] == 0:
-        Checkpoint.capture(model).save(_artifact(context, job.key))
-        return {"step": 0, "train_seconds": 0.0}
+        return {"step": 0, "train_seconds": 0.0, _WRITTEN: Checkpoint.capture(model).save(_own_place(job, context))}
     recipe = make_recipe(spec["recipe"], job.files)
-    start = _checkpoint(context, job.inputs["start"])
+    start = _input(job, context, "start", Checkpoint.load)
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
@@ -140,9 +162,10 @@ def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
         device=context.device,
         keeper=keeper,
     )
-    # Of a moving average, training goes on from the weights, and ends in the average.
-    (trained.checkpoint.settled() if ends else trained.checkpoint).save(_artifact(context, job.key))
     result = _training_result(trained)
+    # Of a moving average, training goes on from the weights, and ends in the average.
+    ended = trained.checkpoint.settled() if ends else trained.checkpoint
+    result[_WRITTEN] = ended.save(_own_place(job, context))
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
         # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
@@ -160,8 +183,8 @@ def _score(job: Job, context: Context, _: Keeper) -> Result:
         tf32=job.spec.get("tf32", False),
         **_loss(job),
     )
-    _save_scores(scores, _artifact(context, job.key))
-    return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}}
+    written = _save_scores(scores, _own_place(job, context))
+    return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}, _WRITTEN: written}
 
 
 def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
@@ -190,9 +213,9 @@ def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
                 keeper=None if job.files else keeper,
             )
     else:
-        survivors = Masks.load(_artifact(context, job.inputs["within"])) if "within" in job.inputs else None
+        survivors = _input(job, context, "within", Masks.load) if "within" in job.inputs else None
         if "scores" in job.inputs:
-            scores = _load_scores(_artifact(context, job.inputs["scores"]))
+            scores = _input(job, context, "scores", _load_scores)
         else:
             scores = score(_state(job, context, "state"), method, seed=spec["seed"], within=survivors)
         keep = keep_count(sum(layer.numel() for layer in scores.values()), sparsity)
@@ -201,13 +224,13 @@ def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
         chosen = rounds.finished(share_record(_build(job, context), scores))
     certificates = {"invert": chosen.provenance["certificate"]} if invert else {}
     masks = Masks(chosen, provenance={**chosen.provenance, "job": job.key, "spec": spec})
-    masks.save(_artifact(context, job.key))
+    written = masks.save(_own_place(job, context))
     initial = _build(job, context)
     found = {"unscored": masks.unscored} | _wiring(initial, masks, _data(job, context).input_shape)
     found |= {"parameters": masks.parameters, "left_out": sum(each.count for each in masks.left_out or ())}
     if spec["method"].get("name") == "magnitude" and not invert:
         found["initial_overlap"] = _initial_overlap(initial, masks)
-    return _counts(masks) | found | {"certificates": certificates}
+    return _counts(masks) | found | {"certificates": certificates, _WRITTEN: written}
 
 
 def _train(job: Job, context: Context, keeper: Keeper) -> Result:
@@ -219,7 +242,7 @@ def _train(job: Job, context: Context, keeper: Keeper) -> Result:
         certificates[spec["weights"]] = certificate.to_dict()
     else:
         model = _state(job, context, "weights")
-    masks = Masks.load(_artifact(context, job.inputs["mask"])) if "mask" in job.inputs else None
+    masks = _input(job, context, "mask", Masks.load) if "mask" in job.inputs else None
     wiring: Result = {}
     if masks is not None and spec["shuffle"]:
         with warnings.catch_warnings():
@@ -240,13 +263,14 @@ def _train(job: Job, context: Context, keeper: Keeper) -> Result:
         device=context.device,
         keeper=keeper,
     )
+    result = _training_result(trained) | {"certificates": certificates}
     if job.keeps_state:
-        trained.checkpoint.settled().save(_artifact(context, job.key))
+        result[_WRITTEN] = trained.checkpoint.settled().save(_own_place(job, context))
     if masks is None:
-        return _training_result(trained) | {"density": 1.0, "certificates": certificates}
+        return result | {"density": 1.0}
     masks.verify(model)
     certificates["masks held"] = {"zero_after_training": masks.total - masks.kept}
-    return _training_result(trained) | _counts(masks) | wiring | {"certificates": certificates}
+    return result | _counts(masks) | wiring
 
 
 _WORK: dict[Kind, Callable[[Job, Context, Keeper], Result]] = {
@@ -318,18 +342,27 @@ def _wiring(model: nn.Module, masks: Masks, input_shape: Sequence[int]) -> Resul
     } | ({"wiring_unknown": reason} if reason else {})
 
 
-def _artifact(context: Context, key: str) -> Place:
-    return artifact_place(context.artifacts, key)
+def _own_place(job: Job, context: Context) -> Place:
+    return artifact_place(context.artifacts, job.key)
 
 
-def _checkpoint(context: Context, key: str) -> Checkpoint:
-    return Checkpoint.load(_artifact(context, key))
+class _Load(Protocol[Content]):
+    def __call__(self, path: Place, /, *, digest: str | None) -> Content: ...
+
+
+def _input(job: Job, context: Context, role: str, load: _Load[Content]) -> Content:
+    """The content of the artifact of an input, verified."""
+    key = job.inputs[role]
+    try:
+        return load(artifact_place(context.artifacts, key), digest=job.digests.get(key))
+    except (DamagedArtifactError, OSError) as error:
+        raise UnusableInputError(key, error) from error
 
 
 def _state(job: Job, context: Context, role: str) -> nn.Module:
     """The network in the state of an input: weights, biases and BatchNorm statistics."""
     model = _build(job, context)
-    model.load_state_dict(_checkpoint(context, job.inputs[role]).model)
+    model.load_state_dict(_input(job, context, role, Checkpoint.load).model)
     return model.to(context.device)
 
 
@@ -366,12 +399,12 @@ def _scoring_batch(job: Job) -> int:
     return job.spec.get("scoring_batch", SCORING_BATCH)
 
 
-def _save_scores(scores: Mapping[str, Tensor], place: Place) -> None:
+def _save_scores(scores: Mapping[str, Tensor], place: Place) -> Written:
     # The order of the layers breaks ties between scores, and safetensors keeps none.
-    write_artifact(place, _SCORES, plain_copies(scores), {"order": json.dumps(list(scores))})
+    return write_artifact(place, _SCORES, plain_copies(scores), {"order": json.dumps(list(scores))})
 
 
-def _load_scores(place: Place) -> dict[str, Tensor]:
-    artifact = read_artifact(place, _SCORES)
+def _load_scores(place: Place, *, digest: str | None = None) -> dict[str, Tensor]:
+    artifact = read_artifact(place, _SCORES, digest=digest)
     with artifact.explained():
         return {name: artifact.tensors[name] for name in artifact.json("order")}

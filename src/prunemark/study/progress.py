@@ -94,6 +94,21 @@ class Looked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Noted:
+    """Told when something stored was found damaged: what it was, and what is done about it.
+
+    Attributes:
+        text: that, in one line.
+    """
+
+    text: str
+
+    def describe(self) -> str:
+        """The note."""
+        return f"note: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Working:
     """Told about once a second.
 
@@ -155,7 +170,7 @@ class Resumed:
         return f"resumed {job_words(self.job)} after {unit} {self.step:,}"
 
 
-Event = Planned | Advanced | Looked | Working | Slow | Resumed
+Event = Planned | Advanced | Looked | Noted | Working | Slow | Resumed
 Progress = Callable[[Event], None]
 
 

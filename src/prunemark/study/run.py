@@ -20,6 +20,7 @@ from prunemark.study.plan import Plan, plan
 from prunemark.study.preflight import Findings, has_data, preflight
 from prunemark.study.progress import Looked, Planned, Progress
 from prunemark.study.rehearsal import CHECK_TIMEOUT_S, rehearse
+from prunemark.study.restoring import note
 from prunemark.study.schedule import critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
@@ -43,6 +44,7 @@ class RunSummary:
         seconds: how long it took.
         interrupted: whether Ctrl-C stopped it; run the same again to resume.
         failures: of each job that failed by itself, its key and why, in one line.
+        notes: what was found damaged of what is stored, and what was done about it.
     """
 
     done: int
@@ -52,6 +54,7 @@ class RunSummary:
     seconds: float
     interrupted: bool = False
     failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -117,7 +120,7 @@ def run(
         workers = workers or (usable_cores() if device == "cpu" else 1)
         store, begun = None, 0
         if Store.is_in(out):
-            store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
+            store = stack.enter_context(Store.reading(out)) if dry_run else _writing(out, progress, stack)
             require_same_looks(store.studies().get(study.name), study, out)
             begun = store.replicates(study.name) if study.looks else 0
             begun = begun if begun in study.sizes else 0  # fewer than any look, of a number that was fixed
@@ -152,20 +155,20 @@ def run(
         if not jobs:
             if progress and stopping:
                 progress(Looked(stopping=stopping, jobs=0))
-            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
+            seconds, notes = time.perf_counter() - began, tuple(store.notes) if store else ()
+            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=seconds, notes=notes)
         sizes = Sizes(state=found.state_bytes, weights=found.weights)
         require_room(out, needed_bytes(jobs, sizes, workers))
         if store is None:
             # A new folder only now, so that a study with problems leaves none behind. Meanwhile another driver may have
             # been here: what it did is not done again.
-            store = stack.enter_context(Store.writing(out))
+            store = _writing(out, progress, stack)
             require_same_looks(store.studies().get(study.name), study, out)
             jobs = _left(job_plan, store)
             skipped = len(job_plan.jobs) - len(jobs)
         told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
         store.require_fact(f"data set {told_apart}", found.fingerprint, f"the data set {study.dataset} has changed")
         store.begin(job_plan)
-        store.remove_unfinished()
         context = Context(
             artifacts=str(store.artifacts.absolute()),
             device=device,
@@ -173,7 +176,7 @@ def run(
             memory_gib=job_memory_gib,
             checkpoint_s=60 * checkpoint_minutes,
         )
-        driver = Driver(store, progress, step_seconds, began, job_timeout_s=job_timeout_s)
+        driver = Driver(store, job_plan, progress, step_seconds, began, job_timeout_s=job_timeout_s)
         interrupted = False
         try:
             # Later looks have jobs for more workers than what an interrupted one left.
@@ -183,7 +186,7 @@ def run(
             while further := _further(job_plan, stopping := _look(store, study)):
                 store.begin(further)
                 jobs = _left(further, store, since=job_plan.replicates)
-                job_plan = further
+                job_plan = driver.restoring.plan = further
                 skipped = len(job_plan.jobs) - driver.jobs_total - len(jobs)
                 driver.tell(stopping, len(jobs))
                 driver.drive(crew, jobs)
@@ -198,6 +201,7 @@ def run(
             seconds=time.perf_counter() - began,
             interrupted=interrupted,
             failures=tuple(driver.failures),
+            notes=tuple(store.notes),
         )
 
 
@@ -212,6 +216,15 @@ def _found(study: Study, data_dir: str | None, device: str, here: bool, timeout_
     if study.own_code:
         return rehearse(study, data_dir=data_dir, device=device, here=here, timeout_s=timeout_s)
     return preflight(study, data_dir=data_dir, device=device, here=here)
+
+
+def _writing(out: str | Path, progress: Progress | None, stack: contextlib.ExitStack) -> Store:
+    """The store, open to be written, and what was found damaged in it said."""
+    store = stack.enter_context(Store.writing(out))
+    found, store.notes = store.notes, []
+    for text in found:
+        note(store, text, progress)
+    return store
 
 
 def _left(job_plan: Plan, store: Store | None, *, since: int = 0) -> list[Job]:

@@ -27,6 +27,19 @@ def pending(plan: Plan, finished: Mapping[str, Status], has_artifact: Callable[[
     return [job for job in plan.jobs if job.key in needed]
 
 
+def restoring(plan: Plan, keys: Iterable[str], has_artifact: Callable[[str], bool]) -> list[Job]:
+    """The jobs that make the artifacts of these jobs, and those of others that they need and that are gone."""
+    jobs = {job.key: job for job in plan.jobs}
+    needed: set[str] = set()
+    stack = list(keys)
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += [other for other in jobs[key].inputs.values() if not has_artifact(other)]
+    return [job for job in plan.jobs if job.key in needed]
+
+
 def critical_paths(jobs: Iterable[Job]) -> dict[str, float]:
     """For each job the cost of the longest chain of jobs that begins with it; the jobs in topological order."""
     lengths: dict[str, float] = {}
@@ -48,6 +61,7 @@ class Schedule:
         self._waits_for: dict[str, set[str]] = {}
         self._dependents: dict[str, list[str]] = {}
         self._ready: list[tuple[float, int, str]] = []
+        self._finished: set[str] = set()
         for job in self._jobs.values():
             # What is not among the jobs is there already.
             self._waits_for[job.key] = {key for key in job.inputs.values() if key in self._jobs}
@@ -62,11 +76,40 @@ class Schedule:
 
     def succeeded(self, job: Job) -> None:
         """Make ready what waited for this job alone."""
+        self._finished.add(job.key)
         for key in self._dependents.get(job.key, ()):
-            if key in self._waits_for:
+            # What was done before this job was done again does not wait for it.
+            if job.key in self._waits_for.get(key, ()):
                 self._waits_for[key].discard(job.key)
                 if not self._waits_for[key]:
                     self._push(key)
+
+    def again(self, job: Job, needed: Iterable[Job]) -> list[Job]:
+        """Do a job again, after others that it needs and that are to be done again too.
+
+        Args:
+            job: one that `next` gave.
+            needed: jobs, in topological order, whose artifacts are gone; those that are under way already are left
+                out.
+
+        Returns:
+            Those of `needed` that were not to be done before.
+        """
+        more = [each for each in needed if each.key not in self._jobs or each.key in self._finished]
+        for each in more:
+            self._finished.discard(each.key)
+            self._jobs[each.key] = each
+            self._order.setdefault(each.key, len(self._order))
+            self._paths[each.key] = self._paths[job.key] + each.cost
+        for each in (*more, job):
+            self._waits_for[each.key] = {
+                key for key in each.inputs.values() if key in self._jobs and key not in self._finished
+            }
+            for key in self._waits_for[each.key]:
+                self._dependents.setdefault(key, []).append(each.key)
+            if not self._waits_for[each.key]:
+                self._push(each.key)
+        return more
 
     def failed(self, job: Job) -> list[Job]:
         """Give up all that needs this job, directly or not; what was given up before is left out."""

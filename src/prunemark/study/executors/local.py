@@ -11,6 +11,7 @@ from prunemark.study.executors import ExecutorError, Finished
 from prunemark.study.executors.channel import Message
 from prunemark.study.executors.pipes import Child, last_line
 from prunemark.study.job import Context, Job, Outcome, Underway
+from prunemark.study.store import open_log
 
 # Workers that end one after the other before any has begun: no accident, then.
 _FALSE_STARTS = 3
@@ -124,7 +125,7 @@ class _Worker:
         self.ready = False
         self.began: float | None = None
         self.said: Message = {}
-        with log.open("ab") as errors:
+        with open_log(log) as errors:
             self.process = Child(
                 "prunemark.study.executors.worker", lambda message: events.put((self, message)), errors=errors
             )
