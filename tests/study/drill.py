@@ -1,6 +1,6 @@
 """Kills of all kinds at random moments of a study whose jobs are long; then every stored number is compared.
 
-    python -m tests.study.drill FOLDER KILLS SEED
+    python -m tests.study.drill FOLDER KILLS SEED EPOCHS
 
 Drivers and workers are forks of this process, which spares each the seconds in which an interpreter loads torch; all
 else is theirs: channels, sessions, signals, store. Prints what happened as JSON.
@@ -32,18 +32,19 @@ from prunemark.study.run import run
 from prunemark.study.spec import Study
 from tests.study.conftest import TINY
 
-EPOCHS = 6
 CHECKPOINT_S = 0.02
 LONGEST_S = 0.4  # until a kill, from when the driver has planned
 PATIENCE_S = 120.0
 assert apart  # loaded before anything forks
 
+EPOCHS = int(sys.argv[4])
 STUDY = Study(
     **(
         TINY
         | {
-            "methods": ["random", "snip", {"name": "synflow", "rounds": 60}],
+            "methods": ["snip", {"name": "synflow", "rounds": 60}],
             "benchmarks": ["imp-rewinding"],
+            "ablations": [],
             "sparsities": [0.5],
             "recipe": {"epochs": EPOCHS, "rewind_to": "3it"},
         }
@@ -56,7 +57,10 @@ class Forked:
 
     def __init__(self, _: list[str], *, stdin: int, stdout: int, stderr: Any, **__: object) -> None:
         self.returncode: int | None = None
+        # Python's own handlers run at a fork, and an interruption there would be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.pid = os.fork()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if self.pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setsid()
@@ -178,9 +182,8 @@ def disturbed(folder: Path, kind: str, chance: random.Random, said: Counter[str]
         driver(folder, replies, fills_the_disk if kind == "disk full" else lambda: None)
     os.close(replies)
     os.read(results, 1)  # it has planned
-    time.sleep(chance.uniform(0, LONGEST_S))
+    was_done = wait(pid, folder.parent / "kept", chance)
     workers = workers_of(pid)
-    was_done = os.waitpid(pid, os.WNOHANG)[0] != 0
     if not was_done:
         KILLS[kind](pid, workers)
         if "worker" in kind and "driver" not in kind:
@@ -198,6 +201,21 @@ def disturbed(folder: Path, kind: str, chance: random.Random, said: Counter[str]
             path.write_bytes(content)
             said["states damaged"] += 1
     return not was_done
+
+
+def wait(pid: int, kept: Path, chance: random.Random) -> bool:
+    """Wait for a while, or until workers have written down how far they are; True if the driver has ended."""
+    until = time.monotonic() + chance.uniform(0, LONGEST_S)
+    if chance.random() < 0.5:
+        states = kept.stat().st_size + chance.randint(1, 8)
+        until += PATIENCE_S
+    else:
+        states = sys.maxsize
+    while time.monotonic() < until and kept.stat().st_size < states:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.002)
+    return False
 
 
 def gone(workers: list[int]) -> None:
@@ -243,25 +261,32 @@ def compare(folder: Path, undisturbed: Path) -> None:
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
 
 
-def count_resumed(file: Path) -> None:
-    """Write a byte to a file whenever a job goes on from where it was."""
-    kept = parts.Keeper.kept
+def count(folder: Path) -> None:
+    """Write a byte to a file whenever a worker writes down how far a job is, or a job goes on from there."""
+    for name in ("kept", "resumed"):
+        (folder / name).touch()
+    find, keep = parts.Keeper.kept, parts.Keeper.keep
 
-    def counted(keeper: parts.Keeper) -> parts.Part | None:
-        found = kept(keeper)
-        if found is not None:
-            with file.open("ab") as log:
+    def found(keeper: parts.Keeper) -> parts.Part | None:
+        part = find(keeper)
+        if part is not None:
+            with (folder / "resumed").open("ab") as log:
                 log.write(b".")
-        return found
+        return part
 
-    parts.Keeper.kept = counted
+    def kept(keeper: parts.Keeper, *state: Any) -> None:
+        keep(keeper, *state)
+        with (folder / "kept").open("ab") as log:
+            log.write(b".")
+
+    parts.Keeper.kept, parts.Keeper.keep = found, kept
 
 
 def drill(folder: Path, kills: int, seed: int) -> dict[str, int]:
     """Disturb the study so many times, in as many folders as that takes, and compare each with an undisturbed run."""
     chance, said = random.Random(seed), Counter[str]()
     run(STUDY, out=folder / "undisturbed", workers=2)
-    count_resumed(folder / "resumed")
+    count(folder)
     kinds: list[str] = []
     while said["kills"] < kills:
         said["studies"] += 1
@@ -284,7 +309,7 @@ def drill(folder: Path, kills: int, seed: int) -> dict[str, int]:
         assert (summary.failed, summary.left) == (0, 0)
         assert before.items() <= finished(out).items()
         compare(out, folder / "undisturbed")
-    said["resumed"] = len((folder / "resumed").read_bytes()) if (folder / "resumed").exists() else 0
+    said["resumed"] = (folder / "resumed").stat().st_size
     return dict(said)
 
 
