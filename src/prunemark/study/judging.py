@@ -36,7 +36,7 @@ class JudgedStudy(Judged):
         name: the study's.
         spec: the study as it was run, every field.
         results: one row per trial, see `prunemark.terms.columns.TRIAL`.
-        layers: what masks keep, see `prunemark.terms.columns.LAYER`; of ablations with masks of their own.
+        layers: what masks keep, see `prunemark.terms.columns.LAYER`; once where ablations share them.
         curves: learning curves of unmodified runs, see `prunemark.terms.columns.CURVE`.
         planned: how many trials the study has; `results` has those that have finished.
         shares: how much of each headline difference is the test set's; empty where runs did not store their images.
@@ -109,7 +109,8 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
     """`judge_study` for a study of an open store."""
     spec = store.studies()[name]
     table = trials(store, name)
-    layers = store.layers(name, ablations=[each for each, ablation in ABLATIONS.items() if ablation.own_mask])
+    masked = [each for each, ablation in ABLATIONS.items() if each == UNMODIFIED or ablation.own_mask]
+    layers = store.layers(name, ablations=masked)
     curves = store.curves(name, ablations=[UNMODIFIED])
     if table.empty:
         raise ValueError(f"no trial of {name} in {store.folder} has finished yet")

@@ -13,6 +13,7 @@ import pytest
 from prunemark.masks import Masks
 from prunemark.study.exports import export, results
 from prunemark.study.job import Outcome
+from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
 from prunemark.study.run import run
@@ -79,6 +80,8 @@ def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: st
     # Neither the dense network nor sparsity 0 has a mask; benchmarks and SNIP have three ablations, random one.
     assert len(layers) == 3 * (3 + 3 + 1)
     assert set(layers["sparsity"]) == {0.9}
+    # Reports draw each mask once: reinitialised networks have those of unmodified ones.
+    assert set(judge_study(tmp_path).layers["ablation"]) == {"unmodified", "shuffle"}
     snip = layers[(layers["method"] == "snip")].set_index(["ablation", "layer"])
     (job,) = (j for j in plan(study).jobs if j.kind == "mask" and j.spec["method"] == {"name": "snip"})
     masks = Masks.load(artifacts / f"{job.key}.safetensors")
