@@ -36,5 +36,16 @@ def test_code_of_a_page(page, tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
+def test_each_row_of_failures_names_a_test():
+    rows = [line for line in (ROOT / "docs/failures.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith(("| what happens", "|--"))]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row.rsplit("|", 2)[1])
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+
+
 def test_there_is_code_to_run():
     assert sum(len(BLOCK.findall((ROOT / page).read_text())) for page in PAGES) >= 4

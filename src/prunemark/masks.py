@@ -344,14 +344,18 @@ class Masks(Mapping[str, Tensor]):
         return write_artifact(path, _FORMAT, plain_copies(self._masks), texts)
 
     @classmethod
-    def load(cls, path: Place) -> Self:
+    def load(cls, path: Place, *, digest: str | None = None) -> Self:
         """Read masks that `save` wrote.
+
+        Args:
+            path: where they are.
+            digest: the SHA-256 (hex) that they were written with, where that is known; `save` returns it.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is truncated, or not one of masks.
+            ValueError: the file is truncated, or not one of masks, or not the one that was written.
         """
-        artifact = read_artifact(path, _FORMAT)
+        artifact = read_artifact(path, _FORMAT, digest=digest)
         with artifact.explained():
             layers, provenance = artifact.json("layers"), artifact.json("provenance")
             if sorted(layers) != sorted(artifact.tensors):

@@ -89,6 +89,27 @@ class Rounds:
         self.masks = chosen
         return chosen
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that further rounds depend on: tensors by name, and what else there is, JSON."""
+        assert self.masks is not None
+        tensors: dict[str, Tensor] = {f"mask/{name}": mask for name, mask in self.masks.items()}
+        tensors |= {f"silent/{name}": silent for name, silent in self._silent.items()}
+        certificate = None if self._certificate is None else self._certificate.to_dict()
+        return tensors, {"round": self._round, "order": list(self.masks), "certificate": certificate}
+
+    def resume(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Masks:
+        """Go on from a `state`; returns its masks."""
+        device = next(iter(self.masks.values())).device if self.masks else None
+        self._round = facts["round"]
+        # The order of the layers breaks ties.
+        masks = Masks({name: tensors[f"mask/{name}"].to(device) for name in facts["order"]})
+        silent = {name.removeprefix("silent/"): each for name, each in tensors.items() if name.startswith("silent/")}
+        self._silent = {name: silent[name].to(device) for name in masks if name in silent}
+        if certificate := facts["certificate"]:
+            self._certificate = Certificate(**certificate | {"checked": tuple(certificate["checked"])})
+        self.masks = masks
+        return masks
+
     def finished(self, provenance: Mapping[str, Any]) -> Masks:
         """Masks of the last round, with its certificate and the number of its unscored weights in the provenance."""
         assert self.masks is not None

@@ -25,6 +25,7 @@ from prunemark.models.plain import is_plain, use_fast_layout_
 from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import SelectionRules, parameters_by_name, prunable, unwrap
 from prunemark.models.zeroing import zero_newly_pruned_
+from prunemark.parts import Keeper
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
@@ -131,6 +132,7 @@ def prune(
     scoring_batch: int = SCORING_BATCH,
     score_dtype: ScoreDtype | None = None,
     tf32: bool = False,
+    keeper: Keeper | None = None,
     **options: Any,
 ) -> Masks:
     """Prune a model to exactly round((1 - sparsity) * prunable) weights.
@@ -150,6 +152,8 @@ def prune(
             `provenance["certificate"]`.
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
+
+        keeper: keeps the state between two rounds now and then; where it holds one of this pruning, that is continued.
 
     What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
 
@@ -191,7 +195,12 @@ def prune(
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
     meaning = configured.zero_means
     selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
-    for n in range(1, rounds + 1):
+    first = 1
+    if keeper and (part := keeper.kept()):
+        first = part.at + 1
+        masks = selection.resume(scorer.resume(part.tensors), part.facts)
+        provenance["score_dtype"] = part.facts["score_dtype"]
+    for n in range(first, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
@@ -200,6 +209,9 @@ def prune(
             require_scores(scores, meaning)
         masks = selection.choose(scores, keep)
         del scores  # or they would still be held while the next round makes its own
+        if keeper and keeper.due(n) and n < rounds:
+            tensors, facts = selection.state()
+            keeper.keep(n, tensors | scorer.state(), facts | {"score_dtype": provenance["score_dtype"]})
     masks = selection.finished(provenance)
     warn_if_held(scorer.weights, masks)
     if masks.unscored:
@@ -304,6 +316,17 @@ class _Scorer:
         for name, weight in last.weights.items():
             zero_newly_pruned_(weight.data, last.masks[name], masks[name])
         return replace(last, masks=masks, round=n, continued=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a round leaves to the next, beside masks."""
+        return {f"left/{name}": weight.detach() for name, weight in (self.left or {}).items()}
+
+    def resume(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take back a `state`; returns the other tensors."""
+        left = {name.removeprefix("left/"): each for name, each in tensors.items() if name.startswith("left/")}
+        if left:
+            self.left = {name: nn.Parameter(left[name].to(self.device)) for name in self.weights}
+        return {name: each for name, each in tensors.items() if not name.startswith("left/")}
 
     def _problem(self, masks: Masks | None, n: int) -> Problem:
         private = independent_copy(self.model, weights=self.left).train()

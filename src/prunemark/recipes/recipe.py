@@ -57,6 +57,8 @@ _FIRST = (
     *("drops", "warmup_epochs", "augment", "rewind_to"),
 )
 
+_MOST_EPOCHS = 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -163,6 +165,8 @@ class Recipe:
         strangers = [unknown("recipe field", name, names) for name in changes if name not in names]
         values = self._others_defaults(changes) | {name: value for name, value in changes.items() if name in names}
         epochs = values.get("epochs", self.epochs)
+        if is_integer(epochs) and epochs > _MOST_EPOCHS:
+            raise ValueError(f"epochs must be at most {_MOST_EPOCHS:,}; got a number of {len(str(epochs))} digits")
         if is_integer(epochs) and epochs >= 1:
             values.setdefault("drops", tuple(drop * epochs / self.epochs for drop in self.drops))
             values.setdefault("warmup_epochs", self.warmup_epochs * epochs / self.epochs)

@@ -98,6 +98,8 @@ def write_report(
         OSError: the folder cannot be written.
     """
     folder = out.parent / f"{out.stem}-figures"
+    if folder.is_symlink():
+        raise FileExistsError(f"{folder} is a symbolic link, and is not written through: remove it")
     folder.mkdir(parents=True, exist_ok=True)
     sections: list[Section] = []
     number = 1

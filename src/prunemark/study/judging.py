@@ -20,6 +20,7 @@ from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
 from prunemark.study.trials import trials
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
 from prunemark.terms.looks import Looks
 from prunemark.terms.metrics import Metric
 from prunemark.terms.numbers import counted, percent
@@ -39,8 +40,8 @@ class JudgedStudy(Judged):
         name: the study's.
         spec: the study as it was run, every field.
         results: one row per trial, see `prunemark.terms.columns.TRIAL`.
-        layers: what masks keep, see `prunemark.terms.columns.LAYER`.
-        curves: learning curves, see `prunemark.terms.columns.CURVE`.
+        layers: what masks keep, see `prunemark.terms.columns.LAYER`; once where ablations share them.
+        curves: learning curves of unmodified runs, see `prunemark.terms.columns.CURVE`.
         planned: how many trials the study has; `results` has those that have finished.
         shares: how much of each headline difference is the test set's; empty where runs did not store their images.
         toml: the study as a file.
@@ -111,7 +112,10 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
 def judge_stored(store: Store, name: str, *, margin: float | None = None) -> JudgedStudy:
     """`judge_study` for a study of an open store."""
     spec = store.studies()[name]
-    table, layers, curves = trials(store, name), store.layers(name), store.curves(name)
+    table = trials(store, name)
+    masked = [each for each, ablation in ABLATIONS.items() if each == UNMODIFIED or ablation.own_mask]
+    layers = store.layers(name, ablations=masked)
+    curves = store.curves(name, ablations=[UNMODIFIED])
     if table.empty:
         raise ValueError(f"no trial of {name} in {store.folder} has finished yet")
     planned = store.planned(name)

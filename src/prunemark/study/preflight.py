@@ -62,12 +62,16 @@ class Findings:
         fingerprint: of the data.
         share: how much of the network is prunable, in words.
         engine: what `prunemark.study.engine_costs` says of the engines, if asked.
+        state_bytes: size of its parameters and buffers.
+        weights: number of its prunable weights.
     """
 
     step_seconds: float
     fingerprint: str
     share: str
     engine: str = ""
+    state_bytes: int = 0
+    weights: int = 0
 
 
 Begin = Callable[[str], None]
@@ -110,12 +114,15 @@ def preflight(
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network) or _users("recipe.loss", study.full_recipe.loss))
     step_seconds = time_step(study, data, device=device, engine=engine)
-    words = ""
-    if costs:
-        named, files = identify(study.network, NETWORKS, study.depends_on)
-        model = make_network(named | {"options": study.network_options}, data, 0, files)
-        words = engine_words(model, data.input_shape, engine=engine, device=device)
-    return Findings(step_seconds=step_seconds, fingerprint=data.fingerprint, share=share, engine=words)
+    model = _network(study, data)
+    return Findings(
+        step_seconds=step_seconds,
+        fingerprint=data.fingerprint,
+        share=share,
+        engine=engine_words(model, data.input_shape, engine=engine, device=device) if costs else "",
+        state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
+        weights=sum(weight.numel() for weight in prunable(model).values()),
+    )
 
 
 def check(
@@ -230,8 +237,7 @@ def time_step(
     Raises:
         StudyError: the network cannot be trained on the data.
     """
-    named, files = identify(study.network, NETWORKS, study.depends_on)
-    model = make_network(named | {"options": study.network_options}, data, 0, files)
+    model = _network(study, data)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -254,3 +260,8 @@ def time_step(
             steps = int(steps * min(16, max(2, 1.2 * enough_s / max(seconds, 1e-6))))
     finally:
         torch.set_num_threads(threads)
+
+
+def _network(study: Study, data: Dataset) -> nn.Module:
+    named, files = identify(study.network, NETWORKS, study.depends_on)
+    return make_network(named | {"options": study.network_options}, data, 0, files)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from prunemark.datasets.files import data_folder
+from prunemark.study.executors.channel import Message, NoMessageError
 from prunemark.study.executors.fork import can_fork, forked
-from prunemark.study.executors.pipes import Child, Message, Orders, ended
+from prunemark.study.executors.pipes import Child, Orders, ended
 from prunemark.study.preflight import Findings, preflight
 from prunemark.study.problems import StudyError
 from prunemark.study.progress import duration
@@ -53,7 +54,7 @@ def rehearse(
                 case {"findings": {**found}}:
                     return Findings(**found)
                 case _:
-                    raise StudyError([f"{study.name}: {running or 'its check'} {_how(process.buried())}"])
+                    raise StudyError([f"{study.name}: {running or 'its check'} {_how(process)}"])
     except queue.Empty:
         raise StudyError(
             [
@@ -65,7 +66,12 @@ def rehearse(
         process.buried()
 
 
-def _how(code: int) -> str:
+def _how(process: Child) -> str:
+    how = process.buried()
+    return _ended(process.code) if process.code >= 0 else how
+
+
+def _ended(code: int) -> str:
     return f"ended the program with exit code {code}" if code >= 0 else ended(code)
 
 
@@ -98,9 +104,12 @@ def _findings(orders: Orders, order: Message) -> Message:
 
 
 def _in_fork(name: str, work: Callable[[], str]) -> str:
-    answer, code = forked(lambda: {"problem": work()})
+    try:
+        answer, code = forked(lambda _: {"problem": work()})
+    except NoMessageError as error:
+        return f"{name} wrote to a descriptor that is not its own: {error}"
     if answer is None:
-        return f"{name} {_how(code)}"
+        return f"{name} {_ended(code)}"
     return str(answer["problem"])
 
 

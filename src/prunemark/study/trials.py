@@ -40,7 +40,7 @@ def trials(store: Store, study: str | None = None) -> "pd.DataFrame":
     import pandas as pd
 
     table = store.results(study)
-    gains = _gains(store.curves(study))
+    gains = {place: last_gain(values) for place, values in store.accuracies(study).items()}
     added = pd.DataFrame({name: pd.Series(index=table.index, dtype=dtype) for name, dtype in _DTYPES.items()})
     added["last_gain"] = [
         gains.get((name, key), float("nan")) for name, key in zip(table["study"], table["job_key"], strict=True)
@@ -99,11 +99,3 @@ def _entry(dataset: str, facts: str | None) -> DatasetEntry | None:
         return entry_for(dataset)
     except ValueError:
         return None
-
-
-def _gains(curves: "pd.DataFrame") -> dict[tuple[str, str], float]:
-    """(study, key of a training) -> what its last fifth gained."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for study, key, accuracy in zip(curves["study"], curves["job_key"], curves["test_accuracy"], strict=True):
-        found.setdefault((str(study), str(key)), []).append(float(accuracy))
-    return {training: last_gain(curve) for training, curve in found.items()}

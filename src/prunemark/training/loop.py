@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prunemark.datasets import Split
 from prunemark.models.isolation import isolated, seed_generators
+from prunemark.parts import Keeper
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.training.batches import Batches
@@ -19,6 +20,7 @@ from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.divergence import LossWatch
 from prunemark.training.engines import Engine, start_engine
 from prunemark.training.evaluation import Evaluation
+from prunemark.training.resuming import Resumed, keep, resumed
 from prunemark.training.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     engine: str = "dense",
     device: str | torch.device = "cpu",
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Train a model in place with the recipe's optimizer and schedule, all data in memory.
 
@@ -124,6 +127,8 @@ def train(
             test set is evaluated for it with `evaluate_every_epoch` only.
         engine: a name in ENGINES, or "auto": "sparse" where that can train the model and is faster, else "dense".
         device: where to train.
+        keeper: keeps the state of training now and then. Where it holds one of this training, that is continued, and
+            comes to what it would have come to.
 
     Returns:
         Trained. When a loss is not finite, training stops at most one step later, and the run counts as diverged, but
@@ -135,6 +140,10 @@ def train(
     """
     examples = len(data.inputs)
     total_steps = recipe.total_steps(examples)
+    device = torch.device(device)
+    before = resumed(keeper, device)
+    if before:
+        start = before.checkpoint
     first = start.step if start else 0
     last = total_steps if until is None else until
     if not 0 <= first <= last <= total_steps:
@@ -155,11 +164,15 @@ def train(
         first_draw = derive(seed, "step")
         step, diverged, evaluation = first, False, None
         train_seconds, began = 0.0, time.perf_counter()
+        if before:
+            train_seconds = before.train_seconds
+            epochs.resume(before)
         while step < last:
             epoch, position = divmod(step, batches.per_epoch)
             if position == 0 or step == first:
                 batches.begin(epoch)
-                epochs.begin()
+                if position == 0 or before is None:
+                    epochs.begin()
             if running.draws:
                 # What the model draws (dropout) depends on seed and step alone, wherever training was begun or resumed.
                 seed_generators((first_draw + step) % 2**63, device)
@@ -178,6 +191,11 @@ def train(
                     train_seconds += time.perf_counter() - began
                     evaluation = epochs.end(step, epoch + 1)
                     began = time.perf_counter()
+            # A loss that is not known to be finite yet must not be the last of a state to continue from.
+            if keeper and keeper.due(step) and step < last and math.isfinite(loss.item()):
+                train_seconds += time.perf_counter() - began
+                keep(keeper, epochs.state(running.checkpoint(step), train_seconds))
+                began = time.perf_counter()
         train_seconds += time.perf_counter() - began
         if held_out is not None and evaluation is None:
             evaluation = running.evaluate(held_out)
@@ -203,6 +221,19 @@ class _Epochs:
         self._engine, self._test, self._on_epoch = engine, test, on_epoch
         self._losses, self._examples = list[Tensor](), 0
         self.history: list[EpochRecord] = []
+
+    def resume(self, before: Resumed) -> None:
+        self.history = before.history
+        self._losses, self._examples = list(before.losses), before.examples
+
+    def state(self, checkpoint: Checkpoint, train_seconds: float) -> Resumed:
+        return Resumed(
+            checkpoint=checkpoint,
+            train_seconds=train_seconds,
+            history=self.history,
+            losses=self._losses,
+            examples=self._examples,
+        )
 
     def begin(self) -> None:
         self._losses, self._examples = [], 0
