@@ -62,6 +62,7 @@ def resumed(keeper: Keeper | None, device: torch.device) -> Resumed | None:
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = tensor
+<<<<<<< HEAD
     checkpoint = Checkpoint(
         step=found.at,
         model=parts.get("model", {}),
@@ -69,4 +70,7 @@ def resumed(keeper: Keeper | None, device: torch.device) -> Resumed | None:
         optimizer=parts.get("optimizer", {}),
         average=parts.get("average", {}),
     )
+=======
+    checkpoint = Checkpoint(step=found.at, **parts)  # pyright: ignore[reportArgumentType]  # its tensors alone
+>>>>>>> driver
     return Resumed(checkpoint=checkpoint, losses=losses, **found.facts)
