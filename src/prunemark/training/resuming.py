@@ -62,7 +62,6 @@ def resumed(keeper: Keeper | None, device: torch.device) -> Resumed | None:
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = tensor
-<<<<<<< HEAD
     checkpoint = Checkpoint(
         step=found.at,
         model=parts.get("model", {}),
@@ -70,7 +69,4 @@ def resumed(keeper: Keeper | None, device: torch.device) -> Resumed | None:
         optimizer=parts.get("optimizer", {}),
         average=parts.get("average", {}),
     )
-=======
-    checkpoint = Checkpoint(step=found.at, **parts)  # pyright: ignore[reportArgumentType]  # its tensors alone
->>>>>>> driver
     return Resumed(checkpoint=checkpoint, losses=losses, **found.facts)
