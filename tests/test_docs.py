@@ -16,7 +16,9 @@ from prunemark.registry import Entry
 from prunemark.study.executors import EXECUTORS
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```python(?: title=\"(?P<file>[\w.]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(?:python|toml(?= title))(?: title=\"(?P<file>[\w.]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 ELSEWHERE = "where-you-train.md"  # needs other packages: tests/integrations runs it
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.name != ELSEWHERE)]
 
@@ -28,7 +30,9 @@ def test_code_of_a_page(page, tmp_path, monkeypatch):
     # A page may read what docs/ holds, and leaves its own files elsewhere.
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(EXECUTORS, "local", Entry(target="tests.study.inline:InlineExecutor", summary="for tests"))
+    if page == "docs/tour.md":
+        entry = Entry(target="tests.study.inline:InlineExecutor", summary="without processes, which take seconds")
+        monkeypatch.setitem(EXECUTORS, "local", entry)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
     names = {
         # What a page may take as given.
@@ -42,6 +46,17 @@ def test_code_of_a_page(page, tmp_path, monkeypatch):
         else:
             exec(compile(block["code"], page, "exec"), names)
     sys.modules.pop("mine", None)
+
+
+def test_each_row_of_failures_names_a_test():
+    rows = [line for line in (ROOT / "docs/failures.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith(("| what happens", "|--"))]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row.rsplit("|", 2)[1])
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
 def test_there_is_code_to_run():
