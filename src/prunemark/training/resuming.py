@@ -62,4 +62,5 @@ def resumed(keeper: Keeper | None, device: torch.device) -> Resumed | None:
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = tensor
-    return Resumed(checkpoint=Checkpoint(step=found.at, **parts), losses=losses, **found.facts)
+    checkpoint = Checkpoint(step=found.at, **parts)  # pyright: ignore[reportArgumentType]  # its tensors alone
+    return Resumed(checkpoint=checkpoint, losses=losses, **found.facts)
