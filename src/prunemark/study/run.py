@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from prunemark.datasets.files import data_folder
-from prunemark.registry import find
 from prunemark.study.disk import Sizes, needed_bytes, require_room
 from prunemark.study.driver import Driver
-from prunemark.study.executors import EXECUTORS, MakeExecutor
-from prunemark.study.executors.local import usable_cores
+from prunemark.study.executors import ClusterOptions
+from prunemark.study.executors.sites import Site, open_site
 from prunemark.study.job import Context, Job
 from prunemark.study.judging import judge_stored
 from prunemark.study.plan import Plan, plan
@@ -63,6 +60,9 @@ def run(
     out: str | Path,
     workers: int | None = None,
     executor: str = "local",
+    address: str | None = None,
+    cpus_per_job: float | None = None,
+    gpus_per_job: float | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
@@ -82,9 +82,14 @@ def run(
     Args:
         study: a Study, or what `Study.load` takes.
         out: the folder; several studies may share one.
-        workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator.
-        executor: a name in EXECUTORS.
-        device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
+        workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator; on a
+            cluster as many as fit on its nodes.
+        executor: a name in EXECUTORS: "local", or "ray" for the nodes of a Ray cluster, which share the folder.
+        address: of the cluster: HOST:PORT, "ray://HOST:PORT", or "auto" for that of this machine; None = "auto".
+        cpus_per_job: cores that the cluster sets aside for each job, which computes with one thread; None = 1.
+        gpus_per_job: GPUs, or a fraction of one, likewise; None = 1 on cuda, else 0.
+        device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu; on a cluster, cuda where
+            `gpus_per_job` is above 0.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs, with an `Advanced` after each job, with what is
             `Working` once a second, and with a `Slow` or `Resumed` job once each.
@@ -101,23 +106,24 @@ def run(
     Raises:
         StudyError: the study has problems.
         ValueError: an unknown executor or device, workers below 1, a limit that is not above 0, data that are missing
-            or damaged.
+            or damaged, options of a cluster for an executor that has none, or a cluster with no room for a job.
         StoreError: the folder cannot be used, another process is writing to it, or its disk has no room.
-        ExecutorError: workers cannot be started.
+        ExecutorError: workers cannot be started, the executor's package is not installed, or its cluster does not
+            answer.
     """
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         # A study of hub data reads them for their shape, and knows no folder.
         stack.enter_context(data_folder(data_dir))
         study = study if isinstance(study, Study) else Study.load(study)
-        make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
-        device = _device(device)
         if workers is not None and workers < 1:
             raise ValueError(f"workers counts from 1; got {workers}")
+        options = ClusterOptions(address=address, cpus_per_job=cpus_per_job, gpus_per_job=gpus_per_job)
+        site = stack.enter_context(open_site(executor, device, options))
         _require_above_0(
             job_timeout_s=job_timeout_s, job_memory_gib=job_memory_gib, checkpoint_minutes=checkpoint_minutes
         )
-        workers = workers or (usable_cores() if device == "cpu" else 1)
+        workers = workers or site.slots
         store, begun = None, 0
         if Store.is_in(out):
             store = stack.enter_context(Store.reading(out)) if dry_run else _writing(out, progress, stack)
@@ -132,8 +138,9 @@ def run(
             here = not dry_run or has_data(study, data_dir)
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
-            found = _found(study, folder, device, here, check_timeout_s or CHECK_TIMEOUT_S)
-            job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
+            found = _found(study, folder, site.checked_on, here, check_timeout_s or CHECK_TIMEOUT_S)
+            notes = [found.share, *([_timed_elsewhere(site)] if site.checked_on != site.device else [])]
+            job_plan = replace(job_plan, notes=(*job_plan.notes, *notes))
         step_seconds = found.step_seconds
         if progress:
             progress(
@@ -141,11 +148,11 @@ def run(
                     plan=job_plan,
                     jobs=len(jobs),
                     steps=sum(job.steps for job in jobs),
-                    seconds=_expected_seconds(jobs, step_seconds, workers),
+                    seconds=_expected_seconds(jobs, step_seconds, min(workers, site.cores)),
                     step_seconds=step_seconds,
                     workers=workers,
-                    device=device,
-                    most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, workers)
+                    device=site.device,
+                    most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, min(workers, site.cores))
                     if study.looks
                     else 0.0,
                 )
@@ -171,7 +178,7 @@ def run(
         store.begin(job_plan)
         context = Context(
             artifacts=str(store.artifacts.absolute()),
-            device=device,
+            device=site.device,
             data_dir=folder,
             memory_gib=job_memory_gib,
             checkpoint_s=60 * checkpoint_minutes,
@@ -180,7 +187,7 @@ def run(
         interrupted = False
         try:
             # Later looks have jobs for more workers than what an interrupted one left.
-            crew = make_executor(context, min(workers, len(job_plan.jobs if study.looks else jobs)), store.log)
+            crew = site.executor(context, min(workers, len(job_plan.jobs if study.looks else jobs)), store.log)
             stack.callback(crew.close)
             driver.drive(crew, jobs)
             while further := _further(job_plan, stopping := _look(store, study)):
@@ -268,20 +275,13 @@ def _without_data(name: str) -> str:
     )
 
 
-def _expected_seconds(jobs: Sequence[Job], step_seconds: float, workers: int) -> float:
+def _timed_elsewhere(site: Site) -> str:
+    return f"jobs run on {site.device}, which this machine has not: the time of a step is that of its {site.checked_on}"
+
+
+def _expected_seconds(jobs: Sequence[Job], step_seconds: float, cores: int) -> float:
     if not jobs:
         return 0.0
-    shared = sum(job.cost for job in jobs) / min(workers, usable_cores(), len(jobs))
+    shared = sum(job.cost for job in jobs) / min(cores, len(jobs))
     longest_chain = max(critical_paths(jobs).values())
     return _STARTUP_SECONDS + step_seconds * max(shared, longest_chain)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f'device "{name}" cannot be used here: {reason}') from None
-    return name

@@ -1,0 +1,99 @@
+"""The site of a run: which executor, how many jobs it takes at the same time, and on what they compute."""
+
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from prunemark.registry import find
+from prunemark.study.executors import EXECUTORS, Cluster, ClusterOptions, MakeExecutor
+from prunemark.study.executors.local import usable_cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where jobs run.
+
+    Attributes:
+        executor: makes the executor.
+        device: where jobs compute.
+        checked_on: the device of this machine on which the study is checked and a training step is timed.
+        slots: how many jobs run at the same time, unless a run says otherwise.
+        cores: how many jobs can compute at the same time without slowing each other down.
+    """
+
+    executor: MakeExecutor
+    device: str
+    checked_on: str
+    slots: int
+    cores: int
+
+
+@contextmanager
+def open_site(name: str, device: str, options: ClusterOptions) -> Generator[Site]:
+    """The site that an executor makes, as long as it is needed.
+
+    Args:
+        name: in EXECUTORS.
+        device: "cpu", "cuda", "mps" or "auto".
+        options: of a cluster.
+
+    Raises:
+        ValueError: no such executor or device, or options of a cluster for an executor that has none.
+        ExecutorError: the cluster does not answer.
+    """
+    entry = find(EXECUTORS, "executor", name)
+    if not entry.is_cluster:
+        if given := [option for option, value in asdict(options).items() if value is not None]:
+            raise ValueError(f'{", ".join(given)}: executor "{name}" runs on this machine alone; use executor "ray"')
+        device = usable_device(device)
+        cores = usable_cores()
+        slots = cores if device == "cpu" else 1
+        yield Site(executor=entry.load(), device=device, checked_on=device, slots=slots, cores=cores)
+        return
+    for option in ("cpus_per_job", "gpus_per_job"):
+        value: float | None = getattr(options, option)
+        if value is not None and value < 0:
+            raise ValueError(f"{option} must be at least 0; got {value:g}")
+    if device == "auto":
+        device = "cuda" if options.gpus_per_job else "cpu"
+    try:
+        on_gpu = torch.device(device).type == "cuda"
+    except RuntimeError as error:
+        raise ValueError(f'unknown device "{device}": {str(error).partition(chr(10))[0]}') from None
+    if on_gpu and options.gpus_per_job == 0:
+        raise ValueError(f'device "{device}" needs gpus_per_job above 0')
+    options = replace(
+        options,
+        cpus_per_job=1.0 if options.cpus_per_job is None else options.cpus_per_job,
+        gpus_per_job=float(on_gpu) if options.gpus_per_job is None else options.gpus_per_job,
+    )
+    cluster: Cluster = entry.load()(options)
+    with closing(cluster):
+        slots = cluster.slots
+        yield Site(executor=cluster.executor, device=device, checked_on=_checked_on(device), slots=slots, cores=slots)
+
+
+def usable_device(name: str) -> str:
+    """A device of this machine by its name, "auto" among them.
+
+    Raises:
+        ValueError: it cannot be used here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f'device "{name}" cannot be used here: {reason}') from None
+    return name
+
+
+def _checked_on(device: str) -> str:
+    """That device if this machine has one, else its processor: the head of a cluster often has no GPU."""
+    try:
+        return usable_device(device)
+    except ValueError:
+        return "cpu"
