@@ -110,7 +110,8 @@ def a_study(changes: dict[str, Any]) -> None:
     for name, value in changes.items():
         part, _, inner = name.partition(".")
         if inner:
-            fields[part] = {**fields[part], inner: value}
+            whole = fields[part] if isinstance(fields[part], dict) else {}
+            fields[part] = {**whole, inner: value}
         else:
             fields[part] = value
     with contextlib.suppress(StudyError):

@@ -144,7 +144,7 @@ def test_nodes_that_do_not_share_the_folder_or_the_programs_are_named(
         ):
             run(small, out=tmp_path / "a", **options)
     with monkeypatch.context() as patch:
-        patch.setattr("prunemark.study.executors.ray.programs", lambda: {"prunemark": "0.0", "torch": "1.0"})
+        patch.setattr("prunemark.study.executors.ray.programs", lambda _: {"prunemark": "0.0", "torch": "1.0"})
         with pytest.raises(ExecutorError, match=r"node .* has prunemark .* and the driver prunemark 0.0, torch 1.0"):
             run(small, out=tmp_path / "b", **options)
 

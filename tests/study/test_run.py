@@ -180,7 +180,7 @@ def test_a_dry_run_without_the_data_downloads_nothing_and_says_so(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a dry run reads no data that are not here")
 
-    monkeypatch.setattr("prunemark.study.preflight.dataset", never)
+    monkeypatch.setattr("prunemark.study.preflight.read_data", never)
     events: list[Event] = []
     study = tiny(dataset="cifar-10", recipe={"epochs": 1, "batch_size": 4})
     summary = run(study, out=tmp_path / "out", dry_run=True, data_dir=tmp_path, progress=events.append)
@@ -286,7 +286,7 @@ def test_a_job_that_kills_its_worker_three_times_is_given_up(
 
 
 def test_what_cannot_run_is_refused_before_anything_is_written(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='unknown executor "locl"; known: local; did you mean "local"'):
+    with pytest.raises(ValueError, match='unknown executor "locl"; known: local, ray; did you mean "local"'):
         run(tiny(), out=tmp_path, executor="locl")
     with pytest.raises(ValueError, match="workers counts from 1; got 0"):
         run(tiny(), out=tmp_path, workers=0)
@@ -377,3 +377,13 @@ def test_a_script_can_be_interrupted_and_killed_and_resumed(tiny: Tiny, tmp_path
 )
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_engine_is_recorded_and_changes_no_key(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    study = tiny(methods=["random"], benchmarks=[], ablations=[], replicates=2)
+    with pytest.raises(ValueError, match=r'unknown engine "spase".*did you mean "sparse"'):
+        run(study, out=tmp_path, executor=inline, engine="spase")
+    assert run(study, out=tmp_path, executor=inline, engine="dense").failed == 0
+    assert set(results(tmp_path)["engine"]) == {"dense"}
+    assert judge_study(tmp_path).facts["Engine"] == "dense"
+    assert run(study, out=tmp_path, executor=inline, engine="auto").done == 0

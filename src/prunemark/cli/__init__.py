@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prunemark.cli import data, folders, models, names, studies
+from prunemark.cli import bench, data, folders, models, names, studies
 from prunemark.cli.exits import INTERRUPTED, WRONG_USAGE
 from prunemark.terms.text import printable
 from prunemark.version import __version__
@@ -28,6 +28,7 @@ app.command("check", short_help="Put a scoring function of yours through a batte
 app.command("prune", short_help="Prune a network and write its masks.")(models.prune)
 app.command("inspect", short_help="Say what masks are and what they do.")(models.inspect)
 app.command("list")(names.list_names)
+app.command("bench", short_help="Measure how fast training and scoring are here.")(bench.bench)
 app.add_typer(data.app, name="data")
 
 

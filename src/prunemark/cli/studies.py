@@ -32,7 +32,11 @@ JobMemory = Annotated[
 CheckpointMinutes = Annotated[
     float, typer.Option(help="Minutes after which a job writes down how far it is, to be resumed there.", min=0)
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
+WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
+Engine = Annotated[
+    str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
+]
 
 
 def run(
@@ -52,6 +56,8 @@ def run(
         float | None, typer.Option(help="GPUs of the cluster for each job, also a fraction of one.", min=0)
     ] = None,
     device: Device = "auto",
+    workers_per_device: WorkersPerDevice = None,
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
@@ -83,6 +89,8 @@ def run(
             cpus_per_job=cpus_per_job,
             gpus_per_job=gpus_per_job,
             device=device,
+            workers_per_device=workers_per_device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
@@ -140,6 +148,7 @@ def check(
     ] = None,
     workers: Workers = None,
     device: Device = "auto",
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     check_timeout: CheckTimeout = None,
     job_timeout: JobTimeout = None,
@@ -169,6 +178,7 @@ def check(
             out=folder,
             workers=workers,
             device=device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             check_timeout_s=check_timeout,

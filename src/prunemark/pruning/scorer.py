@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal
 
@@ -14,13 +16,15 @@ from prunemark.masks import Masks
 from prunemark.methods import resolve
 from prunemark.methods.base import Method, Problem
 from prunemark.models.calling import Forward, Loss, call, map_tensors, on_copies
-from prunemark.models.convolutions import sound_convolutions
+from prunemark.models.convolutions import has_unsound_convolutions, sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.left_out import share_record, warn_of_left_out
+from prunemark.models.plain import is_plain, use_fast_layout_
 from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import SelectionRules, parameters_by_name, prunable, unwrap
+from prunemark.models.zeroing import zero_newly_pruned_
 from prunemark.parts import Keeper
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
@@ -277,12 +281,21 @@ class _Scorer:
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
         self.forward = on_copies(explained_forward(forward))
+        self.plain = forward is call and is_plain(self.model)
         self.left: Mapping[str, nn.Parameter] | None = None
+        self.last: Problem | None = None
+        self.sound = False  # of a plain model: whether its convolutions need no care
+        self.buffers: list[Tensor] = []
+        self.buffers_before: list[Tensor] = []
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
         with isolated(self.seed, "scoring", device=self.device):
-            problem = self._problem(masks, n)
-            with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
+            problem = self._problem(masks, n) if self.last is None else self._continued(self.last, masks, n)
+            if self.plain and not problem.continued:
+                self.buffers = list(problem.model.buffers())
+                self.buffers_before = [buffer.clone() for buffer in self.buffers]
+                self.sound = not has_unsound_convolutions(problem.model)
+            with nullcontext() if self.sound else sound_convolutions(problem.model), true_float32(tf32=self.tf32):
                 try:
                     found = self.method(problem)
                 except RuntimeError as error:
@@ -291,7 +304,18 @@ class _Scorer:
                 scores = self._checked(found)
             if self.method.reuses_weights:
                 self.left = problem.weights
+            if self.plain and self.method.keeps_model and not self.method.revives:
+                for buffer, before in zip(self.buffers, self.buffers_before, strict=True):
+                    buffer.copy_(before)  # statistics of BatchNorm
+                self.last = problem
             return scores
+
+    def _continued(self, last: Problem, masks: Masks | None, n: int) -> Problem:
+        """The problem of the round before, whose copy of the model is as a new one would be, with these masks."""
+        assert masks is not None
+        for name, weight in last.weights.items():
+            zero_newly_pruned_(weight.data, last.masks[name], masks[name])
+        return replace(last, masks=masks, round=n, continued=True)
 
     def state(self) -> dict[str, Tensor]:
         """What a round leaves to the next, beside masks."""
@@ -309,6 +333,8 @@ class _Scorer:
         to_single_precision_(private)
         if self.recast is not None:
             cast_(private, self.recast)
+        if self.plain and self.device.type == "cpu" and self._computes_in() == torch.float64:
+            use_fast_layout_(private)
         by_name = parameters_by_name(private)
         if self.left is None:
             for name, loaded in self.loaded.items():
@@ -337,6 +363,10 @@ class _Scorer:
             round=n,
             given_batches=map_tensors(self._in_precision, self.batches),
         )
+
+    def _computes_in(self) -> torch.dtype:
+        own = getattr(self.method, "dtype", None) if self.method.own_precision else None
+        return _DTYPES.get(own, self.dtype) if own else self.recast or self.dtype
 
     def _in_precision(self, tensor: Tensor) -> Tensor:
         return tensor if self.recast is None else cast(tensor, self.recast)

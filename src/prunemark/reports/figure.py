@@ -1,10 +1,10 @@
 """A figure: a chart with its words, drawn once to SVG and from that to PNG and PDF."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prunemark.artifacts import write_atomically
 
@@ -24,6 +24,16 @@ class Figure:
     description: str
     spec: dict[str, Any]
 
+    def reworded(self, reword: Callable[[str], str]) -> "Figure":
+        """The figure with each of its words put otherwise, those drawn in the chart included."""
+        return replace(
+            self,
+            title=reword(self.title),
+            caption=reword(self.caption),
+            description=reword(self.description),
+            spec=_reworded(self.spec, reword),
+        )
+
     def svg(self) -> str:
         """The chart as SVG text on white."""
         import vl_convert
@@ -40,6 +50,19 @@ class Figure:
         write_atomically(folder / f"{self.name}.png", vl_convert.svg_to_png(svg, scale=PNG_SCALE))
         write_atomically(folder / f"{self.name}.pdf", vl_convert.svg_to_pdf(svg))
         return svg
+
+
+def _reworded(spec: Any, reword: Callable[[str], str], key: str = "") -> Any:
+    """A specification with its texts put otherwise; names of fields and data stay."""
+    if isinstance(spec, Mapping):
+        named = cast("Mapping[str, Any]", spec)
+        return {name: _reworded(value, reword, name) for name, value in named.items()}
+    if isinstance(spec, list):
+        return [_reworded(item, reword, key) for item in cast("list[Any]", spec)]
+    return reword(spec) if isinstance(spec, str) and key in _TEXTS else spec
+
+
+_TEXTS = ("title", "subtitle", "text", "description")
 
 
 def figure(

@@ -10,7 +10,7 @@ from prunemark.datasets import NORMALISATIONS, entry_for
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code
-from prunemark.recipes import recipe_for
+from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import unknown
 from prunemark.study.key import canonical
 from prunemark.study.problems import fail
@@ -30,13 +30,22 @@ SCHEDULE = {"network", "dataset", "recipe"}
 CHECKED = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+def base_recipe(network: str, dataset: str) -> Recipe:
+    """The recipe that a study's overrides change.
+
+    Raises:
+        ValueError: a data set of the user's that cannot be read.
+    """
+    return recipe_for(network, dataset, entry_for(dataset).task)
+
+
 def step_in(fields: Mapping[str, Any], step: Step) -> int:
     """The optimizer step that `step` is in the training of a study with these fields.
 
     Raises:
         ValueError: it is after the end of training, or the overrides of the recipe are wrong.
     """
-    recipe = recipe_for(fields["network"], fields["dataset"]).override(fields["recipe"])
+    recipe = base_recipe(fields["network"], fields["dataset"]).override(fields["recipe"])
     per_epoch = recipe.steps_per_epoch(entry_for(fields["dataset"]).train_examples)
     return step.at(steps_per_epoch=per_epoch, total_steps=recipe.epochs * per_epoch)
 

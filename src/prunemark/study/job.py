@@ -1,5 +1,7 @@
 """A job, and what came of it: the two things that travel between the driver and its workers."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -22,6 +24,7 @@ class Job:
         inputs: role -> key of the job whose artifact is read. Not hashed: a checkpoint is the same from
             whichever earlier checkpoint it was reached.
         files: digest of a user's file -> its path, then those of what it depends on. Not hashed: the digest is.
+        data: the data set, where `spec` holds its fingerprint in place of its name. Not hashed.
         steps: optimizer steps that this job takes.
         cost: expected work, in optimizer steps of the dense network.
         keeps_state: of a subnetwork's training, whether another job continues from the state it ends in. Not hashed.
@@ -36,6 +39,7 @@ class Job:
     spec: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     files: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    data: str = ""
     steps: int = 0
     cost: float = 0.0
     keeps_state: bool = False
@@ -111,12 +115,14 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Surroundings of a worker. None of them changes a number.
+    """Surroundings of a worker.
 
     Attributes:
         artifacts: folder of the artifacts.
-        device: where to compute.
-        data_dir: folder of the data sets; None = the usual one.
+        device: where it computes.
+        data_dir: folder of data sets; None = the usual one.
+        devices: of several workers, one each; empty = all on `device`.
+        engine: of its trainings, or "auto"; the result of a training says which it was.
         memory_gib: what a process may take; None = what there is.
         checkpoint_s: how often a long job writes down how far it is.
     """
@@ -124,8 +130,14 @@ class Context:
     artifacts: str
     device: str = "cpu"
     data_dir: str | None = None
+    devices: tuple[str, ...] = ()
+    engine: str = "dense"
     memory_gib: float | None = None
     checkpoint_s: float = 300.0
+
+    def each_device(self) -> Iterator[str]:
+        """The device of each worker, of as many as are asked for."""
+        return itertools.cycle(self.devices or (self.device,))
 
 
 _LONGEST_ERROR = 20_000

@@ -27,7 +27,7 @@ from prunemark.artifacts import (
     write_artifact,
 )
 from prunemark.connectivity import topology
-from prunemark.datasets import Dataset
+from prunemark.datasets import Dataset, Split
 from prunemark.masks import Masks
 from prunemark.methods import Method
 from prunemark.models.left_out import LeftOutWarning, share_record
@@ -40,14 +40,24 @@ from prunemark.pruning.selection import keep_count, select_count
 from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.study.correctness import pack
+from prunemark.study.devices import device_words
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome, printable
-from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.materials import (
+    data_of,
+    make_method,
+    make_network,
+    make_recipe,
+    make_training_split,
+    metric_name,
+    require_covered_files,
+)
 from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.training import Checkpoint, Trained, train
 from prunemark.training.engines.sparse.kernels import available_kernels
 from prunemark.training.losses import make_loss
+from prunemark.training.measuring import measure
 from prunemark.version import __version__
 
 try:
@@ -127,7 +137,7 @@ def _was_ours(error: BaseException) -> bool:
 
 def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome:
     seconds = time.perf_counter() - began
-    return Outcome(seconds=seconds, device=context.device, torch_version=str(torch.__version__), **fields)
+    return Outcome(seconds=seconds, device=device_words(context.device), torch_version=str(torch.__version__), **fields)
 
 
 def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
@@ -135,6 +145,7 @@ def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
         "code": __version__,
         "torch": str(torch.__version__),
         "device": context.device,
+        "engine": context.engine,
         "processor": processor(),
         "kernels": ", ".join(available_kernels()),
     }
@@ -152,13 +163,14 @@ def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
     ends = spec["step"] == recipe.total_steps(len(data.train))
     trained = train(
         model,
-        data.train,
+        _training_split(job, context),
         recipe,
         seed=spec["seed"],
         test=data.test if ends or job.curves else None,
         start=start,
         until=spec["step"],
         evaluate_every_epoch=job.curves,
+        engine=context.engine,
         device=context.device,
         keeper=keeper,
     )
@@ -169,7 +181,7 @@ def _dense(job: Job, context: Context, keeper: Keeper) -> Result:
     if result["curve"] and start.step % recipe.steps_per_epoch(len(data.train)):
         # The first of its epochs began in the stretch before: a mean over the rest of it is not the epoch's.
         result["curve"]["train_loss"][0] = None
-    return result | ({"density": 1.0} if ends else {})
+    return result | ({"density": 1.0} | _measured(job, model, data) if ends else {})
 
 
 def _score(job: Job, context: Context, _: Keeper) -> Result:
@@ -181,7 +193,7 @@ def _score(job: Job, context: Context, _: Keeper) -> Result:
         scoring_batch=_scoring_batch(job),
         score_dtype=job.spec.get("score_dtype"),
         tf32=job.spec.get("tf32", False),
-        **_loss(job),
+        **_loss(job, _data(job, context)),
     )
     written = _save_scores(scores, _own_place(job, context))
     return {"layers": {name: list(tensor.shape) for name, tensor in scores.items()}, _WRITTEN: written}
@@ -208,7 +220,7 @@ def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
                 scoring_batch=_scoring_batch(job),
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
-                **_loss(job),
+                **_loss(job, _data(job, context)),
                 # What a user's code keeps to itself between rounds is not known.
                 keeper=None if job.files else keeper,
             )
@@ -253,17 +265,18 @@ def _train(job: Job, context: Context, keeper: Keeper) -> Result:
         wiring = _wiring(model, masks, data.input_shape)
     trained = train(
         model,
-        data.train,
+        _training_split(job, context),
         make_recipe(spec["recipe"], job.files),
         seed=spec["seed"],
         masks=masks,
         test=data.test,
         start=_at_rest(model, spec.get("begins", 0)),
         evaluate_every_epoch=job.curves,
+        engine=context.engine,
         device=context.device,
         keeper=keeper,
     )
-    result = _training_result(trained) | {"certificates": certificates}
+    result = _training_result(trained) | _measured(job, model, data) | {"certificates": certificates}
     if job.keeps_state:
         result[_WRITTEN] = trained.checkpoint.settled().save(_own_place(job, context))
     if masks is None:
@@ -286,6 +299,12 @@ def _at_rest(model: nn.Module, step: int) -> Checkpoint | None:
     return dataclasses.replace(Checkpoint.capture(model, step=step), afresh=True) if step else None
 
 
+def _measured(job: Job, model: nn.Module, data: Dataset) -> Result:
+    """The value of a metric of the user's, of the network that training has come to."""
+    name = metric_name(job)
+    return {"metric_value": measure(model, data.test, name)} if name else {}
+
+
 def _training_result(trained: Trained) -> Result:
     return {
         "step": trained.checkpoint.step,
@@ -294,6 +313,7 @@ def _training_result(trained: Trained) -> Result:
         "train_seconds": trained.train_seconds,
         "diverged": trained.diverged,
         "engine": trained.engine,
+        "engine_reason": trained.engine_reason,
         "processor": processor(),
         "correct": "" if trained.correct is None else pack(trained.correct.numpy()),
         "curve": {name: [record[name] for record in trained.history] for name in CURVE} if trained.history else {},
@@ -384,14 +404,20 @@ def _method(job: Job) -> Method:
 
 
 def _data(job: Job, context: Context) -> Dataset:
-    return make_data(job.spec["dataset"], context.data_dir, job.spec.get("normalise", "own"))
+    return data_of(job, context.data_dir)
 
 
-def _loss(job: Job) -> dict[str, Any]:
+def _training_split(job: Job, context: Context) -> Split:
+    _data(job, context)  # is what it was when the study began
+    name = job.data or job.spec["dataset"]
+    return make_training_split(name, context.data_dir, job.spec.get("normalise", "own"), context.device)
+
+
+def _loss(job: Job, data: Dataset) -> dict[str, Any]:
     """The argument `loss` of scores: that of training, without label smoothing; none is cross-entropy."""
-    if "loss" not in job.spec:
+    if "loss" not in job.spec and data.task != "next-token":
         return {}
-    recipe = make_recipe({"epochs": 1, "loss": job.spec["loss"]}, job.files)
+    recipe = make_recipe({"epochs": 1, "loss": job.spec.get("loss", "cross-entropy")}, job.files)
     return {"loss": make_loss(recipe).mean}
 
 

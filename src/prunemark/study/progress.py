@@ -21,6 +21,7 @@ class Planned:
         device: where they run.
         most_seconds: of a study with looks, how long it will take if none but the last ends it; `plan`, `jobs`, `steps`
             and `seconds` are of the next of them. 0 where the number of replicates is fixed.
+        engines: of a dry run, which engine takes which trainings and what layers cost by each, in lines.
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class Planned:
     workers: int
     device: str
     most_seconds: float = 0.0
+    engines: str = ""
 
     def describe(self) -> str:
         """The plan's size and the expected time, in a few lines."""
@@ -46,6 +48,7 @@ class Planned:
             )
         else:
             lines.append(f"  nothing is left to do{' up to this look' if self.plan.study.looks else ''}")
+        lines += [f"  {line}" for line in self.engines.splitlines()]
         return "\n".join(lines)
 
     def _at_most(self) -> str:

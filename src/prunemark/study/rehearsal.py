@@ -22,7 +22,9 @@ CHECK_TIMEOUT_S = 300.0
 """Seconds that code of the user's may take for each part of a study that is checked."""
 
 
-def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, timeout_s: float) -> Findings:
+def rehearse(
+    study: Study, *, data_dir: str | None, device: str, engine: str, here: bool, costs: bool, timeout_s: float
+) -> Findings:
     """`preflight` in a process of its own.
 
     Args:
@@ -36,7 +38,8 @@ def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, tim
     """
     heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     process = Child("prunemark.study.rehearsal", heard.put)
-    process.tell({"study": json.loads(study.model_dump_json()), "data_dir": data_dir, "device": device, "here": here})
+    where = {"data_dir": data_dir, "device": device, "engine": engine, "here": here, "costs": costs}
+    process.tell({"study": json.loads(study.model_dump_json()), **where})
     running, began = "", time.monotonic()
     try:
         while True:
@@ -87,7 +90,9 @@ def _findings(orders: Orders, order: Message) -> Message:
                 Study(**order["study"]),
                 data_dir=order["data_dir"],
                 device=device,
+                engine=order["engine"],
                 here=order["here"],
+                costs=order["costs"],
                 begin=lambda what: orders.answer({"begin": what}),
                 apart=_in_fork if can_fork(device) else lambda _, work: work(),
             )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from prunemark.datasets import facts_text, short_dataset
 from prunemark.datasets.files import data_folder
 from prunemark.study.disk import Sizes, needed_bytes, require_room
 from prunemark.study.driver import Driver
@@ -22,6 +23,7 @@ from prunemark.study.schedule import critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
+from prunemark.training.engines import require_engine
 
 # Until the first worker has loaded torch and the data; measured.
 _STARTUP_SECONDS = 4.0
@@ -64,6 +66,8 @@ def run(
     cpus_per_job: float | None = None,
     gpus_per_job: float | None = None,
     device: str = "auto",
+    workers_per_device: int | None = None,
+    engine: str = "dense",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
@@ -76,25 +80,29 @@ def run(
 
     A finished job is never run twice: a study that was interrupted, killed or extended resumes where it was.
     The results do not depend on the number of workers or on what was there before. A job that fails takes only what
-    needs it along, and is tried again by the next run. The device is not part of a job's identity: results of
-    another device are taken as they are, and told apart by their column.
+    needs it along, and is tried again by the next run. Device and engine are not part of a job's identity: results of
+    another device or engine are taken as they are, and told apart by their columns.
 
     Args:
         study: a Study, or what `Study.load` takes.
         out: the folder; several studies may share one.
-        workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator; on a
-            cluster as many as fit on its nodes.
+        workers: how many jobs run at the same time; by default one per usable core, or `workers_per_device` per GPU; on
+            a cluster as many as fit on its nodes.
         executor: a name in EXECUTORS: "local", or "ray" for the nodes of a Ray cluster, which share the folder.
         address: of the cluster: HOST:PORT, "ray://HOST:PORT", or "auto" for that of this machine; None = "auto".
         cpus_per_job: cores that the cluster sets aside for each job, which computes with one thread; None = 1.
         gpus_per_job: GPUs, or a fraction of one, likewise; None = 1 on cuda, else 0.
-        device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu; on a cluster, cuda where
-            `gpus_per_job` is above 0.
+        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu; on
+            a cluster "cpu", "cuda", or "auto": cuda where `gpus_per_job` is above 0.
+        workers_per_device: how many jobs share a GPU of this machine; None = 1. Small networks leave a GPU idle most of
+            the time.
+        engine: what takes the steps of training: "dense", "sparse" (a network that it cannot train is a problem of the
+            study), or "auto": for each training sparse where the masks leave few multiplications, else dense.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
         progress: called with a `Planned` before anything runs, with an `Advanced` after each job, with what is
             `Working` once a second, and with a `Slow` or `Resumed` job once each.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
-            is measured on random images.
+            is measured on random images. What the layers cost by each engine is measured, too.
         check_timeout_s: seconds that each network or method of the user's own may take when it is checked,
             which a process of its own does before anything runs; None = 300.
         job_timeout_s: seconds that a job may take; one that takes more is ended and has failed. None = no limit.
@@ -105,8 +113,9 @@ def run(
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor or device, workers below 1, a limit that is not above 0, data that are missing
-            or damaged, options of a cluster for an executor that has none, or a cluster with no room for a job.
+        ValueError: an unknown executor, device or engine, an engine that is not installed, workers below 1, a limit
+            that is not above 0, data that are missing or damaged, options of a cluster for an executor that has none,
+            or a cluster with no room for a job.
         StoreError: the folder cannot be used, another process is writing to it, or its disk has no room.
         ExecutorError: workers cannot be started, the executor's package is not installed, or its cluster does not
             answer.
@@ -116,14 +125,15 @@ def run(
         # A study of hub data reads them for their shape, and knows no folder.
         stack.enter_context(data_folder(data_dir))
         study = study if isinstance(study, Study) else Study.load(study)
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers counts from 1; got {workers}")
         options = ClusterOptions(address=address, cpus_per_job=cpus_per_job, gpus_per_job=gpus_per_job)
-        site = stack.enter_context(open_site(executor, device, options))
+        site = stack.enter_context(
+            open_site(executor, device, workers=workers, per_device=workers_per_device, options=options)
+        )
+        require_engine(engine)
+        workers = len(site.devices)
         _require_above_0(
             job_timeout_s=job_timeout_s, job_memory_gib=job_memory_gib, checkpoint_minutes=checkpoint_minutes
         )
-        workers = workers or site.slots
         store, begun = None, 0
         if Store.is_in(out):
             store = stack.enter_context(Store.reading(out)) if dry_run else _writing(out, progress, stack)
@@ -138,7 +148,15 @@ def run(
             here = not dry_run or has_data(study, data_dir)
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
-            found = _found(study, folder, site.checked_on, here, check_timeout_s or CHECK_TIMEOUT_S)
+            found = _found(
+                study,
+                folder,
+                site.checked_on,
+                engine,
+                here,
+                costs=dry_run,
+                timeout_s=check_timeout_s or CHECK_TIMEOUT_S,
+            )
             notes = [found.share, *([_timed_elsewhere(site)] if site.checked_on != site.device else [])]
             job_plan = replace(job_plan, notes=(*job_plan.notes, *notes))
         step_seconds = found.step_seconds
@@ -152,6 +170,7 @@ def run(
                     step_seconds=step_seconds,
                     workers=workers,
                     device=site.device,
+                    engines=found.engine,
                     most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, min(workers, site.cores))
                     if study.looks
                     else 0.0,
@@ -173,12 +192,13 @@ def run(
             require_same_looks(store.studies().get(study.name), study, out)
             jobs = _left(job_plan, store)
             skipped = len(job_plan.jobs) - len(jobs)
-        told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
-        store.require_fact(f"data set {told_apart}", found.fingerprint, f"the data set {study.dataset} has changed")
+        _require_data(store, study, found.fingerprint)
         store.begin(job_plan)
         context = Context(
             artifacts=str(store.artifacts.absolute()),
             device=site.device,
+            devices=site.devices,
+            engine=engine,
             data_dir=folder,
             memory_gib=job_memory_gib,
             checkpoint_s=60 * checkpoint_minutes,
@@ -212,17 +232,31 @@ def run(
         )
 
 
+def _require_data(store: Store, study: Study, fingerprint: str) -> None:
+    """Record what the study's data are, or raise StoreError: they are not what they were."""
+    told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
+    problem = f"the data set {short_dataset(study.dataset)} has changed"
+    store.require_fact(f"data set {told_apart}", fingerprint, problem)
+    if study.data.fingerprint:
+        # For reports, which do not read it.
+        store.require_fact(f"facts of {study.dataset}", facts_text(study.data), problem)
+
+
 def _require_above_0(**limits: float | None) -> None:
     for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise ValueError(f"{name} must be above 0; got {limit:g}")
 
 
-def _found(study: Study, data_dir: str | None, device: str, here: bool, timeout_s: float) -> Findings:
+def _found(
+    study: Study, data_dir: str | None, device: str, engine: str, here: bool, *, costs: bool, timeout_s: float
+) -> Findings:
     """Findings of the preflight, which has a process of its own where code of the user's is run."""
     if study.own_code:
-        return rehearse(study, data_dir=data_dir, device=device, here=here, timeout_s=timeout_s)
-    return preflight(study, data_dir=data_dir, device=device, here=here)
+        return rehearse(
+            study, data_dir=data_dir, device=device, engine=engine, here=here, costs=costs, timeout_s=timeout_s
+        )
+    return preflight(study, data_dir=data_dir, device=device, engine=engine, here=here, costs=costs)
 
 
 def _writing(out: str | Path, progress: Progress | None, stack: contextlib.ExitStack) -> Store:

@@ -58,9 +58,15 @@ def resumed(keeper: Keeper | None, device: torch.device) -> Resumed | None:
         return None
     tensors = dict(found.tensors)
     losses = tensors.pop("losses", torch.empty(0)).to(device).unbind()
-    parts: dict[str, dict[str, Tensor]] = {"model": {}}
+    parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = tensor
-    checkpoint = Checkpoint(step=found.at, **parts)  # pyright: ignore[reportArgumentType]  # its tensors alone
+    checkpoint = Checkpoint(
+        step=found.at,
+        model=parts.get("model", {}),
+        momentum=parts.get("momentum", {}),
+        optimizer=parts.get("optimizer", {}),
+        average=parts.get("average", {}),
+    )
     return Resumed(checkpoint=checkpoint, losses=losses, **found.facts)

@@ -13,6 +13,7 @@ import pytest
 from prunemark.masks import Masks
 from prunemark.study.exports import export, results
 from prunemark.study.job import Outcome
+from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
 from prunemark.study.run import run
@@ -27,6 +28,7 @@ BRIEF = [
     *("effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
     *("code_version", "torch_version", "device", "engine", "processor"),
     *("method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap"),
+    *("metric", "metric_value", "metric_direction", "metric_unit"),
 ]
 
 
@@ -51,7 +53,9 @@ def test_results_have_exactly_these_columns_and_types(tiny: Tiny, tmp_path: Path
     assert list(table.columns) == BRIEF == list(columns.TRIAL)
     numbers = {name for name in BRIEF if table[name].dtype == "float64"}
     counts = {"sparsity", "density", "effective_density", "unscored"}
-    assert numbers == counts | {"test_accuracy", "test_loss", "train_seconds", "margin", "last_gain", "initial_overlap"}
+    assert numbers == counts | {
+        *("test_accuracy", "test_loss", "train_seconds", "margin", "last_gain", "initial_overlap", "metric_value")
+    }
     assert table["replicate"].dtype == "int64"
     assert list(table["job_key"]) == [trial.job_key for trial in job_plan.trials], "in the order of the plan"
     dense = table.iloc[0]
@@ -79,6 +83,8 @@ def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: st
     # Neither the dense network nor sparsity 0 has a mask; benchmarks and SNIP have three ablations, random one.
     assert len(layers) == 3 * (3 + 3 + 1)
     assert set(layers["sparsity"]) == {0.9}
+    # Reports draw each mask once: reinitialised networks have those of unmodified ones.
+    assert set(judge_study(tmp_path).layers["ablation"]) == {"unmodified", "shuffle"}
     snip = layers[(layers["method"] == "snip")].set_index(["ablation", "layer"])
     (job,) = (j for j in plan(study).jobs if j.kind == "mask" and j.spec["method"] == {"name": "snip"})
     masks = Masks.load(artifacts / f"{job.key}.safetensors")

@@ -12,12 +12,13 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from prunemark.own_code import is_own_code
 from prunemark.study.executors.channel import Hear, Message, NoMessageError
 from prunemark.study.executors.fork import can_fork, forked
 from prunemark.study.executors.pipes import Child, ended
 from prunemark.study.job import Context, Job, Outcome
 from prunemark.study.jobs import execute
-from prunemark.study.materials import make_data
+from prunemark.study.materials import data_of
 
 
 def execute_apart(job: Job, context: Context, tell: Hear = lambda _: None) -> Outcome:
@@ -35,7 +36,8 @@ def execute_apart(job: Job, context: Context, tell: Hear = lambda _: None) -> Ou
         if can_fork(context.device):
             # Read once, for all jobs to share. If that fails it fails in the job, and is explained there.
             with contextlib.suppress(Exception):
-                make_data(job.spec["dataset"], context.data_dir)
+                if not is_own_code(job.data):
+                    data_of(job, context.data_dir)
             answer, code = forked(lambda inner: execute(job, context, inner).to_dict(), tell)
         else:
             answer, code = _fresh(job, context, tell)

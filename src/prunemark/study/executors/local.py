@@ -4,7 +4,7 @@ import os
 import queue
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from prunemark.study.executors import ExecutorError, Finished
@@ -37,7 +37,7 @@ class LocalExecutor:
         self._events: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
         self._slots = workers
         self._false_starts = 0
-        self._workers = [self._start() for _ in range(workers)]
+        self._workers = [self._start(device) for _, device in zip(range(workers), context.each_device(), strict=False)]
 
     @property
     def slots(self) -> int:
@@ -85,7 +85,7 @@ class LocalExecutor:
             self._false_starts += 1
             if worker.process.code >= 0 or self._false_starts == _FALSE_STARTS:
                 raise ExecutorError(f"a worker ended before it began: {how}; {last_line(self._log)}")
-        self._workers.append(self._start())
+        self._workers.append(self._start(worker.device))
         if worker.job is not None and worker.ready:
             return Finished(job=worker.job, lost=f"{how}; see {self._log}")
         if worker.job is not None:
@@ -101,7 +101,7 @@ class LocalExecutor:
         worker = next(worker for worker in self._workers if worker.job == job)
         worker.process.kill()
         worker.process.buried()
-        self._workers[self._workers.index(worker)] = self._start()
+        self._workers[self._workers.index(worker)] = self._start(worker.device)
 
     def close(self) -> None:
         """End all workers, whatever they do."""
@@ -111,8 +111,8 @@ class LocalExecutor:
             worker.process.buried()
         self._workers.clear()
 
-    def _start(self) -> "_Worker":
-        return _Worker(self._context, self._log, self._events)
+    def _start(self, device: str) -> "_Worker":
+        return _Worker(replace(self._context, device=device), self._log, self._events)
 
 
 class _Worker:
@@ -122,6 +122,7 @@ class _Worker:
         self, context: Context, log: Path, events: "queue.SimpleQueue[tuple[_Worker, Message | None]]"
     ) -> None:
         self.job: Job | None = None
+        self.device = context.device
         self.ready = False
         self.began: float | None = None
         self.said: Message = {}

@@ -50,7 +50,7 @@ class RayExecutor:
             head: address of the cluster's head, to ask whether it is there.
         """
         given = given_folder(context.data_dir)
-        self._context = replace(context, data_dir=None if given is None else str(given.absolute()))
+        self._context = replace(context, devices=(), data_dir=None if given is None else str(given.absolute()))
         self._ray, self._log, self._slots, self._head = ray, log, workers, head
         self._actor = ray.remote(RayWorker).options(
             num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
@@ -140,7 +140,7 @@ class RayExecutor:
                 worker.give(job, self._data_of(job))
 
     def _data_of(self, job: Job) -> NodeData | None:
-        name = job.spec["dataset"]
+        name: str = job.data or job.spec["dataset"]
         if name not in self._data:
             self._data[name] = put(name, self._context.data_dir, self._ray.put)
         return self._data[name]
@@ -199,7 +199,7 @@ class RayExecutor:
 
     def _start(self) -> "_Worker":
         actor = self._actor.remote(asdict(self._context), str(self._log), self._ray.get)
-        return _Worker(actor, actor.begin.remote(programs(), who_writes(self._log.parent)))
+        return _Worker(actor, actor.begin.remote(programs(self._context.engine), who_writes(self._log.parent)))
 
     def _replace(self, worker: "_Worker") -> None:
         self._kill(worker)

@@ -18,13 +18,17 @@ Reply = dict[str, Any]
 work there."""
 
 
-def programs() -> dict[str, str]:
+def programs(engine: str) -> dict[str, str]:
     """Versions that must be the same on all nodes, or results would depend on where a job ran."""
+    packages = ("torch",) if engine == "dense" else ("torch", "prunemark-kernels")
+    return {"prunemark": __version__} | {name: _version(name) for name in packages}
+
+
+def _version(package: str) -> str:
     try:
-        torch = version("torch")
+        return version(package)
     except PackageNotFoundError:
-        torch = "missing"
-    return {"prunemark": __version__, "torch": torch}
+        return "missing"
 
 
 class RayWorker:
@@ -46,7 +50,7 @@ class RayWorker:
             {"host": the name of the node}, and why no worker can work here, if so.
         """
         host, folder = platform.node(), self._log.parent
-        different = {name: here for name, here in programs().items() if here != expected[name]}
+        different = {name: here for name, here in programs(self._context.engine).items() if here != expected[name]}
         if different:
             here = ", ".join(f"{name} {found}" for name, found in different.items())
             there = ", ".join(f"{name} {expected[name]}" for name in different)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from prunemark.registry import find
+from prunemark.study.devices import devices_of_workers
 from prunemark.study.executors import EXECUTORS, Cluster, ClusterOptions, MakeExecutor
 from prunemark.study.executors.local import usable_cores
 
@@ -19,28 +20,33 @@ class Site:
         executor: makes the executor.
         device: where jobs compute.
         checked_on: the device of this machine on which the study is checked and a training step is timed.
-        slots: how many jobs run at the same time, unless a run says otherwise.
+        devices: that of each worker.
         cores: how many jobs can compute at the same time without slowing each other down.
     """
 
     executor: MakeExecutor
     device: str
     checked_on: str
-    slots: int
+    devices: tuple[str, ...]
     cores: int
 
 
 @contextmanager
-def open_site(name: str, device: str, options: ClusterOptions) -> Generator[Site]:
+def open_site(
+    name: str, device: str, *, workers: int | None = None, per_device: int | None = None, options: ClusterOptions
+) -> Generator[Site]:
     """The site that an executor makes, as long as it is needed.
 
     Args:
         name: in EXECUTORS.
         device: "cpu", "cuda", "mps" or "auto".
+        workers: how many jobs run at the same time; None = as many as there is room for.
+        per_device: how many at most share a GPU of this machine.
         options: of a cluster.
 
     Raises:
-        ValueError: no such executor or device, or options of a cluster for an executor that has none.
+        ValueError: no such executor or device, numbers below 1, or options of a cluster for an executor that has none,
+            or the other way round.
         ExecutorError: the cluster does not answer.
     """
     entry = find(EXECUTORS, "executor", name)
@@ -48,22 +54,24 @@ def open_site(name: str, device: str, options: ClusterOptions) -> Generator[Site
         if given := [option for option, value in asdict(options).items() if value is not None]:
             raise ValueError(f'{", ".join(given)}: executor "{name}" runs on this machine alone; use executor "ray"')
         device = usable_device(device)
-        cores = usable_cores()
-        slots = cores if device == "cpu" else 1
-        yield Site(executor=entry.load(), device=device, checked_on=device, slots=slots, cores=cores)
+        gpus, cores = torch.cuda.device_count() if device.startswith("cuda") else 0, usable_cores()
+        devices = devices_of_workers(device, workers=workers, per_device=per_device, gpus=gpus, cores=cores)
+        yield Site(executor=entry.load(), device=device, checked_on=device, devices=devices, cores=cores)
         return
+    if per_device is not None:
+        raise ValueError(f'workers per device are of this machine; on executor "{name}" give gpus_per_job')
     for option in ("cpus_per_job", "gpus_per_job"):
         value: float | None = getattr(options, option)
         if value is not None and value < 0:
             raise ValueError(f"{option} must be at least 0; got {value:g}")
     if device == "auto":
         device = "cuda" if options.gpus_per_job else "cpu"
-    try:
-        on_gpu = torch.device(device).type == "cuda"
-    except RuntimeError as error:
-        raise ValueError(f'unknown device "{device}": {str(error).partition(chr(10))[0]}') from None
+    if device not in ("cpu", "cuda"):
+        # Which GPU, the cluster decides.
+        raise ValueError(f'on executor "{name}" device must be cpu, cuda or auto, not "{device}"')
+    on_gpu = device == "cuda"
     if on_gpu and options.gpus_per_job == 0:
-        raise ValueError(f'device "{device}" needs gpus_per_job above 0')
+        raise ValueError('device "cuda" needs gpus_per_job above 0')
     options = replace(
         options,
         cpus_per_job=1.0 if options.cpus_per_job is None else options.cpus_per_job,
@@ -71,8 +79,15 @@ def open_site(name: str, device: str, options: ClusterOptions) -> Generator[Site
     )
     cluster: Cluster = entry.load()(options)
     with closing(cluster):
-        slots = cluster.slots
-        yield Site(executor=cluster.executor, device=device, checked_on=_checked_on(device), slots=slots, cores=slots)
+        cores = cluster.slots
+        devices = devices_of_workers("cpu", workers=workers, per_device=None, gpus=0, cores=cores)
+        yield Site(
+            executor=cluster.executor,
+            device=device,
+            checked_on=_checked_on(device),
+            devices=(device,) * len(devices),
+            cores=cores,
+        )
 
 
 def usable_device(name: str) -> str:

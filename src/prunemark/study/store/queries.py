@@ -70,7 +70,8 @@ SELECT trials.study, trials.network, trials.dataset, trials.method, trials.ablat
     json_extract(jobs.result, '$.test_loss') AS test_loss,
     json_extract(jobs.result, '$.train_seconds') AS train_seconds,
     jobs.kind, jobs.status, jobs.code_version, jobs.torch_version, jobs.device,
-    json_extract(jobs.result, '$.engine') AS engine, json_extract(jobs.result, '$.processor') AS processor
+    json_extract(jobs.result, '$.engine') AS engine, json_extract(jobs.result, '$.processor') AS processor,
+    json_extract(jobs.result, '$.metric_value') AS metric_value
 FROM trials JOIN jobs ON jobs.key = trials.job_key
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study

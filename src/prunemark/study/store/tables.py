@@ -16,7 +16,16 @@ from prunemark.terms.text import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-_FLOATS = ("sparsity", "density", "effective_density", "unscored", "test_accuracy", "test_loss", "train_seconds")
+_FLOATS = (
+    "sparsity",
+    "density",
+    "effective_density",
+    "unscored",
+    "test_accuracy",
+    "test_loss",
+    "train_seconds",
+    "metric_value",
+)
 
 
 def results(connection: sqlite3.Connection, study: str | None) -> "pd.DataFrame":
