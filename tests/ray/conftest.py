@@ -15,6 +15,8 @@ assert inline, tiny
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Its workers are nicer than others by default, and starve on a machine that does much else.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
 # As `ray start` on machines of their own would find it installed.
 os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])  # noqa: PTH109
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
