@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prunemark.cli.console import make_console
+from prunemark.terms.numbers import by_sides
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +33,7 @@ def list_names(
         "networks": {"": [(name, e.summary, e.source) for name, e in NETWORKS.items()]},
         "datasets": {
             "": [
-                (name, e.summary, f"{e.train_examples:,} + {e.test_examples:,} of {'x'.join(map(str, e.input_shape))}")
+                (name, e.summary, f"{e.train_examples:,} + {e.test_examples:,} of {by_sides(e.input_shape)}")
                 for name, e in DATASETS.items()
             ]
         },

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
-from prunemark.own_code import OwnCode, is_own_code
+from prunemark.own_code import OwnCode, is_own_code, short_name
 from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import unknown
 from prunemark.study.fields import (
@@ -45,6 +45,7 @@ from prunemark.study.replicates import Replicates, sizes
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.numbers import counted
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.steps import Step
 
@@ -140,6 +141,13 @@ class Study(BaseModel):
             return cls(**fields)
         except StudyError as error:
             raise StudyError(f"{origin}{line.removeprefix('Study')}" for line in error.problems) from None
+
+    def __repr__(self) -> str:
+        counts = [(len(self.methods), "method"), (len(self.benchmarks), "benchmark"), (len(self.ablations), "ablation")]
+        extent = [counted(number, noun) for number, noun in counts if number]
+        extent += ["1 sparsity" if len(self.sparsities) == 1 else f"{len(self.sparsities)} sparsities"]
+        extent += [str(self.looks) if self.looks else counted(self.sizes[-1], "replicate")]
+        return f'Study("{self.name}": {short_name(self.network)} on {self.dataset}, {", ".join(extent)})'
 
     # A validator sees, in info.data, the fields above its own that are right. So each check between fields
     # runs as soon as what it needs is right, and one problem hides no other.
