@@ -1,16 +1,20 @@
 """`list`: what is known by name."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from prunemark.cli.console import make_console
-from prunemark.terms.numbers import by_sides
+from prunemark.registry import Entry
+from prunemark.terms.numbers import by_sides, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from prunemark import plugins
+
+E = TypeVar("E", bound=Entry)
 Rows = Iterable[tuple[str, ...]]
 
 
@@ -24,18 +28,10 @@ def list_names(
     from prunemark.registry import unknown
 
     kinds: dict[str, dict[str, Rows]] = {
-        "methods": {
-            "": [
-                (name, e.summary, f"{e.source}; {e.rounds} round{'s' if e.rounds > 1 else ''}")
-                for name, e in METHODS.items()
-            ]
-        },
-        "networks": {"": [(name, e.summary, e.source) for name, e in NETWORKS.items()]},
+        "methods": {"": _rows(METHODS, lambda e: f"{e.source}; {counted(e.rounds, 'round')}")},
+        "networks": {"": _rows(NETWORKS, lambda e: e.source)},
         "datasets": {
-            "": [
-                (name, e.summary, f"{e.train_examples:,} + {e.test_examples:,} of {by_sides(e.input_shape)}")
-                for name, e in DATASETS.items()
-            ]
+            "": _rows(DATASETS, lambda e: f"{e.train_examples:,} + {e.test_examples:,} of {by_sides(e.input_shape)}")
         },
         "studies": _studies(),
     }
@@ -50,6 +46,17 @@ def list_names(
     # The table fills its lines with blanks.
     for line in capture.get().splitlines():
         print(line.rstrip())
+
+
+def _rows(table: "plugins.Table[E]", about: Callable[[E], str]) -> Rows:
+    """Name, summary and facts of each entry, with its package unless that is ours; or why it cannot be used."""
+    for name in table:
+        try:
+            entry = table[name]
+        except ValueError as error:
+            yield name, str(error), table.origin(name)
+        else:
+            yield name, entry.summary, "; ".join(filter(None, [about(entry), str(entry.package or "")]))
 
 
 def _studies() -> dict[str, Rows]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunemark.plugins import Table
 from prunemark.registry import Entry, find, unknown
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class DatasetEntry(Entry):
             raise ValueError(f'"paper" is for data that the paper normalises otherwise than we do: {known}')
 
 
-DATASETS: dict[str, DatasetEntry] = {
+_OWN: dict[str, DatasetEntry] = {
     "cifar-10": DatasetEntry(
         target="prunemark.datasets.cifar:load_cifar_10",
         summary="photographs of animals and vehicles, 32x32",
@@ -156,6 +157,8 @@ DATASETS: dict[str, DatasetEntry] = {
         paper_normalisation=Normalisation(mean=(-0.021, -0.0354, -0.0376), std=(1.21, 1.20, 1.25)),
     ),
 }
+DATASETS = Table("prunemark.datasets", "data set", DatasetEntry, _OWN)
+"""Ours by name, and those of other packages, see `prunemark.plugins`."""
 
 SCHEMES = {"hub": "prunemark.datasets.hub:load"}
 """Other places that a name "SCHEME:REST" takes data sets from, by functions of REST and `data_dir`."""

@@ -41,8 +41,8 @@ def repetitions(fields: Mapping[str, Any]) -> list[str]:
             hint = 'give it a label of its own: { name = "...", label = "..." }'
             problems.append(f'methods[{j}]: label "{labels[j]}" is already that of methods[{i}]; {hint}')
         for i, (name, label) in enumerate(given):
-            meant = label if label in METHODS else _row(label)
-            if label != name and meant:
+            meant = label if label != name and label in METHODS else _row(label)
+            if meant and not label == name == "random":
                 also = "" if meant == label else f' (it reads as "{meant}")'
                 problems.append(
                     f'methods[{i}]: label "{label}" means something else in the results{also}; choose another'
@@ -70,12 +70,16 @@ def _letters(name: str) -> str:
 
 def network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
     """Reason why a network cannot be built for a data set; empty if it can, or if only the user's own code can tell."""
-    if network in NETWORKS:
-        data = entry_for(dataset)
-        try:
-            NETWORKS[network].check(data.input_shape, data.classes, options)
-        except ValueError as error:
-            return f"{network}: {error}"
+    if network not in NETWORKS:
+        return ""
+    try:
+        entry, data = NETWORKS[network], entry_for(dataset)
+    except ValueError:
+        return ""  # an entry of another package that cannot be used, as the field itself says
+    try:
+        entry.check(data.input_shape, data.classes, options)
+    except ValueError as error:
+        return f"{network}: {error}"
     return ""
 
 

@@ -29,7 +29,14 @@ from prunemark.pruning.unscored import UnscoredWarning
 from prunemark.randomness import derive
 from prunemark.study.correctness import pack
 from prunemark.study.job import CURVE, Context, Job, Kind, Outcome
-from prunemark.study.materials import make_data, make_method, make_network, make_recipe, require_covered_files
+from prunemark.study.materials import (
+    make_data,
+    make_method,
+    make_network,
+    make_recipe,
+    require_covered_files,
+    require_packages,
+)
 from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
 from prunemark.terms.scoring import SCORING_BATCH
@@ -53,6 +60,7 @@ def execute(job: Job, context: Context) -> Outcome:
     """
     began, before = time.perf_counter(), set(sys.modules)
     try:
+        require_packages(job.spec)
         with true_float32(tf32=job.spec.get("tf32", False)):
             result = _WORK[job.kind](job, context)
         require_covered_files(job.files, before)

@@ -18,7 +18,10 @@ from pydantic import (
 )
 
 from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
+from prunemark.methods import METHODS
+from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code, short_name
+from prunemark.plugins import Package
 from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import unknown
 from prunemark.study.fields import (
@@ -34,6 +37,7 @@ from prunemark.study.fields import (
     ScoreDtype,
     Sparsities,
     StepText,
+    entry_in,
     step_in,
     step_text,
 )
@@ -162,6 +166,8 @@ class Study(BaseModel):
                 raise fail(str(error)) from None
         elif name not in DATASETS:
             raise fail(unknown("dataset", name, DATASETS))
+        else:
+            entry_in(DATASETS, name)
         return name
 
     @field_validator("depends_on")
@@ -256,6 +262,13 @@ class Study(BaseModel):
         """The "FILE.py:attribute" of its network, methods and loss, each once."""
         names = (self.network, *(method.name for method in self.methods), *_own_losses(self.recipe))
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
+
+    @property
+    def packages(self) -> tuple[tuple[str, Package], ...]:
+        """Its network, data set and methods that other packages add, each with its package."""
+        entries = [(self.network, NETWORKS.get(self.network)), (self.dataset, self.data)]
+        entries += [(method.name, METHODS.get(method.name)) for method in self.methods]
+        return tuple((name, entry.package) for name, entry in entries if entry is not None and entry.package)
 
     @property
     def looks(self) -> Looks | None:

@@ -7,7 +7,7 @@ from prunemark.study.executors.pipes import Orders
 from prunemark.study.job import Context, Job
 
 ONCE = "--once"
-"""The argument by which a process is told that it has one job, and therefore is what a user's code may run in."""
+"""The argument by which a process is told that it has one job, and therefore is what code of others may run in."""
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     orders.answer({"ready": os.getpid()})
     while True:
         job = Job.from_dict(orders.next())
-        apart = job.files and ONCE not in sys.argv
+        apart = job.foreign and ONCE not in sys.argv
         outcome = execute_apart(job, context) if apart else execute(job, context)
         orders.answer({"outcome": outcome.to_dict()})
 
