@@ -1,25 +1,26 @@
-"""Speed-up of a training step by the sparse engine over the dense loop: ratios measured in one run.
+"""Speed-up of a training step by the sparse engine over other ways: ratios measured in one run.
 
     .venv/bin/python benchmarks/sparse_engine.py [--rounds 5] [--kernels avx2] [--profile] [NETWORK ...]
 
-Both train the same masked network on the same random images, one thread, in turn (A B A B); processor seconds, medians.
-The dense loop is `prunemark.training.train` with engine "dense", evaluation left out.
+All train the same masked network on the same random batch, one thread, in turn (A B A B); processor milliseconds of a
+step, medians. "dense" is the dense engine, "loop" the usual training loop, "torch.sparse" (perceptrons only) one whose
+weights are sparse matrices; columns with an x say how many times longer than the sparse engine they take. "limit" is
+the rate of the kept weights' multiplications and additions, three times those of the forward pass, as a share of what
+a dense matrix product reaches in the same run.
 """
 
 import argparse
+import functools
 import platform
-import statistics
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 import prunemark as pm
-from prunemark.datasets import Split
 from prunemark.recipes import Recipe
-from prunemark.training import train
 from prunemark.training.engines.sparse import SparseEngine, available_kernels
+from prunemark.training.engines.timing import compare_steps, conventional_loop, multiply_rate, sparse_matrices
 
 
 @dataclass(frozen=True)
@@ -35,60 +36,53 @@ class Work:
 
 
 WORKS = (
-    Work("lenet-300-100", (1, 28, 28), 128, 60),
-    Work("resnet-8", (1, 8, 8), 64, 20, sparsities=(0.8, 0.95, 0.98)),
-    Work("resnet-20", (3, 32, 32), 128, 2),
+    Work("lenet-300-100", (1, 28, 28), 128, 40),
+    Work("resnet-8", (1, 8, 8), 64, 10, sparsities=(0.8, 0.95, 0.98)),
+    Work("resnet-20", (3, 32, 32), 128, 1),
     Work("vgg-16", (3, 32, 32), 128, 1, methods=("random", "magnitude"), sparsities=(0.9, 0.95, 0.98)),
 )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of one run."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
 def measure(work: Work, method: str, sparsity: float, rounds: int, kernels: str, *, profile: bool) -> None:
-    """Print one line: milliseconds of a step by both engines, and their ratio."""
+    """Print one line: milliseconds of a step by each, and ratios."""
     options = {"rounds": 20} if method == "synflow" else {}
     model = pm.network(work.network, input_shape=work.shape, classes=10, seed=0)
     masks = pm.prune(model, method, sparsity=sparsity, input_shape=work.shape, seed=0, **options)
-    masks.apply_(model)
-    source = torch.Generator().manual_seed(0)
-    count = work.batch * (work.steps + 3)
-    inputs = torch.randn(count, *work.shape, generator=source)
-    targets = torch.randint(10, (count,), generator=source)
-    data = Split(inputs=inputs, targets=targets)
-    recipe = Recipe(epochs=1000, batch_size=work.batch, lr=0.01)
-    sparse = SparseEngine(model, recipe, masks, None, torch.device("cpu"), kernels=kernels)
-    dense_model = pm.network(work.network, input_shape=work.shape, classes=10, seed=0)
-
-    def dense_steps(until: int) -> float:
-        return seconds(lambda: train(dense_model, data, recipe, seed=0, masks=masks, until=until, engine="dense"))
-
-    def sparse_steps() -> float:
-        orders = [torch.randperm(count, generator=source)[: work.batch] for _ in range(work.steps)]
-        return seconds(lambda: [sparse.step_on(inputs, targets, places, 0.01) for places in orders])
-
-    dense_steps(1)
-    sparse_steps()
-    pairs: list[tuple[float, float]] = []
-    for _ in range(rounds):
-        dense = dense_steps(work.steps + 1) - dense_steps(1)
-        pairs.append((dense * 1e3 / work.steps, sparse_steps() * 1e3 / work.steps))
-    built = sparse.built_for(work.shape)
-    dense, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(d / s for d, s in pairs)
-    share = built.multiplications / built.dense_multiplications
+    ways = {"loop": lambda other, inputs, targets: conventional_loop(other, masks, inputs, targets)}
+    if work.network.startswith("lenet"):
+        ways["torch.sparse"] = sparse_matrices
+    found = compare_steps(
+        model, masks, work.shape, batch=work.batch, steps=work.steps, rounds=rounds, kernels=kernels, ways=ways
+    )
+    rate = 6e-6 * found.multiplications * work.batch / found.ms["sparse"]
+    other = f"{found.ratios['torch.sparse']:14.2f}" if "torch.sparse" in found.ratios else f"{'':14}"
     print(
-        f"{work.network:15} {method:10} {sparsity:8.2f} {share:10.3f} {dense:9.2f} {ours:9.2f} {ratio:7.2f}", flush=True
+        f"{work.network:14} {method:9} {sparsity:8.2f} {found.share:10.3f} {found.ms['dense']:9.2f} "
+        f"{found.ms['sparse']:9.2f} {found.ratios['dense']:7.2f} {found.ratios['loop']:6.2f} {other} "
+        f"{rate / limit():6.2f}",
+        flush=True,
     )
     if profile:
-        built.program.profiling = True
-        for _ in range(3):
-            sparse_steps()
-        _print_profile(built.operations, (x * 1e3 / 3 / work.steps for x in built.program.profile))
+        _profile(model, masks, work, kernels)
+
+
+@functools.lru_cache(maxsize=1)
+def limit() -> float:
+    """The machine's rate, measured once."""
+    return multiply_rate()
+
+
+def _profile(model: torch.nn.Module, masks: pm.Masks, work: Work, kernels: str) -> None:
+    cpu = torch.device("cpu")
+    engine = SparseEngine(model, Recipe(epochs=1, batch_size=work.batch), masks, None, cpu, kernels=kernels)
+    inputs, targets = torch.randn(work.batch, *work.shape), torch.zeros(work.batch, dtype=torch.int64)
+    engine.step(inputs, targets, 0.0)
+    built = engine.built_for(work.shape)
+    built.program.profiling = True
+    rounds = 3
+    for _ in range(rounds):
+        engine.step(inputs, targets, 0.0)
+    _print_profile(built.operations, (seconds * 1e3 / rounds for seconds in built.program.profile))
 
 
 def _print_profile(names: Iterable[str], milliseconds: Iterable[float]) -> None:
@@ -109,10 +103,13 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="where the sparse step's time goes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     kernels = arguments.kernels or available_kernels()[-1]
     print(f"{platform.machine()}, {kernels}, torch {torch.__version__}, one thread, {arguments.rounds} rounds")
+    print(f"a dense matrix product: {limit():.0f} GFLOP/s")
     print(
-        f"{'network':15} {'method':10} {'sparsity':>8} {'FLOP share':>10} {'dense ms':>9} {'sparse ms':>9} {'ratio':>7}"
+        f"{'network':14} {'method':9} {'sparsity':>8} {'FLOP share':>10} {'dense ms':>9} {'sparse ms':>9} "
+        f"{'dense x':>7} {'loop x':>6} {'torch.sparse x':>14} {'limit':>6}"
     )
     for work in WORKS:
         if arguments.networks and work.network not in arguments.networks:

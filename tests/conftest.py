@@ -1,6 +1,7 @@
 """Small networks and batches that many tests share."""
 
 import os
+import platform
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor, nn
+
+from prunemark.training.engines.sparse import available_kernels
 
 torch.set_num_threads(1)
 # Examples are as quick as the machine lets them be: time is not what these tests are about.
@@ -31,6 +34,19 @@ class ConvNet(nn.Module):
         x = torch.relu(self.norm(self.stem(x)))
         x = torch.relu(self.down(x) + self.shortcut(x))
         return self.head(x.mean((2, 3)))
+
+
+_INSTRUCTION_SETS = {"x86_64": ("portable", "avx2", "avx512")}
+
+
+def pytest_report_header() -> str:
+    """Which of the sparse engine's kernels the tests run here, and which this processor lacks."""
+    run = available_kernels()
+    if not run:
+        return "sparse kernels: not installed, none is run"
+    known = _INSTRUCTION_SETS.get(platform.machine(), ("portable",))
+    lacking = [name for name in known if name not in run]
+    return f"sparse kernels: {', '.join(run)} run; not run: {', '.join(lacking) or 'none'}"
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```python(?: title=\"(?P<file>[\w.]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(?:python|toml(?= title))(?: title=\"(?P<file>[\w.]+)\")?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 ELSEWHERE = "where-you-train.md"  # needs other packages: tests/integrations runs it
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.name != ELSEWHERE)]
 
@@ -18,6 +20,7 @@ PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").gl
 def test_code_of_a_page(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
     names = {
         # What a page may take as given.
@@ -31,6 +34,17 @@ def test_code_of_a_page(page, tmp_path, monkeypatch):
         else:
             exec(compile(block["code"], page, "exec"), names)
     sys.modules.pop("mine", None)
+
+
+def test_each_row_of_failures_names_a_test():
+    rows = [line for line in (ROOT / "docs/failures.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith(("| what happens", "|--"))]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row.rsplit("|", 2)[1])
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
 
 
 def test_there_is_code_to_run():

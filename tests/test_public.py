@@ -44,6 +44,7 @@ def test_columns_of_the_results():
         "effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status",
         "job_key", "code_version", "torch_version", "device", "engine", "processor",
         "method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap",
+        "metric", "metric_value", "metric_direction", "metric_unit",
     )  # fmt: skip
 
 
@@ -57,9 +58,9 @@ def test_columns_of_the_curves():
 def test_train_takes_what_the_documentation_says():
     parameters = inspect.signature(pm.train).parameters
     assert list(parameters) == [
-        "model", "data", "recipe", "masks", "seed", "engine", "device", "curve", "on_epoch",
+        "model", "data", "recipe", "masks", "seed", "engine", "device", "curve", "on_epoch", "tf32",
     ]  # fmt: skip
-    assert (parameters["recipe"].default, parameters["engine"].default) == (None, "auto")
+    assert (parameters["recipe"].default, parameters["engine"].default) == (None, "dense")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ class Written:
     size: int
 
 
+class DamagedArtifactError(ValueError):
+    """An artifact that is there and is not the one that was written: truncated, changed, or of another kind."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """Content of an artifact: tensors by name, in no meaningful order, and texts by name."""
@@ -56,15 +61,15 @@ class Artifact:
 
     @contextlib.contextmanager
     def explained(self) -> Generator[None]:
-        """Turn what goes wrong while the content is made sense of into a ValueError that names the file."""
+        """Turn what goes wrong while the content is made sense of into a DamagedArtifactError that names the file."""
         try:
             yield
         except KeyError as error:
-            raise ValueError(
+            raise DamagedArtifactError(
                 f"{self.place} is a damaged {self.format.noun} file: it has no {error.args[0]!r}"
             ) from error
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{self.place} is a damaged {self.format.noun} file: {error}") from error
+            raise DamagedArtifactError(f"{self.place} is a damaged {self.format.noun} file: {error}") from error
 
 
 def artifact_place(folder: Place, key: str) -> Path:
@@ -72,9 +77,18 @@ def artifact_place(folder: Place, key: str) -> Path:
     return Path(folder) / f"{key}.safetensors"
 
 
-def exists(place: Place) -> bool:
-    """True if there is an artifact."""
-    return Path(place).is_file()
+def artifact_key(path: Path) -> str:
+    """The key of the job that a file beside artifacts is of: its artifact, a state within it, or one under way."""
+    return path.name.lstrip(".").partition(".")[0]
+
+
+def size_of(place: Place) -> int | None:
+    """Bytes of an artifact; None if there is none."""
+    try:
+        about = Path(place).stat()
+    except OSError:
+        return None
+    return about.st_size if stat.S_ISREG(about.st_mode) else None
 
 
 def plain_copies(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
@@ -101,9 +115,19 @@ def write_artifact(place: Place, format: Format, tensors: "Mapping[str, Tensor]"
     """
     from safetensors.torch import save
 
-    content = save(dict(tensors), {"format": format.name, **texts})
+    content = _ordered(save(dict(tensors), {"format": format.name, **texts}))
     write_atomically(place, content)
     return Written(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _ordered(content: bytes) -> bytes:
+    """The file with its texts in order: safetensors writes them in any, and the same content is to be the same file."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[8 + size :]])
 
 
 def read_artifact(place: Place, format: Format, *, digest: str | None = None) -> Artifact:
@@ -116,24 +140,29 @@ def read_artifact(place: Place, format: Format, *, digest: str | None = None) ->
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is truncated, no artifact at all, one of another kind, or another one than was written.
+        DamagedArtifactError: a ValueError; it is truncated, no artifact at all, one of another kind, or another one
+            than was written.
     """
     from safetensors import SafetensorError, safe_open
 
-    if not exists(place):
+    if size_of(place) is None:
         raise FileNotFoundError(
             f"there is no {format.noun} file {place}{' (a folder)' if Path(place).is_dir() else ''}"
         )
-    if digest is not None and (found := _digest(place)) != digest:
-        raise ValueError(f"{place} is not the {format.noun} file that was written: SHA-256 {found}, expected {digest}")
+    if digest is not None and (found := digest_of(place)) != digest:
+        raise DamagedArtifactError(
+            f"{place} is not the {format.noun} file that was written: SHA-256 {found}, expected {digest}"
+        )
     try:
         with safe_open(place, framework="pt") as file:
             texts = dict(file.metadata() or {})
             if (got := texts.pop("format", "none")) != format.name:
-                raise ValueError(f"{place} is no {format.noun} file: its format is {got}, expected {format.name}")
+                raise DamagedArtifactError(
+                    f"{place} is no {format.noun} file: its format is {got}, expected {format.name}"
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not iterable
     except SafetensorError as error:
-        raise ValueError(
+        raise DamagedArtifactError(
             f"{place} is not a whole safetensors file, and a {format.noun} file is one: it has "
             f"{Path(place).stat().st_size:,} bytes: {error}"
         ) from error
@@ -160,10 +189,11 @@ def write_atomically(place: Place, content: bytes) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names of new files in a folder on the disk."""
     # Without this the file is on the disk after a power failure, but perhaps not its name. Windows opens no folders.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -173,6 +203,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _digest(place: Place) -> str:
+def digest_of(place: Place) -> str:
+    """SHA-256 (hex) of a file."""
     with Path(place).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -41,6 +41,7 @@ def test_what_a_file_imports_and_declares_is_part_of_its_results(tmp_path: Path)
     first = prunemark("run", "s.toml", "--out", "out", "--workers", "1", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "mine.py or what it imports (helper) or what it depends on (power.json)" in " ".join(first.stderr.split())
+    assert f"runs code: {tmp_path / 'mine.py'}:own\n" in first.stderr, "named before it is run"
     before = trials(tmp_path / "out")
     assert before.test_loss["own"] == before.test_loss["magnitude"]
     (tmp_path / "helper.py").write_text("sign = -1\n")

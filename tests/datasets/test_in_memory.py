@@ -80,9 +80,14 @@ def test_a_sample_of_nothing_is_refused(per_class: int) -> None:
     ("inputs", "targets", "message"),
     [
         (torch.zeros(2, 1, 1, 1, dtype=torch.float64), torch.tensor([0, 1]), "inputs must be float32"),
-        (torch.zeros(2, 4), torch.tensor([0, 1]), r"inputs must be float32 \(N, C, H, W\), not .*\(2, 4\)"),
-        (torch.zeros(2, 1, 1, 1), torch.tensor([0, 1, 2]), r"targets must be int64 \(2,\), not .*\(3,\)"),
-        (torch.zeros(2, 1, 1, 1), torch.tensor([0.0, 1.0]), r"targets must be int64 \(2,\), not torch.float32"),
+        (torch.zeros(2), torch.tensor([0, 1]), r"inputs must be float32 \(N, ...\), .*; not torch.float32 \(2,\)"),
+        (torch.zeros(2, 3, 4).long(), torch.tensor([0, 1]), r"or tokens, int64 \(N, T\); not torch.int64 \(2, 3, 4\)"),
+        (torch.zeros(2, 1, 1, 1), torch.tensor([0, 1, 2]), r"a target for each of 2 inputs, not 3"),
+        (
+            torch.zeros(2, 1, 1, 1),
+            torch.tensor([0.0, 1.0]),
+            r"targets must be int64 .*; not torch.float32 \(2,\)",
+        ),
     ],
 )
 def test_a_split_of_other_types_or_shapes_is_refused(inputs: torch.Tensor, targets: torch.Tensor, message: str) -> None:

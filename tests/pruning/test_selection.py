@@ -32,6 +32,20 @@ def test_keeps_what_a_stable_sort_puts_first(scores, sparsity):
     np.testing.assert_array_equal(flat(masks), expected)
 
 
+@pytest.mark.parametrize("joined", [0, 10_000])
+@given(st.integers(0, 100), sparsities, st.booleans())
+def test_the_memory_format_decides_nothing_not_even_between_ties(joined, seed, sparsity, invert):
+    source = torch.Generator().manual_seed(seed)
+    shapes = (4, 3, 3, 3), (5,), (6, 4, 2, 2)
+    plain = {f"l{i}": torch.randint(3, shape, generator=source).float() for i, shape in enumerate(shapes)}
+    moved = {n: s.to(memory_format=torch.channels_last) if s.ndim == 4 else s for n, s in plain.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "_JOINED", joined)
+        chosen = select(moved, sparsity=sparsity, invert=invert)
+    keep = keep_count(len(flat(plain)), sparsity)
+    assert flat(chosen).tolist() == by_stable_sort(plain, keep, invert=invert)
+
+
 @given(networks, sparsities)
 def test_inverted_choice_is_the_end_of_the_same_ranking(scores, sparsity):
     inverted = select(scores, sparsity=sparsity, invert=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from prunemark.study.executors import Finished
-from prunemark.study.job import Context, Job
+from prunemark.study.job import Context, Job, Underway
 from prunemark.study.jobs import execute
 
 
@@ -22,10 +22,16 @@ class InlineExecutor:
         assert len(self.jobs) < self.slots
         self.jobs.append(job)
 
-    def wait(self) -> Finished:
+    def wait(self, timeout_s: float | None = None) -> Finished:
         job = self.jobs.pop()
         self.executed.append(job.key)
         return Finished(job=job, outcome=execute(job, self.context))
+
+    def underway(self) -> list[Underway]:
+        return [Underway(job=job) for job in self.jobs]
+
+    def cancel(self, job: Job) -> None:
+        self.jobs.remove(job)
 
     def close(self) -> None:
         self.jobs.clear()

@@ -12,7 +12,7 @@ from prunemark.masks import Masks
 from prunemark.methods import METHODS
 from prunemark.networks import network
 from prunemark.pruning import prune
-from prunemark.study import jobs, preflight
+from prunemark.study import jobs, materials, preflight
 from prunemark.study.job import Context, Job, Outcome
 from prunemark.study.plan import plan
 from prunemark.study.preflight import check, stand_in, time_step
@@ -174,7 +174,7 @@ def test_a_study_trains_on_data_that_are_normalised_as_it_says(tmp_path: Path, m
         asked.append((name, normalise))
         return dataset(name)
 
-    monkeypatch.setattr(jobs, "make_data", load)
+    monkeypatch.setattr(materials, "make_data", load)
     study = Study(**NARROW, name="s", dataset="digits", methods=["random"], sparsities=[0.7], normalise="paper")
     job = plan(study).jobs[0]
     assert jobs.execute(job, Context(artifacts=str(tmp_path))).status == "done"

@@ -19,7 +19,7 @@ from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import plan
 from prunemark.study.problems import StudyError
-from prunemark.study.progress import Advanced, Event, Planned, duration
+from prunemark.study.progress import Advanced, Event, Planned, Working, duration
 from prunemark.study.run import run
 from prunemark.study.spec import Study
 from prunemark.study.store import Store
@@ -93,7 +93,7 @@ def test_a_study_from_beginning_to_end(tiny: Tiny, tmp_path: Path, inline: str) 
     job_plan = plan(tiny())
     assert (summary.done, summary.failed, summary.skipped, summary.left) == (len(job_plan.jobs), 0, 0, 0)
     assert not summary.interrupted
-    planned, *advanced = events
+    planned, *advanced = [event for event in events if not isinstance(event, Working)]
     assert isinstance(planned, Planned)
     assert (planned.jobs, planned.steps) == (len(job_plan.jobs), job_plan.steps)
     assert planned.seconds > 0
@@ -214,8 +214,8 @@ def test_a_failing_job_takes_only_what_needs_it(tiny: Tiny, tmp_path: Path, inli
     file.write_text(BAD_METHOD)
     study = tiny(methods=["snip", f"{file}:fails", f"{file}:works"], benchmarks=[], ablations=["shuffle"])
     out = tmp_path / "out"
-    advanced: list[Event] = []
-    summary = run(study, out=out, executor=inline, workers=2, progress=advanced.append)
+    events: list[Event] = []
+    summary = run(study, out=out, executor=inline, workers=2, progress=events.append)
     # Its score; the mask and the two trainings that need it are given up.
     assert summary.failed == 4
     assert summary.left == 0
@@ -229,8 +229,7 @@ def test_a_failing_job_takes_only_what_needs_it(tiny: Tiny, tmp_path: Path, inli
     with Store.reading(out) as store:
         given_up = store.details(failed["job_key"].iloc[-1])
         assert given_up["error"] == f"not run: it needs score {key}: RuntimeError: no score today"
-    last = advanced[-1]
-    assert isinstance(last, Advanced)
+    last = [event for event in events if isinstance(event, Advanced)][-1]
     assert (last.jobs_done, last.steps_done) == (last.jobs_total, last.steps_total)
 
     InlineExecutor.executed.clear()
@@ -251,18 +250,18 @@ def test_an_artifact_that_is_gone_is_made_again(tiny: Tiny, tmp_path: Path, inli
 
 
 class Fragile(InlineExecutor):
-    """Loses the first worker that gets a certain kind of job; a second one too, if `hopeless`."""
+    """Loses the first `lives` workers that get a certain kind of job."""
 
-    hopeless = False
+    lives = 2
 
     def __init__(self, *given: object) -> None:
         super().__init__(*given)  # pyright: ignore[reportArgumentType]
         self.lost: list[Job] = []
         self.most = 0
 
-    def wait(self) -> Finished:
+    def wait(self, timeout_s: float | None = None) -> Finished:
         job = self.jobs[-1]
-        if job.kind == "score" and (job not in self.lost or self.hopeless):
+        if job.kind == "score" and self.lost.count(job) < self.lives:
             self.lost.append(self.jobs.pop())
             return Finished(job=job, lost="the worker was killed (signal 9)")
         if job in self.lost:
@@ -270,15 +269,16 @@ class Fragile(InlineExecutor):
         return super().wait()
 
 
-@pytest.mark.parametrize("hopeless", [False, True])
-def test_a_job_whose_worker_died_gets_one_more_chance(
-    tiny: Tiny, tmp_path: Path, inline: str, monkeypatch: pytest.MonkeyPatch, hopeless: bool
+@pytest.mark.parametrize("lives", [2, 3])
+def test_a_job_that_kills_its_worker_three_times_is_given_up(
+    tiny: Tiny, tmp_path: Path, inline: str, monkeypatch: pytest.MonkeyPatch, lives: int
 ) -> None:
     monkeypatch.setattr("tests.study.inline.InlineExecutor", Fragile)
-    monkeypatch.setattr(Fragile, "hopeless", hopeless)
+    monkeypatch.setattr(Fragile, "lives", lives)
     summary = run(tiny(), out=tmp_path, executor=inline, workers=3)
-    if hopeless:
-        assert [reason for _, reason in summary.failures] == ["the worker was killed (signal 9)"] * 3
+    if lives == 3:
+        reason = "the worker was killed (signal 9); given up after 3 attempts"
+        assert [said for _, said in summary.failures] == [reason] * 3
         assert summary.done == 3 + 2 + 3, "SynFlow and the dense network need no score"
     else:
         assert summary.failed == 0
@@ -377,3 +377,13 @@ def test_a_script_can_be_interrupted_and_killed_and_resumed(tiny: Tiny, tmp_path
 )
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_engine_is_recorded_and_changes_no_key(tiny: Tiny, tmp_path: Path, inline: str) -> None:
+    study = tiny(methods=["random"], benchmarks=[], ablations=[], replicates=2)
+    with pytest.raises(ValueError, match=r'unknown engine "spase".*did you mean "sparse"'):
+        run(study, out=tmp_path, executor=inline, engine="spase")
+    assert run(study, out=tmp_path, executor=inline, engine="dense").failed == 0
+    assert set(results(tmp_path)["engine"]) == {"dense"}
+    assert judge_study(tmp_path).facts["Engine"] == "dense"
+    assert run(study, out=tmp_path, executor=inline, engine="auto").done == 0

@@ -49,5 +49,6 @@ def test_verdicts_show_headline_state_and_difference():
     shown = judged._repr_html_()
     claim = judged.claims.query("claim == 'C3' and subject == 'snip'").iloc[0]
     assert claim.state == "supported"
-    assert f"<td>C3</td><td>{claim['range']}</td><td>snip</td><td>supported</td><td>+0.00 [+0.00, +0.00]</td>" in shown
+    interval = f"{claim.difference:+.2f} [{claim.low:+.2f}, {claim.high:+.2f}]"
+    assert f"<td>C3</td><td>{claim['range']}</td><td>snip</td><td>supported</td><td>{interval}</td>" in shown
     assert shown.endswith("</p>")

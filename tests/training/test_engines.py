@@ -15,7 +15,7 @@ from prunemark.recipes import Recipe
 from prunemark.registry import Entry
 from prunemark.training import Checkpoint, evaluate, train
 from prunemark.training.divergence import LossWatch
-from prunemark.training.engines import ENGINES, choose
+from prunemark.training.engines import ENGINES
 from prunemark.training.engines.sparse import available_kernels
 
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def test_an_engine_takes_the_steps_that_the_formula_says(name):
         for key, mask in masks.items():
             reference.get_parameter(key).mul_(mask)
     velocity = {key: torch.zeros_like(value) for key, value in reference.named_parameters()}
-    _, make = choose(name)
+    make = ENGINES[name].load()
     with contextlib.closing(make(model, RECIPE, masks, None, CPU)) as engine:
         for lr in (0.1, 0.1, 0.01):
             loss = nn.functional.cross_entropy(reference(data.inputs), data.targets)
@@ -96,15 +96,20 @@ def test_an_engine_gives_the_model_back_as_it_came(name):
 
 
 def test_an_engine_refuses_what_is_of_another_model(name):
-    _, make = choose(name)
+    make = ENGINES[name].load()
     with pytest.raises(ValueError, match=r'unknown parameter "fc\.wieght"'):
         make(perceptron(), RECIPE, {"fc.wieght": torch.ones(3, dtype=torch.bool)}, None, CPU)
     with pytest.raises(ValueError, match="another model"):
         make(perceptron(), RECIPE, {}, Checkpoint(step=1, model={}), CPU)
 
 
-def test_auto_is_an_engine_and_another_name_is_refused():
-    assert choose("auto")[0] in ENGINES
+def test_auto_says_why_and_another_name_is_refused():
+    unmasked = train(perceptron(), split(), RECIPE, seed=0, until=1, engine="auto")
+    assert (unmasked.engine, unmasked.engine_reason) == ("dense", "there are no masks")
+    with pytest.raises(ValueError, match=r'unknown parameter "fc\.wieght"'):
+        train(
+            perceptron(), split(), RECIPE, seed=0, masks={"fc.wieght": torch.ones(3, dtype=torch.bool)}, engine="auto"
+        )
     with pytest.raises(ValueError, match=r'unknown engine "dens".*did you mean "dense"'):
         train(perceptron(), split(), RECIPE, seed=0, engine="dens")
 
@@ -113,6 +118,7 @@ class Scripted:
     """An engine whose losses are given, and that takes every step."""
 
     memory_format = torch.contiguous_format
+    draws = True
 
     def __init__(self, losses):
         self.losses, self.taken, self.closed = losses, 0, False
@@ -124,6 +130,9 @@ class Scripted:
     def step(self, images, targets, lr):
         self.taken += 1
         return torch.tensor(self.losses[self.taken - 1])
+
+    def step_on(self, inputs, targets, places, lr):
+        return self.step(inputs[places], targets[places], lr)
 
     def evaluate(self, split):
         raise AssertionError("there is no test set")

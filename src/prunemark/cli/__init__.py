@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from prunemark.cli import data, models, names, studies
+from prunemark.cli import bench, data, folders, models, names, studies
 from prunemark.cli.exits import INTERRUPTED, WRONG_USAGE
+from prunemark.terms.text import printable
 from prunemark.version import __version__
 
 app = typer.Typer(
@@ -21,10 +22,13 @@ app = typer.Typer(
 app.command("run", short_help="Run a study, judge it and write its report.")(studies.run)
 app.command("report", short_help="Judge what is there and write the report.")(studies.report)
 app.command("export", short_help="Write the results as a table.")(studies.export)
+app.command("verify", short_help="Verify everything that is stored in a folder.")(folders.verify)
+app.command("clean", short_help="Remove what no result needs any more.")(folders.clean)
 app.command("check", short_help="Put a scoring function of yours through a battery.")(studies.check)
 app.command("prune", short_help="Prune a network and write its masks.")(models.prune)
 app.command("inspect", short_help="Say what masks are and what they do.")(models.inspect)
 app.command("list")(names.list_names)
+app.command("bench", short_help="Measure how fast training and scoring are here.")(bench.bench)
 app.add_typer(data.app, name="data")
 
 
@@ -34,7 +38,7 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         for line in _sentences(error):
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     except SystemExit as exit_:
         # typer turns Ctrl-C into this exit code and says nothing; a run that was stopped has said what is left.

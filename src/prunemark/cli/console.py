@@ -1,11 +1,16 @@
 """The console that the command line prints on, and the progress of a run."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prunemark.study.progress import Event, Progress
+
+
+# Where there is no bar, a line says what the workers do when nothing else was said for so long.
+_QUIET_S = 600.0
 
 
 def make_console(*, stderr: bool = False) -> "Console":
@@ -17,7 +22,7 @@ def make_console(*, stderr: bool = False) -> "Console":
 
 
 class ProgressBar:
-    """A bar with the time left on terminals, a line per tenth of the way elsewhere."""
+    """A bar with the time left and what is being done on terminals; elsewhere a line per tenth, or in ten minutes."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -27,13 +32,14 @@ class ProgressBar:
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("jobs, {task.fields[left]} left"),
+            TextColumn("jobs, {task.fields[left]} left; {task.fields[doing]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
         self.task: Any = None
         self.tenths = 0
+        self.quiet_since = time.monotonic()
 
     def __enter__(self) -> "Progress":
         self.bar.start()
@@ -43,17 +49,21 @@ class ProgressBar:
         self.bar.stop()
 
     def _tell(self, event: "Event") -> None:
-        from prunemark.study.progress import Looked, Planned, duration
+        from prunemark.study.progress import Advanced, Looked, Noted, Planned, Working, duration
 
         if isinstance(event, Planned):
             self.console.print(event.describe(), markup=False)
             if event.jobs:
-                self.task = self.bar.add_task("", total=event.jobs, left=duration(event.seconds))
+                self.task = self.bar.add_task("", total=event.jobs, left=duration(event.seconds), doing="")
             return
-        if isinstance(event, Looked):
-            self.console.print(event.describe(), markup=False)
-            self.tenths = 0
+        if isinstance(event, Working):
+            self._tell_work(event.describe())
             return
+        if not isinstance(event, Advanced):
+            self.console.print(event.describe(), markup=False, soft_wrap=isinstance(event, Noted))
+            self.tenths = 0 if isinstance(event, Looked) else self.tenths
+            return
+        self.quiet_since = time.monotonic()
         left = duration(event.seconds_left)
         if event.status == "failed":
             self.console.print(
@@ -65,3 +75,10 @@ class ProgressBar:
         if not self.console.is_terminal and tenths > self.tenths:
             self.tenths = tenths
             self.console.print(f"{event.jobs_done:,} of {event.jobs_total:,} jobs done, {left} left", markup=False)
+
+    def _tell_work(self, doing: str) -> None:
+        if self.task is not None:
+            self.bar.update(self.task, doing=doing)
+        if not self.console.is_terminal and time.monotonic() - self.quiet_since > _QUIET_S:
+            self.quiet_since = time.monotonic()
+            self.console.print(f"at work: {doing}", markup=False)

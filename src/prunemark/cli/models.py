@@ -1,5 +1,6 @@
 """`prune` and `inspect`: masks on the command line."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # Pixels a side that a masks file may ask for: no file may take all memory.
 _LARGEST = 1024
+_LARGEST_INPUT = 1 << 24
+_LARGEST_CLASSES = 30_000  # ImageNet has 21,841
 
 
 def prune(
@@ -120,7 +123,9 @@ def inspect(
         console.print(_printable(str(loaded)), markup=False, soft_wrap=True)
         return
     classes = about.get("classes")
-    model = _model(name, shape, classes if isinstance(classes, int) else _classes(loaded), seed=0)
+    if not isinstance(classes, int) or not 1 <= classes <= _LARGEST_CLASSES:
+        classes = _classes(loaded)
+    model = _model(name, shape, classes, seed=0)
     topology = pm.topology(model, loaded, input_shape=shape)
     console.print(str(topology), markup=False, soft_wrap=True)
     if others := [each for each in prunable(model) if each not in loaded]:
@@ -140,7 +145,8 @@ def _made_for(about: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
     if not isinstance(name, str) or is_own_code(name):
         name = ""
     sides: list[Any] = shape if isinstance(shape, list) else []
-    return name, tuple(sides) if all(type(side) is int and 1 <= side <= _LARGEST for side in sides) else ()
+    sound = all(type(side) is int and 1 <= side <= _LARGEST for side in sides) and math.prod(sides) <= _LARGEST_INPUT
+    return name, tuple(sides) if sound else ()
 
 
 def _certificate(certificate: Any) -> str:

@@ -7,11 +7,13 @@ import typer
 
 from prunemark.cli.console import ProgressBar, make_console
 from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
+from prunemark.terms.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prunemark.stats import Judged
+    from prunemark.study.judging import JudgedStudy
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
@@ -21,7 +23,20 @@ CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+JobTimeout = Annotated[
+    float | None, typer.Option(help="Seconds that a job may take; by default there is no limit.", min=0, metavar="S")
+]
+JobMemory = Annotated[
+    float | None, typer.Option(help="GiB that a worker's process may take; by default what there is.", min=0)
+]
+CheckpointMinutes = Annotated[
+    float, typer.Option(help="Minutes after which a job writes down how far it is, to be resumed there.", min=0)
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
+WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
+Engine = Annotated[
+    str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
+]
 
 
 def run(
@@ -34,11 +49,16 @@ def run(
     workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
     device: Device = "auto",
+    workers_per_device: WorkersPerDevice = None,
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its plan and expected time.")
     ] = False,
     check_timeout: CheckTimeout = None,
+    job_timeout: JobTimeout = None,
+    job_memory: JobMemory = None,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
     json: Json = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
@@ -49,6 +69,9 @@ def run(
     with data_folder(data_dir):
         checked = Study.load(study)
     folder = out or Path(f"prunemark-{checked.name}")
+    for code in checked.own_code:
+        # Before it is: a study comes from anywhere, and a label may be any name.
+        make_console(stderr=True).print(f"runs code: {printable(code)}", markup=False, soft_wrap=True)
     with ProgressBar() as progress:
         summary = run_study(
             checked,
@@ -56,10 +79,15 @@ def run(
             workers=workers,
             executor=executor,
             device=device,
+            workers_per_device=workers_per_device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             dry_run=dry_run,
             check_timeout_s=check_timeout,
+            job_timeout_s=job_timeout,
+            job_memory_gib=job_memory,
+            checkpoint_minutes=checkpoint_minutes,
         )
     if dry_run:
         return
@@ -110,8 +138,12 @@ def check(
     ] = None,
     workers: Workers = None,
     device: Device = "auto",
+    engine: Engine = "dense",
     data_dir: DataDir = None,
     check_timeout: CheckTimeout = None,
+    job_timeout: JobTimeout = None,
+    job_memory: JobMemory = None,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.datasets.files import data_folder
@@ -136,9 +168,13 @@ def check(
             out=folder,
             workers=workers,
             device=device,
+            engine=engine,
             data_dir=data_dir,
             progress=progress,
             check_timeout_s=check_timeout,
+            job_timeout_s=job_timeout,
+            job_memory_gib=job_memory,
+            checkpoint_minutes=checkpoint_minutes,
         )
     console = make_console()
     _tell(make_console(stderr=True), summary, folder)
@@ -186,19 +222,41 @@ def show(console: "Console", folder: Path, study: str | None, page: Path, *, jso
 
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
-        OSError: the folder holds no results, or the report cannot be written.
+        OSError: the folder holds no results.
+        typer.Exit: the report could not be written; what the results say is printed all the same.
     """
     from prunemark.reports.tables import terminal_summary
     from prunemark.reports.trust import trust
     from prunemark.study.judging import as_json, judge_study
-    from prunemark.study.reporting import write
 
     judged = judge_study(folder, study=study)
-    path = write(judged, page)
     if json:
+        path = _written(judged, page)
         print(as_json(judged, page=path))
-        return judged
-    remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
-    console.print(terminal_summary(judged, judged.results, remarks))
-    console.print(f"report: {path}", soft_wrap=True)
+    else:
+        remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
+        console.print(terminal_summary(judged, judged.results, remarks))
+        # Said before anything is drawn: drawing may end the process, and hides no result.
+        console.file.flush()
+        if path := _written(judged, page):
+            console.print(f"report: {path}", soft_wrap=True)
+    if path is None:
+        raise typer.Exit(FAILED_JOBS)
     return judged
+
+
+def _written(judged: "JudgedStudy", page: Path) -> Path | None:
+    """The report, written; None where that failed, which is said."""
+    from prunemark.study.reporting import write
+
+    try:
+        return write(judged, page)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        make_console(stderr=True).print(
+            f"the report could not be written: {printable(reason)}; the results are stored, and "
+            f"prunemark report draws them again",
+            markup=False,
+            soft_wrap=True,
+        )
+        return None

@@ -2,10 +2,13 @@
 
 import dataclasses
 import hashlib
+import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunemark.own_code import is_own_code
 from prunemark.plugins import Table
 from prunemark.registry import Entry, find, unknown
 
@@ -20,10 +23,17 @@ __all__ = [
     "DatasetEntry",
     "LazyInputs",
     "Normalisation",
+    "OverlapWarning",
     "Split",
     "SplitInputs",
+    "anchored_dataset",
     "dataset",
     "entry_for",
+    "entry_of",
+    "facts_text",
+    "form_of",
+    "overlap_words",
+    "short_dataset",
     "split_scheme",
 ]
 
@@ -50,20 +60,28 @@ class DatasetEntry(Entry):
     also of `normalisation`.
 
     Attributes:
-        input_shape: channels, height and width of one example.
-        classes: number of classes.
+        input_shape: of one example; of an image: channels, height and width.
+        classes: number of classes; of tokens or of values that are predicted, for other tasks.
         train_examples: number of training examples.
         test_examples: number of test examples.
         paper_normalisation: what the study's own code normalises by, where it is not what we do.
         version: raised when examples are changed, so that no result of what they were before is taken for theirs.
+        task: a name in `prunemark.terms.tasks.TASKS`.
+        tokens: whether inputs are tokens, whole numbers.
+        fingerprint: of data that are not of DATASETS.
+        overlap: test examples that are training examples too, where that was looked for.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     train_examples: int
     test_examples: int
     paper_normalisation: Normalisation | None = None
     version: int = 1
+    task: str = "classification"
+    tokens: bool = False
+    fingerprint: str = ""
+    overlap: int = 0
 
     def check(self, normalise: str) -> None:
         """Check that the data set can be normalised in that way.
@@ -145,6 +163,17 @@ _OWN: dict[str, DatasetEntry] = {
         train_examples=60_000,
         test_examples=10_000,
     ),
+    "sums": DatasetEntry(
+        target="prunemark.datasets.text:load_sums",
+        summary="sums of two numbers in English words, to be continued character by character; generated",
+        source="this package; CC0 1.0",
+        input_shape=(64,),
+        classes=24,
+        train_examples=5974,
+        test_examples=1483,
+        task="next-token",
+        tokens=True,
+    ),
     "tinyimagenet": DatasetEntry(
         target="prunemark.datasets.tiny_imagenet:load_tiny_imagenet",
         summary="photographs of two hundred kinds of things, 64x64; needs the extra vision",
@@ -163,6 +192,18 @@ DATASETS = Table("prunemark.datasets", "data set", DatasetEntry, _OWN)
 SCHEMES = {"hub": "prunemark.datasets.hub:load"}
 """Other places that a name "SCHEME:REST" takes data sets from, by functions of REST and `data_dir`."""
 
+FORMS = {
+    "code": "prunemark.datasets.own_data:load",
+    "arrays": "prunemark.datasets.array_files:load",
+    "folder": "prunemark.datasets.image_folder:load",
+    "text": "prunemark.datasets.text:load",
+}
+"""Data sets of a user's own, by functions of their name: "FILE.py:data", files of arrays, folders of images, text."""
+
+
+class OverlapWarning(UserWarning):
+    """Test examples are training examples, too."""
+
 
 def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "own") -> "Dataset":
     """Read a data set.
@@ -173,7 +214,8 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
     verified. TinyImageNet and ImageNet are taken from a folder of images as well.
 
     Args:
-        name: a name of DATASETS, or "hub:OWNER/NAME" for one of the Hugging Face hub.
+        name: a name of DATASETS; "hub:OWNER/NAME" for one of the Hugging Face hub; or one of your own: "FILE.py:data",
+            a file .npz, .safetensors or .parquet, a folder "FOLDER/" of images, or "FILE.txt:CONTEXT".
         data_dir: folder that holds DATA_SET_NAME/FILES or the files themselves; "digits" and
             "fashion-mnist-small" need none.
         normalise: a name of NORMALISATIONS.
@@ -184,10 +226,13 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
             number that DATASETS says.
     """
     scheme, rest = split_scheme(name)
-    if scheme:
+    if target := SCHEMES.get(scheme) or FORMS.get(form_of(name)):
         if normalise != "own":
             raise ValueError(f'"{name}" is normalised by its own mean and standard deviation, not "{normalise}"')
-        return Entry(target=SCHEMES[scheme], summary="").load()(rest, data_dir=data_dir)
+        made: Dataset = Entry(target=target, summary="").load()(rest, data_dir=data_dir)
+        if words := overlap_words(made.overlap, len(made.test)):
+            warnings.warn(f"{made.name}: {words}", OverlapWarning, stacklevel=2)
+        return made
     entry = find(DATASETS, "data set", name)
     entry.check(normalise)
     if normalise == "own":
@@ -207,23 +252,66 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
 
 
 def entry_for(name: str, *, data_dir: str | Path | None = None) -> DatasetEntry:
-    """The line of DATASETS of that name; for "hub:OWNER/NAME" one that is made of the data set, which is read for it.
+    """The line of DATASETS of that name; of any other data set one that is made of it, which is read for it.
+
+    Code of the user's runs in a process of its own.
 
     Raises:
         ValueError: as `dataset`.
     """
-    scheme, _ = split_scheme(name)
-    if not scheme:
+    if not form_of(name) and not split_scheme(name)[0]:
         return find(DATASETS, "data set", name)
-    shape, classes, train_examples, test_examples = _facts(dataset(name, data_dir=data_dir))
-    return DatasetEntry(
-        target=SCHEMES[scheme],
-        summary=name,
-        source=name,
-        input_shape=shape,
-        classes=classes,
-        train_examples=train_examples,
-        test_examples=test_examples,
+    from prunemark.datasets.facts import facts_of, facts_of_code
+
+    return facts_of_code(name) if form_of(name) == "code" else facts_of(name, data_dir)
+
+
+_FACTS = ("input_shape", "classes", "train_examples", "test_examples", "task", "tokens", "fingerprint", "overlap")
+
+
+def entry_of(name: str, facts: str) -> DatasetEntry:
+    """A line for a data set that is not of DATASETS, by its `facts_text`."""
+    fields: dict[str, Any] = json.loads(facts)
+    fields["input_shape"] = tuple(map(int, fields["input_shape"]))
+    return DatasetEntry(target="", summary=name, source=name, **fields)
+
+
+def facts_text(entry: DatasetEntry) -> str:
+    """What a line says of the data, as JSON."""
+    return json.dumps({name: getattr(entry, name) for name in _FACTS}, sort_keys=True)
+
+
+def form_of(name: str) -> str:
+    """The key of FORMS that a name is of; empty of a name of DATASETS or of a scheme, and of what is neither."""
+    if split_scheme(name)[0] or name in DATASETS:
+        return ""
+    if is_own_code(name):
+        return "code"
+    suffix = Path(name).suffix
+    if suffix in (".npz", ".safetensors", ".parquet"):
+        return "arrays"
+    if suffix.partition(":")[0] == ".txt":
+        return "text"
+    return "folder" if "/" in name or Path(name).is_dir() else ""
+
+
+def anchored_dataset(name: str, folder: Path) -> str:
+    """The name with its file or folder taken from a folder, if it is one of FORMS and relative; else unchanged."""
+    return str((folder / name).absolute()) if form_of(name) else name
+
+
+def short_dataset(name: str) -> str:
+    """The name without the folders of its file, if it is one of FORMS; else unchanged."""
+    return Path(name).name if form_of(name) else name
+
+
+def overlap_words(overlap: int, test_examples: int) -> str:
+    """The sentence on test examples that are training examples too; empty if there are none."""
+    if not overlap:
+        return ""
+    return (
+        f"{overlap:,} of {test_examples:,} test examples ({overlap / test_examples:.1%}) are training examples, too: "
+        "what is measured on them is memory"
     )
 
 
@@ -233,7 +321,7 @@ def split_scheme(name: str) -> tuple[str, str]:
     return (scheme, rest) if colon and scheme in SCHEMES else ("", name)
 
 
-def _facts(data: "Dataset") -> tuple[tuple[int, int, int], int, int, int]:
+def _facts(data: "Dataset") -> tuple[tuple[int, ...], int, int, int]:
     return data.input_shape, data.classes, len(data.train), len(data.test)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 
 _DAMAGE = (EOFError, OSError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 _REST_BYTES = 1 << 20
+# Ten times the largest file of a data set that we read: CIFAR-100's train.bin has 154 MB.
+_LARGEST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def read_tar_gz(path: Path, names: Iterable[str]) -> dict[str, bytes]:
                 if member.isfile():
                     _require_once(path, name, seen)
                 if name in wanted and (file := archive.extractfile(member)):
+                    _require_size(path, name, member.size)
                     contents[name] = file.read()
             # The checksum of gzip comes last, behind what tar reads.
             while stream.read(_REST_BYTES):
@@ -93,14 +96,16 @@ def zip_tree(path: Path) -> Generator[Tree]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except _DAMAGE as error:
+    except (*_DAMAGE, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a zip archive, or a truncated one: {error}") from error
 
     def read(name: str) -> bytes:
         try:
+            _require_size(path, name, archive.getinfo(name).file_size)
             return archive.read(name)
-        except _DAMAGE as error:
-            raise ValueError(f"{path}: {name} is damaged: {error}") from error
+        except (*_DAMAGE, KeyError, NotImplementedError, RuntimeError) as error:
+            # The last two: a way of compressing that Python does not have, and a password.
+            raise ValueError(f"{path}: {name} is damaged or cannot be read: {error}") from error
 
     with archive:
         names: set[str] = set()
@@ -130,6 +135,12 @@ def _require_inside(path: Path, name: str) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
         raise ValueError(f'{path}: the path "{name}" climbs out of the archive')
+
+
+def _require_size(path: Path, name: str, size: int) -> None:
+    """Check a size that an archive declares, before memory is taken for it; what comes after is cut off there."""
+    if size > _LARGEST_BYTES:
+        raise ValueError(f"{path}: {name} is said to have {size:,} bytes; at most {_LARGEST_BYTES:,} are read")
 
 
 def _require_once(path: Path, name: str, seen: set[str]) -> None:

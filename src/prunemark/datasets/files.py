@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from collections.abc import Generator, Mapping
@@ -16,6 +17,9 @@ from prunemark.datasets.download import DownloadProgress, download, partial
 
 ENVIRONMENT_VARIABLE = "PRUNEMARK_DATA"
 _RETRIES = 2
+
+# Ten times what the largest file of the MNIST family has; a small file may unpack to terabytes.
+_LARGEST_CONTENT = 1 << 29
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +315,10 @@ def _check_content(path: Path, stored: bytes, file: DataFile) -> tuple[Checked, 
     content = stored
     if path.suffix == ".gz":
         try:
-            content = gzip.decompress(stored)
+            with gzip.open(io.BytesIO(stored)) as stream:
+                content = stream.read(_LARGEST_CONTENT + 1)
+            if len(content) > _LARGEST_CONTENT:
+                raise EOFError(f"more than {_LARGEST_CONTENT:,} bytes")
         except (EOFError, OSError, zlib.error) as error:
             found = (
                 f"a truncated or damaged gzip file ({error}), SHA-256 {hashlib.sha256(stored).hexdigest()} "

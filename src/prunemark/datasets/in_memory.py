@@ -20,9 +20,10 @@ Labels = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Split:
-    """Labelled examples: `inputs` float32 (N, C, H, W), `targets` int64 (N,).
+    """Labelled examples: of images, `inputs` float32 (N, C, H, W) and `targets` int64 (N,).
 
-    Of data too large for that, `inputs` are `LazyInputs`, which give float32 batches when they are indexed.
+    Of data too large for that, `inputs` are `LazyInputs`, which give float32 batches when they are indexed. Other
+    inputs are float32 (N, ...), or tokens, int64 (N, T). What else targets may be depends on the task, see `task_of`.
 
     Raises:
         ValueError: other types or shapes, or unequal lengths.
@@ -33,10 +34,21 @@ class Split:
 
     def __post_init__(self) -> None:
         inputs, targets = self.inputs, self.targets
-        if isinstance(inputs, Tensor) and (inputs.dtype != torch.float32 or inputs.ndim != 4):
-            raise ValueError(f"inputs must be float32 (N, C, H, W), not {inputs.dtype} {tuple(inputs.shape)}")
-        if targets.dtype != torch.int64 or targets.shape != (len(inputs),):
-            raise ValueError(f"targets must be int64 ({len(inputs)},), not {targets.dtype} {tuple(targets.shape)}")
+        if isinstance(inputs, Tensor):
+            numbers = inputs.dtype == torch.float32 and inputs.ndim >= 2
+            if not numbers and (inputs.dtype, inputs.ndim) != (torch.int64, 2):
+                raise ValueError(
+                    "inputs must be float32 (N, ...), such as images (N, C, H, W), or tokens, int64 (N, T); "
+                    f"not {inputs.dtype} {tuple(inputs.shape)}"
+                )
+        if len(targets) != len(inputs):
+            raise ValueError(f"there must be a target for each of {len(inputs)} inputs, not {len(targets)}")
+        task_of(targets)
+
+    @property
+    def task(self) -> str:
+        """A name in `prunemark.terms.tasks.TASKS`."""
+        return task_of(self.targets)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -45,16 +57,43 @@ class Split:
         return f"Split({counted(len(self), 'example')}, {by_sides(self.inputs.shape[1:])})"
 
 
+def task_of(targets: Tensor) -> str:
+    """The task that targets are of, a name in `prunemark.terms.tasks.TASKS`.
+
+    int64 (N,) are classes: classification. int64 (N, H, W) are classes of pixels: segmentation. int64 (N, T) are
+    tokens: next-token. float32 (N, K) are values: regression.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if targets.dtype == torch.float32 and targets.ndim == 2:
+        return "regression"
+    if targets.dtype == torch.int64 and targets.ndim in _WHOLE:
+        return _WHOLE[targets.ndim]
+    raise ValueError(
+        "targets must be int64 (N,) for classification, (N, T) for the next token or (N, H, W) for segmentation, or "
+        f"float32 (N, K) for regression; not {targets.dtype} {tuple(targets.shape)}"
+    )
+
+
+_COUNTED = {"regression": "values", "next-token": "tokens"}
+_WHOLE = {1: "classification", 2: "next-token", 3: "segmentation"}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Dataset:
     """A training and a test split, normalised by the training mean and standard deviation unless asked otherwise.
 
     `class_names[c]` is what target c means. `fingerprint` is the SHA-256 of the examples as they were
     before normalisation (hashed again with the name of another than their own): equal fingerprints mean equal data,
-    wherever the files came from.
+    wherever the files came from. `overlap` is the number of test examples whose inputs are training examples, too,
+    where that was looked for.
+
+    For tasks other than classification `class_names` are those of a pixel's classes, of the tokens, or of the values
+    that are predicted.
 
     Raises:
-        ValueError: an empty split, splits of different shapes, or a target outside the classes.
+        ValueError: an empty split, splits of different shapes or tasks, or a target outside the classes.
     """
 
     name: str
@@ -62,11 +101,21 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     fingerprint: str
+    overlap: int = 0
 
     def __post_init__(self) -> None:
+        if self.train.task != self.test.task:
+            raise ValueError(f'the targets of "{self.name}" are of {self.train.task}, and in test of {self.test.task}')
         for label, split in (("train", self.train), ("test", self.test)):
             if len(split) == 0:
                 raise ValueError(f'the {label} split of "{self.name}" is empty')
+            if split.task == "regression":
+                if split.targets.shape[1] != self.classes:
+                    raise ValueError(
+                        f'the {label} split of "{self.name}" has targets of {split.targets.shape[1]} values, and there '
+                        f"are {self.classes} names"
+                    )
+                continue
             low, high = int(split.targets.min()), int(split.targets.max())
             if low < 0 or high >= self.classes:
                 raise ValueError(
@@ -82,25 +131,30 @@ class Dataset:
     def __repr__(self) -> str:
         return (
             f'Dataset("{self.name}": {len(self.train):,} train and {len(self.test):,} test examples, '
-            f"{by_sides(self.input_shape)}, {self.classes} classes)"
+            f"{by_sides(self.input_shape)}, {self.classes} {_COUNTED.get(self.task, 'classes')})"
         )
 
     @property
     def classes(self) -> int:
-        """The number of classes."""
+        """The number of classes; of tokens or values that are predicted, for other tasks."""
         return len(self.class_names)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one example."""
-        channels, height, width = self.train.inputs.shape[1:]
-        return channels, height, width
+    def task(self) -> str:
+        """A name in `prunemark.terms.tasks.TASKS`."""
+        return self.train.task
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example; of an image (channels, height, width)."""
+        return tuple(self.train.inputs.shape[1:])
 
     def balanced_sample(self, per_class: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw exactly `per_class` training examples of each class, without replacement.
 
         The classes take turns (0, 1, ..., C-1, 0, 1, ...), so that the sample cut into batches of a
-        multiple of C examples has balanced batches too.
+        multiple of C examples has balanced batches too. Where an example has no class of its own, in tasks other than
+        classification, `per_class` examples are drawn in all.
 
         Returns:
             inputs (per_class * C, C, H, W) and targets (per_class * C,), on the data's device.
@@ -111,6 +165,11 @@ class Dataset:
         if per_class < 1:
             raise ValueError(f"per_class must be at least 1, not {per_class}")
         drawn: list[Tensor] = []
+        if self.task != "classification":
+            if len(self.train) < per_class:
+                raise ValueError(f'"{self.name}" has {len(self.train)} training examples; {per_class} were asked for')
+            chosen = torch.randperm(len(self.train), generator=generator)[:per_class]
+            return self.train.inputs[chosen], self.train.targets[chosen]
         for index, label in enumerate(self.class_names):
             members = (self.train.targets == index).nonzero().flatten()
             if len(members) < per_class:

@@ -34,6 +34,8 @@ class Problem:
         forward: (model, inputs) -> outputs.
         input_shape: shape of one example, without the batch axis, where it is known.
         round: which round of pruning this is, from 1.
+        continued: the model is the one that the method was given in the round before, as it left it, with further
+            weights pruned; so only if the method says that it `keeps_model`. Its mode is then that of `mode`.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Problem:
     forward: Forward = call
     input_shape: tuple[int, ...] | None = None
     round: int = 1
+    continued: bool = False
     given_batches: Sequence[Batch] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -191,9 +194,11 @@ class Problem:
     @contextmanager
     def mode(self, bn: BatchNormMode) -> Generator[None]:
         """Score with BatchNorm in one of its modes; "eval" puts the whole copy in eval mode."""
-        self.model.train(bn == "train")
+        if self.model.training != (bn == "train") or not self.continued:
+            self.model.train(bn == "train")
         yield
-        self.model.train()
+        if not self.continued:
+            self.model.train()
 
 
 def _finite(loss: Tensor) -> bool:
@@ -230,6 +235,8 @@ class Method(ABC):
         keeps_ceiling: rounds before the last keep the ceiling of the count, not the nearest number.
         reuses_weights: what the method does to `problem.weights` is the same done twice as once, so that the next
             round's copy of the model may have them as it left them, further ones pruned; this saves a copy.
+        keeps_model: once it has prepared the model in the first round, the method changes nothing of it, so that the
+            next round may continue on the same copy (`Problem.continued`).
         own_precision: scores do not depend on the precision of the model, so that `score_dtype` means nothing.
         zero_means: whether a score of exactly 0 says nothing about a weight ("unscored": products with a gradient) or
             is a "score" like any other (|w|); where it is "unknown", zeros count as unscored where some are kept and
@@ -242,6 +249,7 @@ class Method(ABC):
     revives: bool = field(default=False, init=False)
     keeps_ceiling: bool = field(default=False, init=False)
     reuses_weights: bool = field(default=False, init=False)
+    keeps_model: bool = field(default=False, init=False)
     own_precision: bool = field(default=False, init=False)
     zero_means: ZeroMeans = field(default="unknown", init=False)
 

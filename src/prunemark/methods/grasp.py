@@ -46,6 +46,7 @@ class Grasp(Method):
     keep: Literal["largest", "smallest", "magnitude"] = "largest"
     halves: bool = False
     over: Literal["survivors", "all"] = "survivors"
+    keeps_model = True
     zero_means = "unscored"
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ class Custom(Method):
     revives: bool = False
     keeps_ceiling: bool = False
     reuses_weights: bool = False
+    keeps_model: bool = False
     zero_means: ZeroMeans = "unknown"
 
     def __call__(self, problem: Problem, /) -> Mapping[str, Tensor]:

@@ -27,6 +27,7 @@ class Snip(Method):
 
     examples_per_class: int = 10
     bn: BatchNormMode = "train"
+    keeps_model = True
     zero_means = "unscored"
 
     def __call__(self, problem: Problem, /) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from prunemark.methods import METHODS
 from prunemark.methods.base import BatchNormMode, Method, Problem
 
+_PIECE = 65_536  # weights
+
 
 @dataclass(frozen=True, kw_only=True)
 class SynFlow(Method):
@@ -40,6 +42,7 @@ class SynFlow(Method):
     buffers: bool = False
     keeps_ceiling: bool = True
     reuses_weights = True  # their absolute values, which the next round would only compute again
+    keeps_model = True
     own_precision = True
     zero_means = "unscored"
 
@@ -52,11 +55,13 @@ class SynFlow(Method):
         """
         input_shape = problem.shape_of_example("SynFlow feeds an all-ones input")
         dtype = torch.float64 if self.dtype == "float64" else torch.float32
-        model = problem.model.to(dtype)
-        with torch.no_grad():
-            for tensor in (*model.parameters(), *(model.buffers() if self.buffers else ())):
-                if tensor.is_floating_point():
-                    tensor.abs_()
+        model = problem.model
+        if not problem.continued:
+            model.to(dtype)
+            with torch.no_grad():
+                for tensor in (*model.parameters(), *(model.buffers() if self.buffers else ())):
+                    if tensor.is_floating_point():
+                        tensor.abs_()
         device = next(model.parameters()).device
         ones = torch.ones(1, *input_shape, dtype=dtype, device=device)
         # Pruned weights are 0, and so are their scores, whatever their gradients. Each gradient is freed before the
@@ -84,9 +89,11 @@ class SynFlow(Method):
 
 
 def _flow(weight: Tensor, gradient: Tensor) -> Tensor:
-    """|w * dR/dw|, in pieces that the processor's cache holds between the two operations."""
-    score = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
-    pieces = (tensor.flatten().split(65_536) for tensor in (weight, gradient))
-    for w, g, out in zip(*pieces, score.view(-1).split(65_536), strict=True):
-        torch.mul(w, g, out=out).abs_()
-    return score
+    """|w * dR/dw|, in the place of the gradient, in pieces that the processor's cache holds between the operations."""
+    if weight.numel() <= _PIECE or weight.stride() != gradient.stride():
+        return gradient.mul_(weight).abs_()
+    axes = sorted(range(weight.ndim), key=lambda axis: (-weight.stride(axis), axis))
+    pieces = (tensor.permute(axes).reshape(-1).split(_PIECE) for tensor in (weight, gradient))
+    for w, g in zip(*pieces, strict=True):
+        g.mul_(w).abs_()
+    return gradient

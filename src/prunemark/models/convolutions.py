@@ -50,6 +50,11 @@ def sound_convolutions(model: nn.Module) -> Generator[None]:
                 vars(module)["_conv_forward"] = method
 
 
+def has_unsound_convolutions(model: nn.Module) -> bool:
+    """Whether `sound_convolutions` changes how a model computes."""
+    return any(isinstance(module, _Convolution) and _is_faulty(module) for module in model.modules())
+
+
 def _is_faulty(module: _Convolution) -> bool:
     inputs = module.in_channels // module.groups
     return module.weight.device.type == "cpu" and _has_fault(inputs, module.kernel_size, module.stride)

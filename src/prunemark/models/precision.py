@@ -38,3 +38,19 @@ def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if tensor.is_complex():
         return tensor.to(dtype.to_complex())
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """True if a device multiplies bfloat16 numbers in hardware; others convert every number, slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def require_bfloat16(device: torch.device) -> None:
+    """Raise a ValueError unless the device computes in bfloat16."""
+    if not computes_in_bfloat16(device):
+        raise ValueError(
+            f'precision = "bfloat16" needs a device that multiplies bfloat16 numbers, which this {device.type} does '
+            'not (a CPU with AVX-512 or Arm\'s bf16 does, and a GPU from Ampere on): take precision = "float32"'
+        )

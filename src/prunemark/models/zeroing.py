@@ -5,10 +5,12 @@ weights, read as integers, then leaves kept weights as they are, to the bit, and
 On a CPU it takes a fifteenth of the time of `masked_fill_`, and half of that of a product of integers.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_MANY = 65_536  # values, of which it pays to find those that change
 
 
 def kept_bits(mask: Tensor) -> Tensor:
@@ -41,3 +43,20 @@ def zero_pruned_(values: Tensor, bits: Tensor) -> None:
         values.masked_fill_(bits == 0, 0)
     else:
         values.view(integer).bitwise_and_(bits)
+
+
+def zero_newly_pruned_(values: Tensor, before: Tensor, now: Tensor) -> None:
+    """Set to +0, in place, what the mask `before` kept and `now` prunes: quicker than all where that is little.
+
+    Args:
+        values: without gradient history, already 0 where `before` prunes.
+        before: boolean, of the values' shape.
+        now: likewise.
+    """
+    fresh = before & ~now
+    if values.device.type != "cpu" or values.numel() < _MANY or values.stride() != fresh.stride():
+        values.masked_fill_(fresh, 0)
+        return
+    axes = sorted(range(values.ndim), key=lambda axis: (-values.stride(axis), axis))
+    flat = values.permute(axes).view(-1)
+    flat[torch.from_numpy(np.flatnonzero(fresh.permute(axes).reshape(-1).numpy()))] = 0

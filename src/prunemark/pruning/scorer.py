@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal
 
@@ -14,13 +16,16 @@ from prunemark.masks import Masks
 from prunemark.methods import resolve
 from prunemark.methods.base import Method, Problem
 from prunemark.models.calling import Forward, Loss, call, map_tensors, on_copies
-from prunemark.models.convolutions import sound_convolutions
+from prunemark.models.convolutions import has_unsound_convolutions, sound_convolutions
 from prunemark.models.copies import at_least_single, independent_copy, to_single_precision_
 from prunemark.models.holding import as_loaded, warn_if_held
 from prunemark.models.isolation import isolated
 from prunemark.models.left_out import share_record, warn_of_left_out
+from prunemark.models.plain import is_plain, use_fast_layout_
 from prunemark.models.precision import cast, cast_, true_float32
 from prunemark.models.prunable import SelectionRules, parameters_by_name, prunable, unwrap
+from prunemark.models.zeroing import zero_newly_pruned_
+from prunemark.parts import Keeper
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.rounds import Rounds
@@ -127,6 +132,7 @@ def prune(
     scoring_batch: int = SCORING_BATCH,
     score_dtype: ScoreDtype | None = None,
     tf32: bool = False,
+    keeper: Keeper | None = None,
     **options: Any,
 ) -> Masks:
     """Prune a model to exactly round((1 - sparsity) * prunable) weights.
@@ -146,6 +152,8 @@ def prune(
             `provenance["certificate"]`.
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
             masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
+
+        keeper: keeps the state between two rounds now and then; where it holds one of this pruning, that is continued.
 
     What has two or more axes and is neither prunable nor a normalisation's nor an embedding's is in `masks.left_out`.
 
@@ -187,7 +195,12 @@ def prune(
     provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
     meaning = configured.zero_means
     selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
-    for n in range(1, rounds + 1):
+    first = 1
+    if keeper and (part := keeper.kept()):
+        first = part.at + 1
+        masks = selection.resume(scorer.resume(part.tensors), part.facts)
+        provenance["score_dtype"] = part.facts["score_dtype"]
+    for n in range(first, rounds + 1):
         target = 1 - (1 - sparsity) ** (n / rounds)
         keep = final if n == rounds else _round_count(masks.total, target, configured)
         scores = scorer(masks, n)
@@ -196,6 +209,9 @@ def prune(
             require_scores(scores, meaning)
         masks = selection.choose(scores, keep)
         del scores  # or they would still be held while the next round makes its own
+        if keeper and keeper.due(n) and n < rounds:
+            tensors, facts = selection.state()
+            keeper.keep(n, tensors | scorer.state(), facts | {"score_dtype": provenance["score_dtype"]})
     masks = selection.finished(provenance)
     warn_if_held(scorer.weights, masks)
     if masks.unscored:
@@ -265,12 +281,21 @@ class _Scorer:
         self.input_shape = input_shape if input_shape is not None else example_shape(data, self.batches)
         self.loss = explained_loss(loss)
         self.forward = on_copies(explained_forward(forward))
+        self.plain = forward is call and is_plain(self.model)
         self.left: Mapping[str, nn.Parameter] | None = None
+        self.last: Problem | None = None
+        self.sound = False  # of a plain model: whether its convolutions need no care
+        self.buffers: list[Tensor] = []
+        self.buffers_before: list[Tensor] = []
 
     def __call__(self, masks: Masks | None, n: int = 1) -> dict[str, Tensor]:
         with isolated(self.seed, "scoring", device=self.device):
-            problem = self._problem(masks, n)
-            with sound_convolutions(problem.model), true_float32(tf32=self.tf32):
+            problem = self._problem(masks, n) if self.last is None else self._continued(self.last, masks, n)
+            if self.plain and not problem.continued:
+                self.buffers = list(problem.model.buffers())
+                self.buffers_before = [buffer.clone() for buffer in self.buffers]
+                self.sound = not has_unsound_convolutions(problem.model)
+            with nullcontext() if self.sound else sound_convolutions(problem.model), true_float32(tf32=self.tf32):
                 try:
                     found = self.method(problem)
                 except RuntimeError as error:
@@ -279,13 +304,37 @@ class _Scorer:
                 scores = self._checked(found)
             if self.method.reuses_weights:
                 self.left = problem.weights
+            if self.plain and self.method.keeps_model and not self.method.revives:
+                for buffer, before in zip(self.buffers, self.buffers_before, strict=True):
+                    buffer.copy_(before)  # statistics of BatchNorm
+                self.last = problem
             return scores
+
+    def _continued(self, last: Problem, masks: Masks | None, n: int) -> Problem:
+        """The problem of the round before, whose copy of the model is as a new one would be, with these masks."""
+        assert masks is not None
+        for name, weight in last.weights.items():
+            zero_newly_pruned_(weight.data, last.masks[name], masks[name])
+        return replace(last, masks=masks, round=n, continued=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a round leaves to the next, beside masks."""
+        return {f"left/{name}": weight.detach() for name, weight in (self.left or {}).items()}
+
+    def resume(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take back a `state`; returns the other tensors."""
+        left = {name.removeprefix("left/"): each for name, each in tensors.items() if name.startswith("left/")}
+        if left:
+            self.left = {name: nn.Parameter(left[name].to(self.device)) for name in self.weights}
+        return {name: each for name, each in tensors.items() if not name.startswith("left/")}
 
     def _problem(self, masks: Masks | None, n: int) -> Problem:
         private = independent_copy(self.model, weights=self.left).train()
         to_single_precision_(private)
         if self.recast is not None:
             cast_(private, self.recast)
+        if self.plain and self.device.type == "cpu" and self._computes_in() == torch.float64:
+            use_fast_layout_(private)
         by_name = parameters_by_name(private)
         if self.left is None:
             for name, loaded in self.loaded.items():
@@ -314,6 +363,10 @@ class _Scorer:
             round=n,
             given_batches=map_tensors(self._in_precision, self.batches),
         )
+
+    def _computes_in(self) -> torch.dtype:
+        own = getattr(self.method, "dtype", None) if self.method.own_precision else None
+        return _DTYPES.get(own, self.dtype) if own else self.recast or self.dtype
 
     def _in_precision(self, tensor: Tensor) -> Tensor:
         return tensor if self.recast is None else cast(tensor, self.recast)

@@ -98,7 +98,9 @@ def _sample(
         # Drawn class by class; batches must mix the classes, or BatchNorm sees one class at a time.
         order = torch.randperm(len(inputs), generator=generator(seed, "examples", "order"))
         inputs, targets = inputs[order], targets[order]
-    inputs, targets = inputs.to(device, dtype), targets.to(device)
+    inputs, targets = (
+        each.to(device, dtype) if each.is_floating_point() else each.to(device) for each in (inputs, targets)
+    )
     return list(zip(inputs.split(size), targets.split(size), strict=True))
 
 

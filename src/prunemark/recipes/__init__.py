@@ -2,7 +2,7 @@
 
 from prunemark.recipes.augmentations import AUGMENTATIONS
 from prunemark.recipes.optimizers import OPTIMIZERS
-from prunemark.recipes.recipe import LOSSES, SCHEDULES, Recipe
+from prunemark.recipes.recipe import LOSSES, PRECISIONS, SCHEDULES, Recipe
 from prunemark.recipes.table import DEFAULT, RECIPES, REPLICATES, recipe_for
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "DEFAULT",
     "LOSSES",
     "OPTIMIZERS",
+    "PRECISIONS",
     "RECIPES",
     "REPLICATES",
     "SCHEDULES",

@@ -39,6 +39,12 @@ LOSSES: dict[str, str] = {
 }
 """Losses by name; "FILE.py:loss" is one of the user's own."""
 
+PRECISIONS: dict[str, str] = {
+    "float32": "everything in float32",
+    "bfloat16": "convolutions and products in bfloat16; weights, their updates and the loss in float32",
+}
+"""Precisions of training steps, by name."""
+
 
 class _Default(float):
     """A number that depends on the optimizer unless it is given."""
@@ -50,6 +56,8 @@ _FIRST = (
     *("epochs", "batch_size", "lr", "momentum", "weight_decay"),
     *("drops", "warmup_epochs", "augment", "rewind_to"),
 )
+
+_MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +92,8 @@ class Recipe:
             the weights after the first step. What is evaluated, and what training ends in, is the average, BatchNorm
             statistics included; 0: none.
 
+        precision: a name in `PRECISIONS`, of the steps of all trainings. Evaluation and scores are in float32 or more.
+
     Raises:
         ValueError: a value out of its range; the message lists every problem.
     """
@@ -107,6 +117,7 @@ class Recipe:
     clip_norm: float = 0.0
     mixup: float = 0.0
     ema: float = 0.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         wrong = {name: kind for name, kind in _KINDS.items() if not kind.holds(getattr(self, name))}
@@ -154,6 +165,8 @@ class Recipe:
         strangers = [unknown("recipe field", name, names) for name in changes if name not in names]
         values = self._others_defaults(changes) | {name: value for name, value in changes.items() if name in names}
         epochs = values.get("epochs", self.epochs)
+        if is_integer(epochs) and epochs > _MOST_EPOCHS:
+            raise ValueError(f"epochs must be at most {_MOST_EPOCHS:,}; got a number of {len(str(epochs))} digits")
         if is_integer(epochs) and epochs >= 1:
             values.setdefault("drops", tuple(drop * epochs / self.epochs for drop in self.drops))
             values.setdefault("warmup_epochs", self.warmup_epochs * epochs / self.epochs)
@@ -261,6 +274,7 @@ _KINDS: dict[str, Kind] = {
     "clip_norm": AMOUNT,
     "mixup": AMOUNT,
     "ema": FRACTION,
+    "precision": NAME,
 }
 _FLOATS = tuple(name for name, kind in _KINDS.items() if kind in (POSITIVE, FRACTION, AMOUNT, FACTOR))
 _LATER = {
@@ -268,7 +282,7 @@ _LATER = {
     for f in dataclasses.fields(Recipe)
     if f.name not in _FIRST
 }
-_OF_A_STEP = ("optimizer", "optimizer_options", "loss", "label_smoothing", "clip_norm", "mixup", "ema")
+_OF_A_STEP = ("optimizer", "optimizer_options", "loss", "label_smoothing", "clip_norm", "mixup", "ema", "precision")
 
 
 def _drops_problems(recipe: Recipe) -> list[str]:
@@ -317,6 +331,10 @@ def _optimizer_problems(recipe: Recipe) -> list[str]:
     )
 
 
+def _precision_problems(recipe: Recipe) -> list[str]:
+    return [] if recipe.precision in PRECISIONS else [unknown("precision", recipe.precision, PRECISIONS)]
+
+
 def _loss_problems(recipe: Recipe) -> list[str]:
     loss, problems = recipe.loss, list[str]()
     if is_own_code(loss):
@@ -341,4 +359,5 @@ _CHECKS = (
     ({"schedule", "drops", "drop_factor", "final_lr", "lr"}, _schedule_problems),
     ({"optimizer", "optimizer_options", "lr", "momentum", "weight_decay"}, _optimizer_problems),
     ({"loss", "label_smoothing"}, _loss_problems),
+    ({"precision"}, _precision_problems),
 )

@@ -8,6 +8,7 @@ import dataclasses
 
 from prunemark.recipes.recipe import Recipe
 from prunemark.terms.steps import Step
+from prunemark.terms.tasks import TASKS
 
 # Frankle et al. 2021 (arXiv 2009.08576), appendix A, as recorded in the project's specification; augmentations and
 # five warm-up epochs as in the study's code. The rewinding steps are [V]: recollected, not confirmed from its text.
@@ -84,10 +85,14 @@ REPLICATES: dict[tuple[str, str], int] = {
 DEFAULT = dataclasses.replace(_CIFAR, augment=())
 
 
-def recipe_for(network: str, dataset: str) -> Recipe:
+def recipe_for(network: str, dataset: str, task: str = "classification") -> Recipe:
     """The recipe of a network on a data set: its line of `RECIPES`, or `DEFAULT` where there is none.
+
+    Of a task other than classification, a name in `prunemark.terms.tasks.TASKS`, the loss is the task's usual one.
 
     `DEFAULT` is the CIFAR-10 recipe without augmentation: 160 epochs, batch 128, learning rate 0.1 divided by 10
     after epochs 80 and 120, momentum 0.9, weight decay 1e-4.
     """
-    return RECIPES.get((network, dataset), DEFAULT)
+    recipe = RECIPES.get((network, dataset), DEFAULT)
+    loss = TASKS[task].losses[0]
+    return recipe if recipe.loss == loss else dataclasses.replace(recipe, loss=loss)

@@ -44,13 +44,23 @@ class KeptLayers:
 
 def kept_layers(layers: "DataFrame") -> list[KeptLayers]:
     """One `KeptLayers` per cell of the earliest step and of benchmarks, in the table's order (see `write_report`)."""
-    rows: list[dict[str, Any]] = layers.to_dict("records")
-    cells: dict[Cell, list[dict[str, Any]]] = {}
-    for row in rows:
-        cell = cell_of(row)
-        if cell.ablation == UNMODIFIED or ABLATIONS[cell.ablation].own_mask:
-            cells.setdefault(cell, []).append(row)
-    return curves.earliest([_kept_layers(cell, group) for cell, group in cells.items()])
+    cells: dict[tuple[Any, ...], _Sums] = {}
+    names = ("method", "sparsity", "prune_at", "ablation", "benchmark")
+    counted = ("replicate", "layer", "kept", "total", "units_by_kept_inputs", "effective", "dead_units", "units")
+    # Row by row from the columns: a large study has millions.
+    columns = [layers[name] if name in layers else [None] * len(layers) for name in (*names, *counted)]
+    for *place, replicate, layer, kept, total, units, effective, dead, all_units in zip(*columns, strict=True):
+        sums = cells.get(key := tuple(place))
+        if sums is None:
+            sums = cells[key] = _Sums()
+        sums.add(int(replicate), str(layer), kept, total, units, effective, dead, all_units)
+    found = [
+        sums.kept_layers(cell)
+        for place, sums in cells.items()
+        if (cell := cell_of(dict(zip(names, place, strict=True)))).ablation == UNMODIFIED
+        or ABLATIONS[cell.ablation].own_mask
+    ]
+    return curves.earliest(found)
 
 
 def repeated(shown: Sequence[KeptLayers]) -> list[str]:
@@ -64,31 +74,52 @@ def repeated(shown: Sequence[KeptLayers]) -> list[str]:
     return [name for at, name in enumerate(names) if any(kept[name] == kept[other] for other in names[:at])]
 
 
-def _kept_layers(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> KeptLayers:
-    shares: dict[str, list[float]] = {}
-    by_replicate: dict[int, Counter[int]] = {}
-    for row in rows:
-        name = str(row["layer"]).removesuffix(".weight")
-        shares.setdefault(name, []).append(100 * float(row["kept"]) / float(row["total"]))
-        counts = by_replicate.setdefault(int(row["replicate"]), Counter())
-        for kept, units in row["units_by_kept_inputs"].items():
-            counts[int(kept)] += int(units)
-    return KeptLayers(
-        cell=cell,
-        densities={name: math.fsum(values) / len(values) for name, values in shares.items()},
-        units=sum(by_replicate.values(), Counter[int]()),
-        dead={r: 100 * counts[0] / counts.total() for r, counts in by_replicate.items() if counts.total()},
-        on_path=_shares(rows, "effective", "kept"),
-        off_path=_shares(rows, "dead_units", "units"),
-    )
+class _Sums:
+    """Rows of the table of one cell, added up."""
+
+    def __init__(self) -> None:
+        self.shares: dict[str, tuple[float, int]] = {}
+        self.units: Counter[int] = Counter()
+        # By replicate: units that keep no input, and all of them; and parts with what they are of.
+        self.dead: dict[int, tuple[int, int]] = {}
+        self.on_path: dict[int, tuple[float, float]] = {}
+        self.off_path: dict[int, tuple[float, float]] = {}
+
+    def add(
+        self,
+        replicate: int,
+        layer: str,
+        kept: float,
+        total: float,
+        units: Mapping[int, int],
+        effective: float | None,
+        dead: float | None,
+        all_units: float | None,
+    ) -> None:
+        name = layer.removesuffix(".weight")
+        share, count = self.shares.get(name, (0.0, 0))
+        self.shares[name] = share + 100 * float(kept) / float(total), count + 1
+        for inputs, number in units.items():
+            self.units[inputs] += number
+        none, every = self.dead.get(replicate, (0, 0))
+        self.dead[replicate] = none + units.get(0, 0), every + sum(units.values())
+        for sums, part, whole in ((self.on_path, effective, kept), (self.off_path, dead, all_units)):
+            # A column that holds None in some rows comes with NaN or None.
+            a, b = (math.nan if value is None else float(value) for value in (part, whole))
+            before = sums.get(replicate, (0.0, 0.0))
+            sums[replicate] = before[0] + a, before[1] + b
+
+    def kept_layers(self, cell: Cell) -> KeptLayers:
+        return KeptLayers(
+            cell=cell,
+            densities={name: share / count for name, (share, count) in self.shares.items()},
+            units=self.units,
+            dead={r: 100 * none / every for r, (none, every) in self.dead.items() if every},
+            on_path=_percent(self.on_path),
+            off_path=_percent(self.off_path),
+        )
 
 
-def _shares(rows: Sequence[Mapping[str, Any]], part: str, whole: str) -> dict[int, float]:
+def _percent(sums: Mapping[int, tuple[float, float]]) -> dict[int, float]:
     """Percentage that a count is of another, over all layers, by replicate; none where a layer lacks it."""
-    sums: dict[int, tuple[float, float]] = {}
-    for row in rows:
-        # A column that holds None in some rows comes with NaN or None.
-        a, b = (math.nan if row.get(name) is None else float(row[name]) for name in (part, whole))
-        before = sums.get(int(row["replicate"]), (0.0, 0.0))
-        sums[int(row["replicate"])] = before[0] + a, before[1] + b
     return {r: 100 * a / b for r, (a, b) in sums.items() if math.isfinite(a) and b > 0}

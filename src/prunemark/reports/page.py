@@ -1,7 +1,7 @@
 """The report: one HTML file that needs nothing else, and the figures beside it as SVG, PNG and PDF."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from prunemark.reports.trust import Remark, trust
 from prunemark.reports.views import ClaimView, RangesView, claim_views, ranges_view, signed
 from prunemark.stats import Judged, Ranges, Subject
 from prunemark.stats.images import ImageShare
+from prunemark.terms.metrics import METRICS
 from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def write_report(
         OSError: the folder cannot be written.
     """
     folder = out.parent / f"{out.stem}-figures"
+    if folder.is_symlink():
+        raise FileExistsError(f"{folder} is a symbolic link, and is not written through: remove it")
     folder.mkdir(parents=True, exist_ok=True)
     sections: list[Section] = []
     number = 1
@@ -122,6 +125,7 @@ def write_report(
         sections,
         results,
         study_name=study_name,
+        reword=next((one.standard.metric for one in judged.subjects), METRICS["accuracy"]).reworded,
         facts=facts,
         methods=methods,
         toml=toml,
@@ -168,7 +172,8 @@ def _section(
         methods=methods,
         prefix=prefix,
     )
-    drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(found)]
+    reword = judged.standard.metric.reworded
+    drawn = [_drawn(figure.reworded(reword), folder, number + at) for at, figure in enumerate(found)]
     cells = curves.points(results, judged.standard)
     sparsities, rows = curves.grid(cells)
     dense = curves.dense(cells)
@@ -213,6 +218,7 @@ def _render(
     results: "DataFrame",
     *,
     study_name: str,
+    reword: Callable[[str], str],
     facts: Mapping[str, str],
     methods: Mapping[str, str] | None,
     toml: str,
@@ -226,6 +232,7 @@ def _render(
         loader=PackageLoader("prunemark.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["signed"] = signed
+    environment.filters["reworded"] = reword
     environment.filters["shown"] = words.state_words
     labels = [str(name) for name in results["method"].drop_duplicates()]
     has_charts = any(section.figures for section in sections)

@@ -1,6 +1,6 @@
 """The report's tables for terminals: they fit the terminal's width by going on below, and cut no word short."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from rich.text import Text
 from prunemark.reports import curves, theme, words
 from prunemark.reports.trust import Remark, trust
 from prunemark.stats import Finding, Judged
+from prunemark.stats.conditions import conditions
 from prunemark.stats.predicates import State
 from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.metrics import METRICS, Metric
 from prunemark.terms.numbers import percent_number, pp
 
 if TYPE_CHECKING:
@@ -51,18 +53,20 @@ def claims_table(judged: Judged, remarks: Sequence[Remark] = ()) -> RenderableTy
     parts: list[RenderableType] = []
     several = len(judged.subjects) > 1
     for subject in judged.subjects:
+        reword = subject.standard.metric.reworded
         first, *more = subject.sentences(theme.display_name)
         named = f"{subject.network} on {subject.dataset}: {first}" if several else first
         parts += [_Words(named, "bold"), *map(_Words, more), Text()]
         known = remarks if remarks and not several else trust(subject)
-        parts += [_Words(f"{one.about}: {one.text}", "dim") for one in known]
+        parts += [_Words(f"{one.about}: {reword(one.text)}", "dim") for one in known]
         claims = words.by_claim(subject.findings)
-        parts.append(_claims_table(claims))
+        parts.append(_claims_table(claims, reword))
         for claim, by_range in claims.items():
             findings = [finding for here in by_range.values() for finding in here]
             if any(finding.effect for finding in findings):
-                parts += [Text(), Text(f"{claim}  {findings[0].statement}", style="bold"), _Numbers(findings=findings)]
-    return Group(*parts, Text(), _Legend())
+                title = Text(f"{claim}  {reword(findings[0].statement)}", style="bold")
+                parts += [Text(), title, _Numbers(findings=findings)]
+    return Group(*parts, Text(), _Legend(judged.subjects[0].standard.metric.reworded))
 
 
 def results_table(results: "DataFrame") -> RenderableType:
@@ -92,7 +96,7 @@ def results_table(results: "DataFrame") -> RenderableType:
         for row in rows
     ]
     dense = curves.dense(cells)
-    heading = Text("test accuracy (%), mean ± standard deviation", style="bold")
+    heading = Text(f"{_metric(results).reworded('test accuracy (%)')}, mean ± standard deviation", style="bold")
     if dense is not None:
         heading.append(f"; dense network {curves.accuracy_text(dense)}", style="not bold")
     parts: list[RenderableType] = [
@@ -118,7 +122,7 @@ def _ablation(name: str) -> str:
     return "" if name == UNMODIFIED else theme.display_name(name)
 
 
-def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]]) -> Table:
+def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]], reword: Callable[[str], str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("claim", overflow="fold", ratio=3)
@@ -128,7 +132,7 @@ def _claims_table(claims: Mapping[str, Mapping[str, Sequence[Finding]]]) -> Tabl
     for claim, by_range in claims.items():
         if any(finding.effect for here in by_range.values() for finding in here):
             statement = next(iter(by_range.values()))[0].statement
-            table.add_row(claim, statement, *(_standing(by_range.get(name, ())) for name in names))
+            table.add_row(claim, reword(statement), *(_standing(by_range.get(name, ())) for name in names))
     untested = [claim for claim, by_range in claims.items() if not any(f.effect for x in by_range.values() for f in x)]
     if untested:
         table.caption = Text(f"Not tested here: {', '.join(untested)}.")
@@ -216,16 +220,22 @@ def _short(value: float) -> str:
     return f"{value:+.2f}" if abs(value) < 9.995 else f"{value:+.1f}"
 
 
+def _metric(results: "DataFrame") -> Metric:
+    """What one study is judged by."""
+    return next((said.metric for said in conditions(results).values()), METRICS["accuracy"])
+
+
 class _Legend:
     """Legend of the marks, in those that the terminal can show."""
+
+    def __init__(self, reword: Callable[[str], str]) -> None:
+        self._reword = reword
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = _ASCII_MARKS if options.ascii_only else _MARKS
         yield from self._lines(marks)
 
     def _lines(self, marks: dict[State, str]) -> Iterator[Text]:
-        yield Text(
-            "Differences of mean test accuracy in percentage points, means over a range's sparsities, with intervals.",
-            style="dim",
-        )
+        what = self._reword("Differences of mean test accuracy in percentage points")
+        yield Text(f"{what}, means over a range's sparsities, with intervals.", style="dim")
         yield Text(", ".join(f"{mark} {words.state_words(state)}" for state, mark in marks.items()), style="dim")

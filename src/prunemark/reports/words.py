@@ -10,6 +10,7 @@ from prunemark.stats import Finding, Ranges, Subject
 from prunemark.stats.claims import ALL
 from prunemark.stats.predicates import State
 from prunemark.terms.ablations import UNMODIFIED
+from prunemark.terms.metrics import Metric
 from prunemark.terms.numbers import percent_number
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def answer(results: "DataFrame", subject: Subject) -> list[str]:
 
 
 def _at_one_sparsity(results: "DataFrame", subject: Subject) -> list[str]:
-    found = subject.ranges
+    found, metric = subject.ranges, subject.standard.metric
     cells = curves.points(results, subject.standard)
     shown = [point for point in curves.earliest(cells) if point.cell.ablation == UNMODIFIED]
     if not shown:
@@ -74,17 +75,18 @@ def _at_one_sparsity(results: "DataFrame", subject: Subject) -> list[str]:
     )
     here = {point.series: point for point in shown if point.cell.sparsity == sparsity}
     methods = [p for name, p in here.items() if not p.cell.benchmark and name != "random"]
-    reached = [f"{theme.display_name(one.series)} {_accuracy(one)}" for one in methods]
+    reached = [f"{theme.display_name(one.series)} {_accuracy(one, metric)}" for one in methods]
     references = theme.series_styles(name for name, p in here.items() if p.cell.benchmark or name == "random")
-    reached += [f"{style.display_name} {_accuracy(here[name])}" for name, style in references.items()]
+    reached += [f"{style.display_name} {_accuracy(here[name], metric)}" for name, style in references.items()]
     dense = curves.dense(cells)
     if dense is not None:
-        reached.append(f"the dense network {_accuracy(dense)}")
-    return [f"At {percent_number(sparsity)} % sparsity{reason} mean test accuracies are: {', '.join(reached)}."]
+        reached.append(f"the dense network {_accuracy(dense, metric)}")
+    sentence = f"At {percent_number(sparsity)} % sparsity{reason} mean test accuracies are: {', '.join(reached)}."
+    return [metric.reworded(sentence)]
 
 
-def _accuracy(point: Point) -> str:
-    return f"{point.mean:.1f} %"
+def _accuracy(point: Point, metric: Metric) -> str:
+    return f"{point.mean:.1f} %" if metric.name == "accuracy" else f"{point.mean:.2f}"
 
 
 def sparsity_span(sparsities: Sequence[float]) -> str:

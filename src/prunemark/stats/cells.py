@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
 from prunemark.terms.benchmarks import LOTTERY_REWINDING
 from prunemark.terms.columns import SUBJECT, Status
+from prunemark.terms.metrics import DIRECTIONS, METRICS, metric_of
 from prunemark.terms.sparsity import same_sparsity
 from prunemark.terms.steps import Step
 
@@ -19,9 +20,11 @@ MOST_UNSCORED = 0.01
 """Share of a mask's kept weights that may be unscored, as those of a few dead units are, if its cell is to count."""
 _EXPERIMENT = SUBJECT
 _TEXT = (*_EXPERIMENT, "method", "ablation", "benchmark", "prune_at", "status")
-_NUMBERS = ("sparsity", "replicate", "test_accuracy")
+_NUMBERS = ("sparsity", "replicate")
 # What a table of another origin may leave out, and what it then means.
-_ASSUMED = {"study": "", "network": "", "dataset": "", "ablation": UNMODIFIED, "benchmark": ""}
+_ASSUMED = {"study": "", "network": "", "dataset": "", "ablation": UNMODIFIED, "benchmark": ""} | dict.fromkeys(
+    ("metric", "metric_direction"), ""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,8 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
 class Experiment:
     """All cells of one network on one data set in one study.
 
-    `accuracies` maps each cell to its replicates' test accuracies in percent; a failed run is NaN, a diverged one
+    `accuracies` maps each cell to its replicates' test accuracies in percent, or to their scores by another metric
+    (`prunemark.terms.metrics`), in its unit and turned so that higher is better; a failed run is NaN, a diverged one
     has the accuracy it ended with. `trainings` maps a cell's replicates to the training that gave them, where the
     table says so: two cells with the same training are one piece of evidence. `unscored` holds the cells in which a
     mask was chosen by position.
@@ -122,7 +126,7 @@ class Experiment:
 
 
 def _row_problem(row: Mapping[str, Any]) -> str | None:
-    accuracy, sparsity = row["test_accuracy"], row["sparsity"]
+    sparsity = row["sparsity"]
     if row["status"] not in STATUSES:
         return f"status {row['status']!r} is none of {', '.join(STATUSES)}"
     if row["ablation"] not in ABLATIONS:
@@ -140,9 +144,37 @@ def _row_problem(row: Mapping[str, Any]) -> str | None:
         rewound_to(row["benchmark"])
     except ValueError as error:
         return f"benchmark {row['benchmark']!r}: {error}"
-    if row["status"] != "failed" and not 0 <= accuracy <= 1:
-        return f"test_accuracy {accuracy!r} of a run that is {row['status']} is not a fraction in [0, 1]"
+    return _value_problem(row)
+
+
+def _value_problem(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with the number that a row is judged by."""
+    if row["metric"] in ("", "accuracy"):
+        if row["status"] != "failed" and not 0 <= (got := _value(row)) <= 1:
+            return f"test_accuracy {got!r} of a run that is {row['status']} is not a fraction in [0, 1]"
+        return None
+    if row["metric"] not in METRICS and row["metric_direction"] not in DIRECTIONS:
+        return f"metric_direction {row['metric_direction']!r} of the metric {row['metric']} is not higher or lower"
+    if row["status"] == "done" and not math.isfinite(row["metric_value"]):
+        return f"metric_value {row['metric_value']!r} of a run that is done is not a finite number"
     return None
+
+
+def _value(row: Mapping[str, Any]) -> float:
+    """The raw number that a row is judged by."""
+    return (
+        row.get("test_accuracy", row.get("metric_value")) if row["metric"] in ("", "accuracy") else row["metric_value"]
+    )
+
+
+def _score(row: Mapping[str, Any]) -> float:
+    """The number that a row is judged by, in units and turned so that higher is better; NaN where there is none."""
+    if row["status"] == "failed":
+        return math.nan
+    if row["metric"] in ("", "accuracy"):
+        return 100 * _value(row)
+    metric = METRICS.get(row["metric"]) or metric_of({"name": row["metric"], "direction": row["metric_direction"]})
+    return metric.score(row["metric_value"])
 
 
 def _prune_at(row: Mapping[str, Any]) -> str:
@@ -154,16 +186,18 @@ def _prune_at(row: Mapping[str, Any]) -> str:
 def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
     if not hasattr(results, "columns"):
         raise ValueError(f"results are a pandas DataFrame, one row per trial, not a {type(results).__name__}")
-    missing = [name for name in ("method", *_NUMBERS) if name not in results.columns]
+    by_metric = {"metric", "metric_value"} <= set(results.columns)
+    needed = [*_NUMBERS, "metric_value" if by_metric and "test_accuracy" not in results.columns else "test_accuracy"]
+    missing = [name for name in ("method", *needed) if name not in results.columns]
     if missing:
         raise ValueError(f"results: missing columns: {', '.join(missing)}")
     columns: dict[str, list[Any]] = {name: [value] * len(results) for name, value in _ASSUMED.items()}
-    for name in (*_TEXT, "job_key"):
+    for name in (*_TEXT, "job_key", "metric", "metric_direction"):
         if name in results.columns:
             # A table that has been through CSV holds NaN where the text was empty.
             texts = results[name].astype(object).where(results[name].notna(), "")
             columns[name] = [str(value) for value in texts]
-    for name in _NUMBERS:
+    for name in (*needed, *(["metric_value"] if by_metric else [])):
         columns[name] = _numbers(results, name)
     seeds = results["replicate"]
     if getattr(seeds.dtype, "kind", "") in ("i", "u") and not seeds.hasnans:
@@ -175,7 +209,7 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
     ]
     for row in rows:
         row.setdefault("prune_at", _prune_at(row))
-        row.setdefault("status", "failed" if math.isnan(row["test_accuracy"]) else "done")
+        row.setdefault("status", "failed" if math.isnan(_value(row)) else "done")
     return rows
 
 
@@ -227,8 +261,7 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
                 where = ", ".join(f"{name} {value}" for name, value in vars(cell).items() if value != "")
                 problem = f"two rows for replicate {replicate} of {'/'.join(key)}: {where}"
             else:
-                failed = row["status"] == "failed"
-                replicates[replicate] = math.nan if failed else 100 * row["test_accuracy"]
+                replicates[replicate] = _score(row)
                 if row.get("job_key"):
                     trainings.setdefault(key, {}).setdefault(cell, {})[replicate] = row["job_key"]
                 if row.get("unscored"):
@@ -238,7 +271,7 @@ def experiments(results: "pd.DataFrame") -> list[Experiment]:
     if problems:
         shown = [f"row {rows[0]}: {text}" + _more(len(rows) - 1) for text, rows in problems.items()]
         extra = f"; and {len(shown) - 10} other problems" if len(shown) > 10 else ""
-        if high := sum(1 < row["test_accuracy"] <= 100 for row in checked):
+        if high := sum(1 < _value(row) <= 100 for row in checked if row["metric"] in ("", "accuracy")):
             extra += f"; {high} of the accuracies lie between 1 and 100: if they are percentages, divide them by 100"
         raise ValueError(f"results: {'; '.join(shown[:10])}{extra}")
     return [

@@ -9,12 +9,14 @@ from prunemark.stats.fitness import DenseRun
 from prunemark.terms.benchmarks import MAGNITUDE_AFTER_TRAINING
 from prunemark.terms.columns import FIXED, SUBJECT
 from prunemark.terms.looks import Looks
+from prunemark.terms.metrics import METRICS, Metric, metric_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _READ = (
     *("method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap"),
+    *("metric", "metric_direction", "metric_unit"),
 )
 
 
@@ -30,6 +32,7 @@ class Conditions:
         methods: label in the results -> the method's name.
         steps_per_epoch: optimizer steps in an epoch.
         runs: what dense training did in each replicate.
+        metric: what the study is judged by.
     """
 
     margin: float | None = None
@@ -39,6 +42,7 @@ class Conditions:
     methods: Mapping[str, str] = field(default_factory=dict[str, str])
     steps_per_epoch: int | None = None
     runs: Sequence[DenseRun] = ()
+    metric: Metric = METRICS["accuracy"]
 
 
 def conditions(results: "pd.DataFrame") -> dict[tuple[str, ...], Conditions]:
@@ -69,9 +73,18 @@ def _of(key: Hashable, rows: "pd.DataFrame") -> Conditions:
             methods=_methods(rows),
             steps_per_epoch=_count(_only(rows, "steps_per_epoch", where)),
             runs=_runs(rows),
+            metric=_metric(*(_only(rows, name, where) for name in ("metric", "metric_direction", "metric_unit"))),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"results: {where}: {error}") from None
+
+
+def _metric(name: str | None, direction: str | None, unit: str | None) -> Metric:
+    if name is None:
+        return METRICS["accuracy"]
+    if name in METRICS:
+        return METRICS[name]
+    return metric_of({"name": name, "direction": direction, **({} if unit is None else {"unit": unit})})
 
 
 def _only(rows: "pd.DataFrame", name: str, where: str) -> Any:

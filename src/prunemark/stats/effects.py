@@ -11,6 +11,7 @@ from prunemark.stats.predicates import Predicate, State, contradiction_p, decide
 from prunemark.stats.records import Record
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import check_margin
+from prunemark.terms.metrics import METRICS, Metric
 
 FEWEST_REPLICATES = 3
 FEWEST_WITH_AN_OUTLIER = 5
@@ -21,7 +22,7 @@ _DECIMALS_PP = 9
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """Standard of evidence: the margin in percentage points, the looks, and the number of test images.
+    """Standard of evidence: the margin in percentage points, the looks, the number of test images, and the metric.
 
     `looks` is None where the number of replicates was fixed beforehand. `images` is None where it is not known; then
     `steps` is the number of steps in [0, 1] to which the accuracies were rounded, see
@@ -32,6 +33,7 @@ class Standard:
     margin: float
     looks: Looks | None = None
     images: int | None = None
+    metric: Metric = METRICS["accuracy"]
     steps: int | None = None
 
     def __post_init__(self) -> None:

@@ -69,6 +69,10 @@ class Subject:
 
     def sentences(self, name: Name = str) -> tuple[str, ...]:
         """The sentences of `answer`: C0 first, or why the study cannot test it."""
+        metric = self.standard.metric
+        return (*map(metric.reworded, self._sentences(name)), *([metric.legend] if metric.legend else []))
+
+    def _sentences(self, name: Name) -> tuple[str, ...]:
         if not self.fitness.fit:
             return (self.fitness.sentence,)
         tested = [one for one in self.conclusions.values() if one.whole.state != "untested"]
@@ -128,14 +132,15 @@ class Judged:
         return " ".join(f"{one.network} on {one.dataset}: {one.sentences(name)[0]}" for one in self.subjects)
 
     def _repr_html_(self) -> str:
-        claims = self.claims
-        shown = claims[["claim", "range", "subject", "state"]].assign(
-            difference=[
-                f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" if row.difference == row.difference else ""
-                for row in claims.itertuples()
-            ]
-        )
-        return html_table(list(shown.columns), shown.itertuples(index=False), notes=[self.headline])
+        findings = [finding for subject in self.subjects for finding in subject.findings]
+        header = ["claim", "range", "subject", "state", "difference"]
+        rows = [(row.claim, row.range, row.subject, row.state, _interval(row)) for row in (f.row() for f in findings)]
+        return html_table(header, rows, notes=[self.headline])
+
+
+def _interval(row: Row) -> str:
+    """Its difference with the interval; nothing where there is none."""
+    return "" if math.isnan(row.difference) else f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
 
 
 def judge(
@@ -192,7 +197,8 @@ def judge(
                 margin=_first(margin, said.margin, DEFAULT_MARGIN),
                 looks=looks or (said.looks if isinstance(said.looks, Looks) else None),
                 images=_of(images, one.dataset) or said.images,
-                steps=steps_of_rounding(one),
+                metric=said.metric,
+                steps=steps_of_rounding(one) if said.metric.name == "accuracy" else None,
             ),
             chance=100 / said.classes if stated is None and said.classes else stated,
             asked=questions(
@@ -264,8 +270,8 @@ def _subject(
         cells=cells,
         conclusions=conclusions,
         fitness=fit,
-        headline=fit.sentence or _headline(conclusions, findings),
-        notes=tuple(_notes(findings, cells)),
+        headline=standard.metric.reworded(fit.sentence or _headline(conclusions, findings)),
+        notes=tuple(map(standard.metric.reworded, _notes(findings, cells))),
     )
 
 

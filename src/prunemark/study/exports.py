@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from prunemark.artifacts import write_atomically
 from prunemark.registry import unknown
 from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
@@ -96,15 +97,8 @@ def export(
     table = results(out, study=study, what=what)
     path = Path(to) if to is not None else Path(out) / f"{_STEMS.get(what, what)}.{_SUFFIXES.get(format, format)}"
     try:
-        match format:
-            case "csv":
-                table.to_csv(path, index=False)
-            case "json":
-                table.to_json(path, orient="records", indent=1, double_precision=15)
-            case "parquet":
-                table.to_parquet(path, index=False)
-            case "latex":
-                path.write_text(_booktabs(table), encoding="utf-8")
+        # By renaming: a folder comes from anywhere, and a link in it is not written through.
+        write_atomically(path, _content(table, format))
     except ImportError:
         raise StoreError("parquet needs pyarrow: pip install 'prunemark[parquet]'") from None
     except OSError as error:
@@ -112,6 +106,31 @@ def export(
     return path
 
 
+def _content(table: "pd.DataFrame", format: Format) -> bytes:
+    match format:
+        case "csv":
+            return _without_formulas(table).to_csv(index=False).encode()
+        case "json":
+            text = table.to_json(orient="records", indent=1, double_precision=15)
+            assert text is not None
+            return text.encode()
+        case "parquet":
+            return table.to_parquet(index=False)
+        case "latex":
+            return _booktabs(table).encode()
+
+
+def _without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with an apostrophe before each text that a spreadsheet would take for a formula, and run."""
+
+    def defused(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULAS else value
+
+    texts = [name for name in table.columns if not str(table[name].dtype).startswith(("float", "int", "bool"))]
+    return table.assign(**{name: [defused(value) for value in table[name]] for name in texts})
+
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

@@ -10,7 +10,7 @@ from prunemark.datasets import NORMALISATIONS, entry_for
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code
-from prunemark.recipes import recipe_for
+from prunemark.recipes import Recipe, recipe_for
 from prunemark.registry import unknown
 from prunemark.study.key import canonical
 from prunemark.study.problems import fail
@@ -19,12 +19,24 @@ from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.quotas import QUOTAS
 from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
+from prunemark.terms.text import label_problem
 
 # Those of prunemark.pruning.scorer.ScoreDtype, which cannot be imported without torch.
 SCORE_DTYPES = ("float32", "float64")
+# It is part of names of files.
+_LONGEST_NAME = 150
 # The fields on which the length of training depends.
 SCHEDULE = {"network", "dataset", "recipe"}
 CHECKED = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def base_recipe(network: str, dataset: str) -> Recipe:
+    """The recipe that a study's overrides change.
+
+    Raises:
+        ValueError: a data set of the user's that cannot be read.
+    """
+    return recipe_for(network, dataset, entry_for(dataset).task)
 
 
 def step_in(fields: Mapping[str, Any], step: Step) -> int:
@@ -33,7 +45,7 @@ def step_in(fields: Mapping[str, Any], step: Step) -> int:
     Raises:
         ValueError: it is after the end of training, or the overrides of the recipe are wrong.
     """
-    recipe = recipe_for(fields["network"], fields["dataset"]).override(fields["recipe"])
+    recipe = base_recipe(fields["network"], fields["dataset"]).override(fields["recipe"])
     per_epoch = recipe.steps_per_epoch(entry_for(fields["dataset"]).train_examples)
     return step.at(steps_per_epoch=per_epoch, total_steps=recipe.epochs * per_epoch)
 
@@ -91,7 +103,15 @@ def _json(options: dict[str, Any]) -> dict[str, Any]:
 def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise fail(f"is made of letters, digits and _ . -, and begins with a letter or digit; got {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise fail(f"has {len(name):,} characters; at most {_LONGEST_NAME} are allowed")
     return name
+
+
+def _label(text: str) -> str:
+    if problem := label_problem(text):
+        raise fail(problem)
+    return text
 
 
 def _sparsity(value: float) -> float:
@@ -133,6 +153,7 @@ NetworkName = Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(NE
 MethodName = Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(METHODS, "method", name))]
 BenchmarkName = Annotated[StrictStr, AfterValidator(_benchmark)]
 AblationName = Annotated[StrictStr, AfterValidator(_ablation)]
+Label = Annotated[StrictStr, AfterValidator(_label)]
 QuotaRule = Annotated[StrictStr, _one_of(QUOTAS, "quota rule")]
 Options = Annotated[dict[str, Any], AfterValidator(_json)]
 Sparsities = Annotated[

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from prunemark.datasets import anchored_dataset
 from prunemark.own_code import anchored
 from prunemark.registry import unknown
 from prunemark.study.problems import StudyError
@@ -59,6 +60,10 @@ def _absolute(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         return anchored(value, folder) if isinstance(value, str) else value
 
     fields = {key: resolved(value) if key == "network" else value for key, value in fields.items()}
+    if isinstance(dataset := fields.get("dataset"), str):
+        fields["dataset"] = anchored_dataset(dataset, folder)
+    if isinstance(metric := fields.get("metric"), dict):
+        fields["metric"] = metric | {"name": resolved(metric.get("name"))}
     recipe = fields.get("recipe")
     if isinstance(recipe, dict) and "loss" in recipe:
         fields["recipe"] = recipe | {"loss": resolved(recipe["loss"])}

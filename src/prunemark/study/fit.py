@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prunemark.datasets import DATASETS, entry_for
+from prunemark.datasets import DATASETS, DatasetEntry, entry_for, form_of, short_dataset
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
+from prunemark.own_code import is_own_code
+from prunemark.recipes import Recipe
 from prunemark.stats.claims import ALL
 from prunemark.study.method_spec import MethodSpec, default_label
 from prunemark.terms.benchmarks import BENCHMARKS
+from prunemark.terms.metrics import metric_of
 from prunemark.terms.sparsity import same_sparsity
+from prunemark.terms.tasks import TASKS
 
 _ROWS = ("dense", "random", *BENCHMARKS, *ALL.values())
 """What the results call rows that are no method's."""
@@ -18,9 +22,13 @@ _ROWS = ("dense", "random", *BENCHMARKS, *ALL.values())
 def misfits(fields: Mapping[str, Any]) -> list[str]:
     """Problem of a network and a data set that do not fit each other, if there is one."""
     network, dataset = fields.get("network"), fields.get("dataset")
-    if not isinstance(network, str) or dataset not in DATASETS:
+    if not isinstance(network, str) or not isinstance(dataset, str) or not (dataset in DATASETS or form_of(dataset)):
         return []
-    problem = network_problem(network, dataset, {})
+    try:
+        problem = network_problem(network, dataset, {})
+    except ValueError:
+        # Data that cannot be read are a problem of their own.
+        return []
     return [f"dataset: {problem}"] if problem else []
 
 
@@ -76,11 +84,47 @@ def network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
         entry, data = NETWORKS[network], entry_for(dataset)
     except ValueError:
         return ""  # an entry of another package that cannot be used, as the field itself says
+    if len(data.input_shape) != 3 or data.task in ("segmentation", "next-token"):
+        shape = " x ".join(map(str, data.input_shape))
+        return (
+            f"{network}: takes images to one output per class or value, and {short_dataset(dataset)} holds "
+            f"examples of {shape} for {data.task}: a network of your own is FILE.py:build"
+        )
     try:
         entry.check(data.input_shape, data.classes, options)
     except ValueError as error:
         return f"{network}: {error}"
     return ""
+
+
+def recipe_problems(recipe: Recipe, data: DatasetEntry) -> list[str]:
+    """Problems of a recipe with the task and the inputs of a data set."""
+    problems: list[str] = []
+    fitting = TASKS[data.task].losses
+    if recipe.loss not in fitting and not is_own_code(recipe.loss):
+        problems.append(
+            f'the loss "{recipe.loss}" does not fit {data.task}; fitting: {", ".join(fitting)}, or FILE.py:loss'
+        )
+    images = len(data.input_shape) == 3 and not data.tokens and data.task != "segmentation"
+    if recipe.augment and not images:
+        problems.append(f"augment changes images with a class or values each, and these are examples for {data.task}")
+    if recipe.mixup and data.tokens:
+        problems.append("mixup mixes numbers, and tokens are none")
+    return problems
+
+
+def unstated_margin(fields: Mapping[str, Any]) -> list[str]:
+    """Problem of a study that does not say which difference counts as none in the unit of its metric."""
+    dataset = fields.get("dataset")
+    if "margin" in fields or not isinstance(dataset, str) or not (dataset in DATASETS or form_of(dataset)):
+        return []
+    try:
+        metric = metric_of(fields.get("metric"), task=entry_for(dataset).task)
+    except ValueError:
+        return []
+    if metric.name == "accuracy":
+        return []
+    return [f"margin: say which difference of the {metric.noun}, in {metric.unit}, counts as none: margin = ..."]
 
 
 def equal_items(items: Sequence[Any]) -> list[tuple[int, int]]:

@@ -2,12 +2,13 @@
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunemark.datasets import NORMALISATIONS
+from prunemark.datasets import NORMALISATIONS, short_dataset
 from prunemark.registry import unknown
 from prunemark.reports.theme import display_name
 from prunemark.stats import Judged
@@ -19,9 +20,13 @@ from prunemark.study.stopping import Stopping
 from prunemark.study.store import Store
 from prunemark.study.toml_text import toml_text
 from prunemark.study.trials import trials
+from prunemark.terms.ablations import ABLATIONS, UNMODIFIED
 from prunemark.terms.looks import Looks
-from prunemark.terms.numbers import percent
+from prunemark.terms.metrics import Metric
+from prunemark.terms.numbers import counted, percent
 from prunemark.terms.scoring import SCORING_BATCH
+
+_CELL = ["method", "ablation", "benchmark", "prune_at", "sparsity"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +40,8 @@ class JudgedStudy(Judged):
         name: the study's.
         spec: the study as it was run, every field.
         results: one row per trial, see `prunemark.terms.columns.TRIAL`.
-        layers: what masks keep, see `prunemark.terms.columns.LAYER`.
-        curves: learning curves, see `prunemark.terms.columns.CURVE`.
+        layers: what masks keep, see `prunemark.terms.columns.LAYER`; once where ablations share them.
+        curves: learning curves of unmodified runs, see `prunemark.terms.columns.CURVE`.
         planned: how many trials the study has; `results` has those that have finished.
         shares: how much of each headline difference is the test set's; empty where runs did not store their images.
         toml: the study as a file.
@@ -107,7 +112,10 @@ def judge_study(folder: str | Path, *, study: str | None = None, margin: float |
 def judge_stored(store: Store, name: str, *, margin: float | None = None) -> JudgedStudy:
     """`judge_study` for a study of an open store."""
     spec = store.studies()[name]
-    table, layers, curves = trials(store, name), store.layers(name), store.curves(name)
+    table = trials(store, name)
+    masked = [each for each, ablation in ABLATIONS.items() if each == UNMODIFIED or ablation.own_mask]
+    layers = store.layers(name, ablations=masked)
+    curves = store.curves(name, ablations=[UNMODIFIED])
     if table.empty:
         raise ValueError(f"no trial of {name} in {store.folder} has finished yet")
     planned = store.planned(name)
@@ -138,6 +146,7 @@ def judge_stored(store: Store, name: str, *, margin: float | None = None) -> Jud
                 planned=planned,
                 images=None if images is None else int(images),
                 prunable=store.prunable(name),
+                metric=judged.subjects[0].standard.metric,
                 replicates=_replicates(store.replicates(name), looks, stopping),
             ),
             **provenance(store, name, spec),
@@ -172,6 +181,8 @@ def as_json(judged: JudgedStudy, *, page: Path | None = None) -> str:
         "headline": judged.headline_with(display_name),
         "fit": all(subject.fitness.fit for subject in judged.subjects),
         "margin": judged.subjects[0].standard.margin,
+        "metric": judged.subjects[0].standard.metric.name,
+        "unit": judged.subjects[0].standard.metric.unit,
         "trials": {"finished": len(judged.results), "planned": judged.planned},
         "questions": {"settled": sum(done for done, _ in settled), "asked": sum(total for _, total in settled)},
         "report": None if page is None else str(page),
@@ -187,6 +198,7 @@ def _facts(
     planned: int,
     images: int | None,
     prunable: tuple[int, int] | None,
+    metric: Metric,
     replicates: str,
 ) -> dict[str, str]:
     seconds = table.drop_duplicates("job_key")["train_seconds"].sum()
@@ -195,17 +207,18 @@ def _facts(
     at_once = spec.get("scoring_batch", SCORING_BATCH)  # studies of earlier versions have no such field
     facts = {
         "Network": spec["network"],
-        "Data set": spec["dataset"],
+        "Data set": short_dataset(spec["dataset"]),
         "Inputs": f"normalised {NORMALISATIONS[spec.get('normalise', 'own')]}",
         "Scored examples": f"{spec['examples_per_class']} per class, {at_once} at a time",
         "Test images": f"{images:,}; one is worth {100 / images:g} points" if images else "not recorded",
         "Trials": f"{len(table):,} of {planned:,} finished",
         "Replicates": replicates,
-        "Margin": f"{spec['margin']:g} percentage points",
+        "Margin": f"{spec['margin']:g} {'percentage points' if metric.name == 'accuracy' else metric.unit}",
+        "Metric": f"{metric.noun}, {metric.direction} is better",
         "Training time": f"{seconds / 3600:.2f} core hours",
         "Device": ", ".join(devices) + mixed,
         "Processor": ", ".join(sorted(set(table["processor"].dropna()))) or "not recorded",
-        "Engine": ", ".join(sorted(set(table["engine"].dropna()))) or "not recorded",
+        "Engine": _engines(table),
         "Machine of this report": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "Versions": "; ".join(
             f"prunemark {code}, torch {torch}"
@@ -215,6 +228,21 @@ def _facts(
     if prunable is not None:
         facts["Prunable"] = f"{percent(prunable[0] / prunable[1])} of all {prunable[1]:,} parameters"
     return facts
+
+
+def _engines(table: "pd.DataFrame") -> str:
+    """How many trainings each engine took, and in how many cells replicates were trained by different ones."""
+    recorded = table.dropna(subset=["engine"])
+    counts = Counter(map(str, recorded.drop_duplicates("job_key")["engine"]))
+    if len(counts) < 2:
+        return next(iter(counts), "not recorded")
+    words = ", ".join(f"{name} for {counted(counts[name], 'training')}" for name in sorted(counts))
+    of_a_cell: dict[tuple[object, ...], set[str]] = {}
+    for *cell, engine in recorded[[*_CELL, "engine"]].itertuples(index=False, name=None):
+        of_a_cell.setdefault(tuple(cell), set()).add(engine)
+    mixed = sum(len(engines) > 1 for engines in of_a_cell.values())
+    cells = f"; mixed within {mixed:,} of {len(of_a_cell):,} cells" if mixed else "; one engine within each cell"
+    return f"{words}{cells}: their numbers differ by rounding"
 
 
 def _replicates(begun: int, looks: Looks | None, stopping: Stopping | None) -> str:

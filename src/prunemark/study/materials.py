@@ -1,12 +1,14 @@
 """The network, the method and the data set that a job names, made."""
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
-from prunemark.datasets import DATASETS, Dataset, dataset
+from prunemark.datasets import DATASETS, Dataset, OverlapWarning, Split, dataset, short_dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.methods.options import is_configured, option_names
 from prunemark.networks import NETWORKS, network
@@ -14,12 +16,49 @@ from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode, require_covered
 from prunemark.recipes import Recipe
 from prunemark.registry import find
+from prunemark.study.job import Job
+from prunemark.training.batches import inputs_on
 
 
 @functools.lru_cache(maxsize=1)
 def make_data(name: str, data_dir: str | None, normalise: str = "own") -> Dataset:
     """The data set, read once in a process."""
-    return dataset(name, data_dir=data_dir, normalise=normalise)
+    return read_data(name, data_dir, normalise)
+
+
+def read_data(name: str, data_dir: str | None, normalise: str) -> Dataset:
+    """The data set, read now."""
+    with warnings.catch_warnings():
+        # A note of the plan says it.
+        warnings.simplefilter("ignore", OverlapWarning)
+        return dataset(name, data_dir=data_dir, normalise=normalise)
+
+
+def data_of(job: Job, data_dir: str | None) -> Dataset:
+    """The data set of a job.
+
+    Raises:
+        ValueError: it cannot be read, or is not what it was when the study began.
+    """
+    named: Any = job.spec["dataset"]
+    data = make_data(job.data or named, data_dir, job.spec.get("normalise", "own"))
+    expected = named["fingerprint"] if job.data else job.spec.get("dataset_fingerprint")
+    if expected and data.fingerprint != expected:
+        raise ValueError(f"the data set {short_dataset(job.data or named)} has changed; run the study again")
+    return data
+
+
+@functools.lru_cache(maxsize=1)
+def make_training_split(name: str, data_dir: str | None, normalise: str, device: str) -> Split:
+    """Training examples of the data set, brought to the device once in a process."""
+    split = make_data(name, data_dir, normalise).train
+    if device == "cpu":
+        return split
+    where = torch.device(device)
+    return Split(
+        inputs=inputs_on(split.inputs, where, torch.channels_last),
+        targets=split.targets.to(where),
+    )
 
 
 def make_network(named: Mapping[str, Any], data: Dataset, seed: int, files: Mapping[str, Sequence[str]]) -> nn.Module:
@@ -82,6 +121,15 @@ def make_recipe(fields: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -
     if isinstance(loss := named.get("loss"), Mapping):
         named["loss"] = _own(loss, files).reference
     return Recipe(**named)
+
+
+def metric_name(job: Job) -> str:
+    """The "FILE.py:metric" that a job computes at the end of its training; empty if it computes none.
+
+    Raises:
+        ValueError: the file has changed.
+    """
+    return _own(job.spec["metric"], job.files).reference if "metric" in job.spec else ""
 
 
 def require_covered_files(files: Mapping[str, Sequence[str]], before: set[str]) -> None:

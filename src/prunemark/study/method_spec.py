@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StrictInt, StrictStr, model_validator
+from pydantic import BaseModel, Field, StrictInt, model_validator
 
 from prunemark.methods import METHODS
 from prunemark.own_code import is_own_code
-from prunemark.study.fields import CHECKED, MethodName, Options, QuotaRule
+from prunemark.study.fields import CHECKED, Label, MethodName, Options, QuotaRule
 
 
 class MethodSpec(BaseModel):
@@ -18,7 +18,8 @@ class MethodSpec(BaseModel):
         rounds: in how many rounds to prune; None = the method's own number.
         quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
             each layer keeps, see `prunemark.pruning.quotas.quotas`.
-        label: its name in the results; by default the method's or the function's name.
+        label: its name in the results, printable and of at most 60 characters; by default the method's or the
+            function's name.
         options: the method's own, such as {bn = "eval"}.
     """
 
@@ -27,7 +28,7 @@ class MethodSpec(BaseModel):
     name: MethodName
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     quotas: QuotaRule | None = None
-    label: StrictStr = ""
+    label: Label = ""
     options: Options = {}
 
     @model_validator(mode="before")

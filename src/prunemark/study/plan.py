@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prunemark.datasets import form_of, overlap_words, short_dataset
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code, short_name
 from prunemark.randomness import derive
-from prunemark.recipes import recipe_for
 from prunemark.registry import Entry
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key
@@ -73,7 +73,7 @@ class Plan:
         methods = ", ".join(method.label for method in study.methods)
         benchmarks, ablations = _benchmarks(study.benchmarks), ", ".join(study.ablations)
         lines = [
-            f"study {study.name}: {short_name(study.network)} on {study.dataset}, "
+            f"study {study.name}: {short_name(study.network)} on {short_dataset(study.dataset)}, "
             f"{study.looks or counted(self.replicates, 'replicate')}",
             f"  methods: {methods or 'none'}, at {', '.join(study.prune_at)}",
             f"  benchmarks: {benchmarks or 'none'}; ablations: {ablations or 'none'}",
@@ -151,6 +151,16 @@ class _Planner:
         # What is as ever is not in a spec, so that keys do not move.
         data = versioned(study.data) | packaged(study.data)
         self.deviations: dict[str, Any] = {f"dataset_{name}": value for name, value in data.items()}
+        self.dataset: str | dict[str, str] = study.dataset
+        if form_of(study.dataset):
+            # Wherever they are and whoever reads them, equal data are the same.
+            self.dataset = {"fingerprint": study.data.fingerprint}
+        elif study.data.fingerprint:
+            self.deviations["dataset_fingerprint"] = study.data.fingerprint
+        self.readers = self._readers()
+        # What every training measures is in its result anyway; a metric of the user's is computed where one ends.
+        name = study.measure.name
+        self.metric = {"metric": self._named(name, {})} if is_own_code(name) else {}
         if study.normalise != "own":
             self.deviations["normalise"] = study.normalise
         self.total_steps = study.total_steps
@@ -181,6 +191,13 @@ class _Planner:
                     self._cells(_MAGNITUDE, (UNMODIFIED, *study.ablations), text, "end", end, rewound or end)
         return Plan(study=study, jobs=tuple(self.jobs.values()), trials=tuple(self.trials), notes=self._notes())
 
+    def _readers(self) -> Files:
+        """The user's file that reads the data, if there is one, as in `Job.files`."""
+        if not is_own_code(self.study.dataset):
+            return {}
+        code = OwnCode.find(self.study.dataset, self.study.depends_on)
+        return {code.digest: [str(code.path), *self.study.depends_on]}
+
     def _named(self, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         if name not in self.identities:
             self.identities[name], files = identify(name, table, self.study.depends_on)
@@ -197,22 +214,23 @@ class _Planner:
         cost: float = 0.0,
         keeps_state: bool = False,
     ) -> str:
-        data = {"dataset": self.study.dataset, **self.deviations}
+        data = {"dataset": self.dataset, **self.deviations}
         spec: dict[str, Any] = {"network": self.network, **data, "seed": self.seed, **fields}
         if self.study.tf32:
             spec["tf32"] = True
         key = content_key(kind, spec)
         if key not in self.jobs:
-            named = [spec.get(part) for part in ("network", "method", "loss")]
+            named = [spec.get(part) for part in ("network", "method", "loss", "metric")]
             named.append((spec.get("recipe") or {}).get("loss"))
             used = {each.get("file_sha256") for each in named if isinstance(each, dict)}
-            files = {digest: paths for digest, paths in self.files.items() if digest in used}
+            files = {digest: paths for digest, paths in self.files.items() if digest in used} | self.readers
             self.jobs[key] = Job(
                 key=key,
                 kind=kind,
                 spec=spec,
                 inputs=dict(inputs),
                 files=files,
+                data=self.study.dataset if isinstance(self.dataset, dict) else "",
                 steps=steps,
                 cost=cost or steps,
                 curves=self.study.curves and steps > 0,
@@ -235,7 +253,8 @@ class _Planner:
             # The initial state is the same whatever it is then trained with.
             recipe = self.recipe if step else None
             inputs = {} if before is None else {"start": chain[before]}
-            chain[step] = self._add("dense", {"recipe": recipe, "step": step}, inputs, steps=step - (before or 0))
+            fields = {"recipe": recipe, "step": step} | (self.metric if step == self.total_steps else {})
+            chain[step] = self._add("dense", fields, inputs, steps=step - (before or 0))
             before = step
         return chain
 
@@ -328,7 +347,8 @@ class _Planner:
         if not method.needs_data:
             return 1.0
         # A gradient, and for GraSP a second one: about three passes over the examples.
-        return 3 * math.ceil(self.study.examples_per_class * self.study.data.classes / self.recipe["batch_size"])
+        classes = self.study.data.classes if self.study.data.task == "classification" else 1
+        return 3 * math.ceil(self.study.examples_per_class * classes / self.recipe["batch_size"])
 
     def _train(self, mask: str | None, state: str, weights: str, ablation: str, *, keeps_state: bool = False) -> str:
         if mask is None and weights == self.dense[0]:
@@ -349,6 +369,7 @@ class _Planner:
         begins = self._begins(weights)
         if begins:
             fields["begins"] = begins
+        fields |= self.metric
         return self._add("train", fields, inputs, steps=self.total_steps - begins, keeps_state=keeps_state)
 
     def _begins(self, weights: str) -> int:
@@ -368,7 +389,7 @@ class _Planner:
             Trial(
                 study=self.study.name,
                 network=short_name(self.study.network),
-                dataset=self.study.dataset,
+                dataset=short_dataset(self.study.dataset),
                 method=method,
                 ablation=ablation,
                 benchmark=benchmark,
@@ -382,7 +403,8 @@ class _Planner:
     def _notes(self) -> tuple[str, ...]:
         study = self.study
         recipe = study.full_recipe
-        notes = list(recipe.notes(recipe_for(study.network, study.dataset)))
+        notes = list(recipe.notes(study.base_recipe))
+        notes += [words] if (words := overlap_words(study.data.overlap, study.data.test_examples)) else []
         if recipe.ema and (span := 1 / (1 - recipe.ema)) > self.total_steps:
             notes.append(f"ema = {recipe.ema:g} averages over some {span:,.0f} steps, of {self.total_steps:,} in all")
         if study.score_at or study.weights_at:

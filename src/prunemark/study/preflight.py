@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunemark.datasets import Dataset, Split, dataset, split_scheme
+from prunemark.datasets import Dataset, Split, form_of, short_dataset, split_scheme
 from prunemark.datasets.fetching import verify
 from prunemark.methods import METHODS
 from prunemark.models.left_out import parameter_count, share_words
@@ -22,7 +22,8 @@ from prunemark.pruning import score
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
-from prunemark.study.materials import make_method, make_network, require_covered_files
+from prunemark.study.engine_costs import engine_words
+from prunemark.study.materials import make_method, make_network, read_data, require_covered_files
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.plan import identify
 from prunemark.study.problems import StudyError
@@ -37,7 +38,7 @@ _STAND_IN_VALUES = 2_000_000
 
 def has_data(study: Study, data_dir: str | Path | None) -> bool:
     """True if the study's data can be read without downloading anything; not known of the hub's, and then assumed."""
-    if split_scheme(study.dataset)[0]:
+    if split_scheme(study.dataset)[0] or form_of(study.dataset):
         return True
     return all(report.state == "present" for report in verify(study.dataset, data_dir=data_dir))
 
@@ -60,11 +61,17 @@ class Findings:
         step_seconds: of a training step.
         fingerprint: of the data.
         share: how much of the network is prunable, in words.
+        engine: what `prunemark.study.engine_costs` says of the engines, if asked.
+        state_bytes: size of its parameters and buffers.
+        weights: number of its prunable weights.
     """
 
     step_seconds: float
     fingerprint: str
     share: str
+    engine: str = ""
+    state_bytes: int = 0
+    weights: int = 0
 
 
 Begin = Callable[[str], None]
@@ -79,7 +86,9 @@ def preflight(
     *,
     data_dir: str | None,
     device: str,
+    engine: str,
     here: bool,
+    costs: bool = False,
     begin: Begin = lambda _: None,
     apart: Apart = lambda _, work: work(),
 ) -> Findings:
@@ -89,7 +98,9 @@ def preflight(
         study: what will run.
         data_dir: where data sets are, see `prunemark.dataset`.
         device: where the step is measured.
+        engine: what takes it, or "auto".
         here: whether the data are; else random images stand in for them.
+        costs: measure what the layers cost by each engine.
         begin: told what of the user's runs next.
         apart: how each method of the user's is run.
 
@@ -97,11 +108,21 @@ def preflight(
         StudyError: something cannot be made or run; all of it.
         ValueError: the data are missing or damaged.
     """
+    begin(_users("dataset", study.dataset))
+    data = read_data(study.dataset, data_dir, study.normalise) if here else stand_in(study)
     begin("")
-    data = dataset(study.dataset, data_dir=data_dir, normalise=study.normalise) if here else stand_in(study)
     share = check(study, data, draw_examples=here, begin=begin, apart=apart)
     begin(_users("network", study.network) or _users("recipe.loss", study.full_recipe.loss))
-    return Findings(step_seconds=time_step(study, data, device=device), fingerprint=data.fingerprint, share=share)
+    step_seconds = time_step(study, data, device=device, engine=engine)
+    model = _network(study, data)
+    return Findings(
+        step_seconds=step_seconds,
+        fingerprint=data.fingerprint,
+        share=share,
+        engine=engine_words(model, data.input_shape, engine=engine, device=device) if costs else "",
+        state_bytes=sum(each.numel() * each.element_size() for each in model.state_dict().values()),
+        weights=sum(weight.numel() for weight in prunable(model).values()),
+    )
 
 
 def check(
@@ -174,8 +195,9 @@ def _method_problem(
 
 
 def _loss(study: Study) -> dict[str, Any]:
-    loss = study.full_recipe.loss
-    return {} if loss == "cross-entropy" else {"loss": make_loss(study.full_recipe).mean}
+    recipe = study.full_recipe.override({"label_smoothing": 0})
+    usual = recipe.loss == "cross-entropy" and study.data.task != "next-token"
+    return {} if usual else {"loss": make_loss(recipe).mean}
 
 
 def _redraw_problems(study: Study, model: nn.Module, build_again: Callable[[], nn.Module]) -> list[str]:
@@ -204,7 +226,9 @@ def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[s
     return problems
 
 
-def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: float = 0.5) -> float:
+def time_step(
+    study: Study, data: Dataset, *, device: str = "cpu", engine: str = "dense", enough_s: float = 0.5
+) -> float:
     """Seconds that one training step of the dense network takes here, with one thread.
 
     Steps are timed until `enough_s` seconds have passed; the first few, which warm up, are left out. With fewer
@@ -213,8 +237,7 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
     Raises:
         StudyError: the network cannot be trained on the data.
     """
-    named, files = identify(study.network, NETWORKS, study.depends_on)
-    model = make_network(named | {"options": study.network_options}, data, 0, files)
+    model = _network(study, data)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -224,13 +247,21 @@ def time_step(study: Study, data: Dataset, *, device: str = "cpu", enough_s: flo
         while True:
             steps = min(steps, total)
             try:
-                seconds = train(model, data.train, recipe, seed=0, until=steps, device=device).train_seconds
+                trained = train(model, data.train, recipe, seed=0, until=steps, engine=engine, device=device)
+                seconds = trained.train_seconds
             except (Exception, SystemExit) as error:
                 reason = explain(study.network, error)
-                raise StudyError([f"{study.name}: network: cannot be trained on {study.dataset}: {reason}"]) from error
+                raise StudyError(
+                    [f"{study.name}: network: cannot be trained on {short_dataset(study.dataset)}: {reason}"]
+                ) from error
             if seconds >= enough_s or steps == total:
                 return scale * seconds / steps
             # Aims straight at the time that is enough; twice as many at least, 16 times at most.
             steps = int(steps * min(16, max(2, 1.2 * enough_s / max(seconds, 1e-6))))
     finally:
         torch.set_num_threads(threads)
+
+
+def _network(study: Study, data: Dataset) -> nn.Module:
+    named, files = identify(study.network, NETWORKS, study.depends_on)
+    return make_network(named | {"options": study.network_options}, data, 0, files)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prunemark.study.job import Kind, Status
+from prunemark.study.job import Job, Kind, Status, Underway
 from prunemark.study.plan import Plan
 from prunemark.study.stopping import Stopping
 
@@ -21,6 +21,7 @@ class Planned:
         device: where they run.
         most_seconds: of a study with looks, how long it will take if none but the last ends it; `plan`, `jobs`, `steps`
             and `seconds` are of the next of them. 0 where the number of replicates is fixed.
+        engines: of a dry run, which engine takes which trainings and what layers cost by each, in lines.
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class Planned:
     workers: int
     device: str
     most_seconds: float = 0.0
+    engines: str = ""
 
     def describe(self) -> str:
         """The plan's size and the expected time, in a few lines."""
@@ -46,6 +48,7 @@ class Planned:
             )
         else:
             lines.append(f"  nothing is left to do{' up to this look' if self.plan.study.looks else ''}")
+        lines += [f"  {line}" for line in self.engines.splitlines()]
         return "\n".join(lines)
 
     def _at_most(self) -> str:
@@ -93,7 +96,84 @@ class Looked:
         return f"{self.stopping.words}{more}"
 
 
-Event = Planned | Advanced | Looked
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """Told when something stored was found damaged: what it was, and what is done about it.
+
+    Attributes:
+        text: that, in one line.
+    """
+
+    text: str
+
+    def describe(self) -> str:
+        """The note."""
+        return f"note: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """Told about once a second.
+
+    Attributes:
+        underway: what each worker that has a job is doing.
+    """
+
+    underway: tuple[Underway, ...]
+
+    def describe(self) -> str:
+        """What the workers are doing, in a line."""
+        return "; ".join(_doing(each) for each in self.underway) or "waiting for a worker"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow:
+    """Told once of a job that takes ten times as long as those of its kind did, or ten minutes where none has finished.
+
+    Attributes:
+        job, seconds: which, and for how long it has been under way.
+        expected_seconds: what it was expected to take; None where none of its kind has finished.
+    """
+
+    job: Job
+    seconds: float
+    expected_seconds: float | None
+
+    def describe(self) -> str:
+        """Sentence that says so."""
+        told = (
+            "none of its kind has finished yet"
+            if self.expected_seconds is None
+            else f"about {duration(self.expected_seconds)} were expected"
+        )
+        return (
+            f"slow: {job_words(self.job)} has been under way for {duration(self.seconds)}; {told} "
+            "(--job-timeout ends such jobs)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """Told of a job that found a checkpoint of its own.
+
+    Attributes:
+        job, step: which, and after how many steps, or rounds, it resumed; 0 if it could not.
+        note: why it could not.
+    """
+
+    job: Job
+    step: int
+    note: str = ""
+
+    def describe(self) -> str:
+        """Sentence that says so."""
+        if not self.step:
+            return f"{job_words(self.job)} begins again: {self.note}"
+        unit = "step" if self.job.steps else "round"
+        return f"resumed {job_words(self.job)} after {unit} {self.step:,}"
+
+
+Event = Planned | Advanced | Looked | Noted | Working | Slow | Resumed
 Progress = Callable[[Event], None]
 
 
@@ -105,3 +185,26 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def job_words(job: Job) -> str:
+    """What a job is, in a few words: "training 5f0c2e41d7aa", "scores of snip", "mask of snip at 0.9"."""
+    method = job.spec.get("method", {})
+    name = method.get("name") or method.get("attribute", "")
+    match job.kind:
+        case "dense":
+            return f"dense training to step {job.spec['step']:,}"
+        case "score":
+            return f"scores of {name}"
+        case "mask":
+            return f"mask of {name} at {job.spec['sparsity']:g}"
+        case "train":
+            return f"training {job.key[:12]}"
+
+
+def _doing(each: Underway) -> str:
+    if not each.seconds:
+        return f"starting {job_words(each.job)}"
+    unit = "step" if each.job.steps else "round"
+    far = f"{unit} {each.step:,}, " if each.step else ""
+    return f"{job_words(each.job)} ({far}{duration(each.seconds)})"

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from prunemark.datasets.files import data_folder
+from prunemark.study.executors.channel import Message, NoMessageError
 from prunemark.study.executors.fork import can_fork, forked
-from prunemark.study.executors.pipes import Child, Message, Orders, ended
+from prunemark.study.executors.pipes import Child, Orders, ended
 from prunemark.study.preflight import Findings, preflight
 from prunemark.study.problems import StudyError
 from prunemark.study.progress import duration
@@ -21,7 +22,9 @@ CHECK_TIMEOUT_S = 300.0
 """Seconds that code of the user's may take for each part of a study that is checked."""
 
 
-def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, timeout_s: float) -> Findings:
+def rehearse(
+    study: Study, *, data_dir: str | None, device: str, engine: str, here: bool, costs: bool, timeout_s: float
+) -> Findings:
     """`preflight` in a process of its own.
 
     Args:
@@ -35,7 +38,8 @@ def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, tim
     """
     heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     process = Child("prunemark.study.rehearsal", heard.put)
-    process.tell({"study": json.loads(study.model_dump_json()), "data_dir": data_dir, "device": device, "here": here})
+    where = {"data_dir": data_dir, "device": device, "engine": engine, "here": here, "costs": costs}
+    process.tell({"study": json.loads(study.model_dump_json()), **where})
     running, began = "", time.monotonic()
     try:
         while True:
@@ -50,7 +54,7 @@ def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, tim
                 case {"findings": {**found}}:
                     return Findings(**found)
                 case _:
-                    raise StudyError([f"{study.name}: {running or 'its check'} {_how(process.buried())}"])
+                    raise StudyError([f"{study.name}: {running or 'its check'} {_how(process)}"])
     except queue.Empty:
         raise StudyError(
             [
@@ -62,7 +66,12 @@ def rehearse(study: Study, *, data_dir: str | None, device: str, here: bool, tim
         process.buried()
 
 
-def _how(code: int) -> str:
+def _how(process: Child) -> str:
+    how = process.buried()
+    return _ended(process.code) if process.code >= 0 else how
+
+
+def _ended(code: int) -> str:
     return f"ended the program with exit code {code}" if code >= 0 else ended(code)
 
 
@@ -81,7 +90,9 @@ def _findings(orders: Orders, order: Message) -> Message:
                 Study(**order["study"]),
                 data_dir=order["data_dir"],
                 device=device,
+                engine=order["engine"],
                 here=order["here"],
+                costs=order["costs"],
                 begin=lambda what: orders.answer({"begin": what}),
                 apart=_in_fork if can_fork(device) else lambda _, work: work(),
             )
@@ -93,9 +104,12 @@ def _findings(orders: Orders, order: Message) -> Message:
 
 
 def _in_fork(name: str, work: Callable[[], str]) -> str:
-    answer, code = forked(lambda: {"problem": work()})
+    try:
+        answer, code = forked(lambda _: {"problem": work()})
+    except NoMessageError as error:
+        return f"{name} wrote to a descriptor that is not its own: {error}"
     if answer is None:
-        return f"{name} {_how(code)}"
+        return f"{name} {_ended(code)}"
     return str(answer["problem"])
 
 

@@ -2,30 +2,37 @@
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from prunemark.datasets import facts_text, short_dataset
 from prunemark.datasets.files import data_folder
 from prunemark.registry import find
-from prunemark.study.executors import EXECUTORS, Executor, MakeExecutor
+from prunemark.study.devices import devices_of_workers
+from prunemark.study.disk import Sizes, needed_bytes, require_room
+from prunemark.study.driver import Driver
+from prunemark.study.executors import EXECUTORS, MakeExecutor
 from prunemark.study.executors.local import usable_cores
-from prunemark.study.job import Context, Job, Outcome
+from prunemark.study.job import Context, Job
 from prunemark.study.judging import judge_stored
 from prunemark.study.plan import Plan, plan
-from prunemark.study.preflight import has_data, preflight
-from prunemark.study.progress import Advanced, Looked, Planned, Progress
+from prunemark.study.preflight import Findings, has_data, preflight
+from prunemark.study.progress import Looked, Planned, Progress
 from prunemark.study.rehearsal import CHECK_TIMEOUT_S, rehearse
-from prunemark.study.schedule import Schedule, critical_paths, pending
+from prunemark.study.restoring import note
+from prunemark.study.schedule import critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
+from prunemark.training.engines import require_engine
 
 # Until the first worker has loaded torch and the data; measured.
 _STARTUP_SECONDS = 4.0
+CHECKPOINT_MINUTES = 5.0
+"""Minutes of work that a job which is killed loses at most, unless a run says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,7 @@ class RunSummary:
         seconds: how long it took.
         interrupted: whether Ctrl-C stopped it; run the same again to resume.
         failures: of each job that failed by itself, its key and why, in one line.
+        notes: what was found damaged of what is stored, and what was done about it.
     """
 
     done: int
@@ -49,6 +57,7 @@ class RunSummary:
     seconds: float
     interrupted: bool = False
     failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -58,35 +67,50 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     device: str = "auto",
+    workers_per_device: int | None = None,
+    engine: str = "dense",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     dry_run: bool = False,
     check_timeout_s: float | None = None,
+    job_timeout_s: float | None = None,
+    job_memory_gib: float | None = None,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
 ) -> RunSummary:
     """Run what is missing of a study, and store it in a folder.
 
     A finished job is never run twice: a study that was interrupted, killed or extended resumes where it was.
     The results do not depend on the number of workers or on what was there before. A job that fails takes only what
-    needs it along, and is tried again by the next run. The device is not part of a job's identity: results of
-    another device are taken as they are, and told apart by their column.
+    needs it along, and is tried again by the next run. Device and engine are not part of a job's identity: results of
+    another device or engine are taken as they are, and told apart by their columns.
 
     Args:
         study: a Study, or what `Study.load` takes.
         out: the folder; several studies may share one.
-        workers: how many jobs run at the same time; by default one per usable core, or one on an accelerator.
+        workers: how many jobs run at the same time; by default one per usable core, or `workers_per_device` per GPU.
         executor: a name in EXECUTORS.
-        device: "cpu", "cuda", "mps", or "auto": cuda where there is one, else cpu.
+        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu.
+        workers_per_device: how many jobs share a GPU; None = 1. Small networks leave a GPU idle most of the time.
+        engine: what takes the steps of training: "dense", "sparse" (a network that it cannot train is a problem of the
+            study), or "auto": for each training sparse where the masks leave few multiplications, else dense.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
-        progress: called with a `Planned` before anything runs and with an `Advanced` after each job.
+        progress: called with a `Planned` before anything runs, with an `Advanced` after each job, with what is
+            `Working` once a second, and with a `Slow` or `Resumed` job once each.
         dry_run: stop after `Planned`, and write and download nothing; where the data are not here, the time of a step
-            is measured on random images.
+            is measured on random images. What the layers cost by each engine is measured, too.
         check_timeout_s: seconds that each network or method of the user's own may take when it is checked,
             which a process of its own does before anything runs; None = 300.
+        job_timeout_s: seconds that a job may take; one that takes more is ended and has failed. None = no limit.
+        job_memory_gib: GiB of memory that the process of a worker, torch included, may take for itself; what asks
+            for more fails. None = no limit. On Linux alone.
+        checkpoint_minutes: minutes after which a job that still runs writes down how far it is. When the run is
+            stopped or killed, the next one resumes it there, and gets the same numbers.
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor or device, workers below 1, data that are missing or damaged.
-        StoreError: the folder cannot be used, or another process is writing to it.
+        ValueError: an unknown executor, device or engine, an engine that is not installed, workers below 1, a limit
+            that is not above 0, data that are missing or damaged.
+        StoreError: the folder cannot be used, another process is writing to it, or its disk has no room.
         ExecutorError: workers cannot be started.
     """
     began = time.perf_counter()
@@ -96,42 +120,34 @@ def run(
         study = study if isinstance(study, Study) else Study.load(study)
         make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
         device = _device(device)
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers counts from 1; got {workers}")
-        workers = workers or (usable_cores() if device == "cpu" else 1)
+        require_engine(engine)
+        gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
+        devices = devices_of_workers(
+            device, workers=workers, per_device=workers_per_device, gpus=gpus, cores=usable_cores()
+        )
+        workers = len(devices)
+        _require_above_0(
+            job_timeout_s=job_timeout_s, job_memory_gib=job_memory_gib, checkpoint_minutes=checkpoint_minutes
+        )
         store, begun = None, 0
         if Store.is_in(out):
-            store = stack.enter_context(Store.reading(out) if dry_run else Store.writing(out))
+            store = stack.enter_context(Store.reading(out)) if dry_run else _writing(out, progress, stack)
             require_same_looks(store.studies().get(study.name), study, out)
             begun = store.replicates(study.name) if study.looks else 0
             begun = begun if begun in study.sizes else 0  # fewer than any look, of a number that was fixed
-        job_plan = plan(study, begun or study.sizes[0])
-        jobs = _left(job_plan, store)
-        stopping = None
-        if store and not dry_run:
-            # What a look found follows from what is stored, so that a run that was stopped there decides alike.
-            while not jobs:
-                store.begin(job_plan)
-                stopping = _look(store, study)
-                further = _further(job_plan, stopping)
-                if further is None:
-                    break
-                job_plan, jobs = further, _left(further, store)
+        job_plan, jobs, stopping = _resumed(study, begun, store, dry_run)
         skipped = len(job_plan.jobs) - len(jobs)
-        step_seconds, fingerprint = 0.0, ""
+        folder = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
+        found = Findings(step_seconds=0.0, fingerprint="", share="")
         if jobs:
             here = not dry_run or has_data(study, data_dir)
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
-            folder = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
-            if study.own_code:
-                found = rehearse(
-                    study, data_dir=folder, device=device, here=here, timeout_s=check_timeout_s or CHECK_TIMEOUT_S
-                )
-            else:
-                found = preflight(study, data_dir=folder, device=device, here=here)
-            step_seconds, fingerprint = found.step_seconds, found.fingerprint
+            found = _found(
+                study, folder, device, engine, here, costs=dry_run, timeout_s=check_timeout_s or CHECK_TIMEOUT_S
+            )
             job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
+        step_seconds = found.step_seconds
         if progress:
             progress(
                 Planned(
@@ -142,6 +158,7 @@ def run(
                     step_seconds=step_seconds,
                     workers=workers,
                     device=device,
+                    engines=found.engine,
                     most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, workers)
                     if study.looks
                     else 0.0,
@@ -152,19 +169,29 @@ def run(
         if not jobs:
             if progress and stopping:
                 progress(Looked(stopping=stopping, jobs=0))
-            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=time.perf_counter() - began)
-        # A new folder only now, so that a study with problems leaves none behind.
-        store = store or stack.enter_context(Store.writing(out))
-        told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
-        store.require_fact(f"data set {told_apart}", fingerprint, f"the data set {study.dataset} has changed")
+            seconds, notes = time.perf_counter() - began, tuple(store.notes) if store else ()
+            return RunSummary(done=0, failed=0, skipped=skipped, left=0, seconds=seconds, notes=notes)
+        sizes = Sizes(state=found.state_bytes, weights=found.weights)
+        require_room(out, needed_bytes(jobs, sizes, workers))
+        if store is None:
+            # A new folder only now, so that a study with problems leaves none behind. Meanwhile another driver may have
+            # been here: what it did is not done again.
+            store = _writing(out, progress, stack)
+            require_same_looks(store.studies().get(study.name), study, out)
+            jobs = _left(job_plan, store)
+            skipped = len(job_plan.jobs) - len(jobs)
+        _require_data(store, study, found.fingerprint)
         store.begin(job_plan)
-        store.remove_unfinished()
         context = Context(
             artifacts=str(store.artifacts.absolute()),
             device=device,
-            data_dir=None if data_dir is None else str(Path(data_dir).expanduser().absolute()),
+            devices=devices,
+            engine=engine,
+            data_dir=folder,
+            memory_gib=job_memory_gib,
+            checkpoint_s=60 * checkpoint_minutes,
         )
-        driver = _Driver(store, progress, step_seconds, began)
+        driver = Driver(store, job_plan, progress, step_seconds, began, job_timeout_s=job_timeout_s)
         interrupted = False
         try:
             # Later looks have jobs for more workers than what an interrupted one left.
@@ -174,7 +201,7 @@ def run(
             while further := _further(job_plan, stopping := _look(store, study)):
                 store.begin(further)
                 jobs = _left(further, store, since=job_plan.replicates)
-                job_plan = further
+                job_plan = driver.restoring.plan = further
                 skipped = len(job_plan.jobs) - driver.jobs_total - len(jobs)
                 driver.tell(stopping, len(jobs))
                 driver.drive(crew, jobs)
@@ -189,96 +216,44 @@ def run(
             seconds=time.perf_counter() - began,
             interrupted=interrupted,
             failures=tuple(driver.failures),
+            notes=tuple(store.notes),
         )
 
 
-class _Driver:
-    """Hands out the jobs of one run and records their outcomes."""
+def _require_data(store: Store, study: Study, fingerprint: str) -> None:
+    """Record what the study's data are, or raise StoreError: they are not what they were."""
+    told_apart = study.dataset if study.normalise == "own" else f"{study.dataset}, normalise = {study.normalise}"
+    problem = f"the data set {short_dataset(study.dataset)} has changed"
+    store.require_fact(f"data set {told_apart}", fingerprint, problem)
+    if study.data.fingerprint:
+        # For reports, which do not read it.
+        store.require_fact(f"facts of {study.dataset}", facts_text(study.data), problem)
 
-    def __init__(self, store: Store, progress: Progress | None, step_seconds: float, began: float) -> None:
-        self.store, self.progress, self.began, self.step_seconds = store, progress, began, step_seconds
-        self.schedule = Schedule(())
-        self.jobs_total = self.steps_total = 0
-        self.cost_left = self.spent_cost = self.spent_seconds = 0.0
-        self.done = self.failed = self.steps_done = 0
-        self.failures: list[tuple[str, str]] = []
-        self.slots = 1
 
-    def tell(self, stopping: Stopping | None, more: int) -> None:
-        if stopping and self.progress:
-            self.progress(Looked(stopping=stopping, jobs=more))
+def _require_above_0(**limits: float | None) -> None:
+    for name, limit in limits.items():
+        if limit is not None and not limit > 0:
+            raise ValueError(f"{name} must be above 0; got {limit:g}")
 
-    def drive(self, crew: Executor, jobs: Sequence[Job]) -> None:
-        self.schedule = Schedule(jobs)
-        self.jobs_total += len(jobs)
-        self.steps_total += sum(job.steps for job in jobs)
-        self.cost_left += sum(job.cost for job in jobs)
-        if not self.spent_cost:
-            # What was measured before the run counts as a twentieth of it, so that the first jobs, which also load
-            # what all others use, do not make the forecast jump.
-            self.spent_cost = self.cost_left / 20
-            self.spent_seconds = self.spent_cost * self.step_seconds
-        self.slots = crew.slots
-        running = 0
-        # A job whose worker died gets a second chance, with the machine to itself: memory may have run out
-        # because of what ran beside it.
-        again: deque[Job] = deque()
-        tried: set[str] = set()
-        while True:
-            if not again:
-                while running < crew.slots and (job := self.schedule.next()):
-                    crew.submit(job)
-                    running += 1
-            elif not running:
-                crew.submit(again.popleft())
-                running += 1
-            if not running:
-                return
-            finished = crew.wait()
-            running -= 1
-            if finished.outcome is None and finished.job.key not in tried:
-                tried.add(finished.job.key)
-                again.append(finished.job)
-            else:
-                self._settle(finished.job, finished.outcome or Outcome(status="failed", error=finished.lost))
 
-    def _settle(self, job: Job, outcome: Outcome) -> None:
-        if outcome.status != "failed":
-            self.spent_seconds += outcome.seconds
-            self.spent_cost += job.cost
-            self.schedule.succeeded(job)
-            self._record(job, outcome)
-            return
-        reason = outcome.error.partition("\n")[0]
-        self.failures.append((job.key, reason))
-        self._record(job, outcome)
-        for lost in self.schedule.failed(job):
-            self._record(lost, Outcome(status="failed", error=f"not run: it needs {job.kind} {job.key}: {reason}"))
+def _found(
+    study: Study, data_dir: str | None, device: str, engine: str, here: bool, *, costs: bool, timeout_s: float
+) -> Findings:
+    """Findings of the preflight, which has a process of its own where code of the user's is run."""
+    if study.own_code:
+        return rehearse(
+            study, data_dir=data_dir, device=device, engine=engine, here=here, costs=costs, timeout_s=timeout_s
+        )
+    return preflight(study, data_dir=data_dir, device=device, engine=engine, here=here, costs=costs)
 
-    def _record(self, job: Job, outcome: Outcome) -> None:
-        self.store.record(job, outcome)
-        if outcome.status == "failed":
-            self.failed += 1
-        else:
-            self.done += 1
-        self.steps_done += job.steps
-        self.cost_left -= job.cost
-        if self.progress:
-            pace = self.spent_seconds / self.spent_cost if self.spent_cost else 0.0
-            self.progress(
-                Advanced(
-                    key=job.key,
-                    kind=job.kind,
-                    status=outcome.status,
-                    error=outcome.error,
-                    jobs_done=self.done + self.failed,
-                    jobs_total=self.jobs_total,
-                    steps_done=self.steps_done,
-                    steps_total=self.steps_total,
-                    seconds=time.perf_counter() - self.began,
-                    seconds_left=pace * self.cost_left / self.slots,
-                )
-            )
+
+def _writing(out: str | Path, progress: Progress | None, stack: contextlib.ExitStack) -> Store:
+    """The store, open to be written, and what was found damaged in it said."""
+    store = stack.enter_context(Store.writing(out))
+    found, store.notes = store.notes, []
+    for text in found:
+        note(store, text, progress)
+    return store
 
 
 def _left(job_plan: Plan, store: Store | None, *, since: int = 0) -> list[Job]:
@@ -287,6 +262,22 @@ def _left(job_plan: Plan, store: Store | None, *, since: int = 0) -> list[Job]:
         return list(job_plan.jobs)
     wanted = replace(job_plan, trials=tuple(trial for trial in job_plan.trials if trial.replicate >= since))
     return pending(wanted, store.finished(), store.has_artifact)
+
+
+def _resumed(study: Study, begun: int, store: Store | None, dry_run: bool) -> tuple[Plan, list[Job], Stopping | None]:
+    """The plan up to the next look, the jobs that are left of it, and what the last look said."""
+    job_plan = plan(study, begun or study.sizes[0])
+    jobs = _left(job_plan, store)
+    stopping = None
+    # What a look found follows from what is stored, so that a run that was stopped there decides alike.
+    while store and not dry_run and not jobs:
+        store.begin(job_plan)
+        stopping = _look(store, study)
+        further = _further(job_plan, stopping)
+        if further is None:
+            break
+        job_plan, jobs = further, _left(further, store)
+    return job_plan, jobs, stopping
 
 
 def _look(store: Store, study: Study) -> Stopping | None:

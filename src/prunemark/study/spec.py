@@ -17,12 +17,12 @@ from pydantic import (
     field_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry, entry_for, split_scheme
+from prunemark.datasets import DATASETS, DatasetEntry, anchored_dataset, entry_for, form_of, short_dataset, split_scheme
 from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code, short_name
 from prunemark.plugins import Package
-from prunemark.recipes import Recipe, recipe_for
+from prunemark.recipes import Recipe
 from prunemark.registry import unknown
 from prunemark.study.fields import (
     CHECKED,
@@ -37,18 +37,20 @@ from prunemark.study.fields import (
     ScoreDtype,
     Sparsities,
     StepText,
+    base_recipe,
     entry_in,
     step_in,
     step_text,
 )
 from prunemark.study.files import read
-from prunemark.study.fit import equal_items, misfits, network_problem, repetitions
+from prunemark.study.fit import equal_items, misfits, network_problem, recipe_problems, repetitions, unstated_margin
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.problems import StudyError, fail, sentences
 from prunemark.study.replicates import Replicates, sizes
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.metrics import Metric, metric_of
 from prunemark.terms.numbers import counted
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.steps import Step
@@ -62,7 +64,7 @@ class Study(BaseModel):
     Attributes:
         name: its name in the results.
         network: a name in NETWORKS, or "FILE.py:build", called as build(input_shape=, classes=, **network_options).
-        dataset: a name in DATASETS, or "hub:OWNER/NAME".
+        dataset: a name in DATASETS, "hub:OWNER/NAME", or one of your own, as `prunemark.dataset` takes it.
         methods: what prunes at `prune_at`.
         depends_on: files and folders that the user's files read; a change of one runs their jobs again. What
             they import is found without being named here.
@@ -87,7 +89,10 @@ class Study(BaseModel):
             more, see `prunemark.prune`.
         tf32: let a GPU compute convolutions and products of float32 in TF32, in training and scoring.
         seed: names all randomness of the study.
-        margin: difference that counts as none, in percentage points of accuracy.
+        metric: what networks are judged by: "accuracy", "loss", or {"name": "FILE.py:metric", "direction": "higher" or
+            "lower", "unit": ...}; None: accuracy, and of regression the loss. See `prunemark.terms.metrics`.
+        margin: difference that counts as none, in the metric's unit: percentage points of accuracy, thousandths of the
+            loss. It must be given where the metric is not accuracy.
         curves: evaluate after each epoch and store the learning curves. It changes no other number, so trainings that
             were stored without a curve are not run again.
 
@@ -120,11 +125,14 @@ class Study(BaseModel):
     score_dtype: ScoreDtype | None = None
     tf32: StrictBool = False
     seed: Annotated[StrictInt, Field(ge=0)] = 0
+    metric: StrictStr | dict[str, Any] | None = None
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True
 
     def __init__(self, /, **fields: Any) -> None:
-        repeated = [f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields))]
+        repeated = [
+            f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields), *unstated_margin(fields))
+        ]
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -151,7 +159,7 @@ class Study(BaseModel):
         extent = [counted(number, noun) for number, noun in counts if number]
         extent += ["1 sparsity" if len(self.sparsities) == 1 else f"{len(self.sparsities)} sparsities"]
         extent += [str(self.looks) if self.looks else counted(self.sizes[-1], "replicate")]
-        return f'Study("{self.name}": {short_name(self.network)} on {self.dataset}, {", ".join(extent)})'
+        return f'Study("{self.name}": {short_name(self.network)} on {short_dataset(self.dataset)}, {", ".join(extent)})'
 
     # A validator sees, in info.data, the fields above its own that are right. So each check between fields
     # runs as soon as what it needs is right, and one problem hides no other.
@@ -159,13 +167,16 @@ class Study(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _dataset_fits(cls, name: str, info: ValidationInfo) -> str:
-        if split_scheme(name)[0]:
+        form = form_of(name)
+        if form or split_scheme(name)[0]:
             try:
+                name = OwnCode.find(name).check().reference if form == "code" else anchored_dataset(name, Path.cwd())
                 entry_for(name)
             except ValueError as error:
                 raise fail(str(error)) from None
         elif name not in DATASETS:
-            raise fail(unknown("dataset", name, DATASETS))
+            own = '; one of your own is "FILE.py:data", a file .npz, .safetensors or .parquet, "FOLDER/" or "FILE.txt"'
+            raise fail(f"{unknown('dataset', name, DATASETS)}{own}")
         else:
             entry_in(DATASETS, name)
         return name
@@ -177,7 +188,9 @@ class Study(BaseModel):
         if missing := [path for path in paths if not path.exists()]:
             raise fail(*(f"there is no file or folder {path}" for path in missing))
         if declared and {"network", "methods"} <= info.data.keys():
-            names = (info.data["network"], *(method.name for method in info.data["methods"]))
+            names = (info.data["network"], info.data.get("dataset", ""), *(each.name for each in info.data["methods"]))
+            metric = info.data.get("metric")
+            names = (*names, metric["name"] if isinstance(metric, dict) else "")
             if not any(map(is_own_code, (*names, *_own_losses(info.data.get("recipe", {}))))):
                 raise fail("names what files of your own read, but the study names no FILE.py")
         return tuple(map(str, paths))
@@ -201,13 +214,30 @@ class Study(BaseModel):
         names = [field.name for field in dataclasses.fields(Recipe)]
         try:
             if {"network", "dataset"} <= info.data.keys():
-                recipe_for(info.data["network"], info.data["dataset"]).override(changes)
+                recipe = base_recipe(info.data["network"], info.data["dataset"]).override(changes)
+                if problems := recipe_problems(recipe, entry_for(info.data["dataset"])):
+                    raise fail(*problems)
             elif strangers := [name for name in changes if name not in names]:
                 raise fail(*(unknown("recipe field", name, names) for name in strangers))
         except ValueError as error:
             raise fail(str(error)) from None
         own = _own_losses(changes)
         return changes | {"loss": OwnCode.find(own[0]).reference} if own else changes
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_one(cls, given: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
+        try:
+            entry = entry_for(info.data["dataset"]) if "dataset" in info.data else None
+            metric = metric_of(given, task=entry.task if entry else "classification")
+            if entry and metric.name == "accuracy" and entry.task == "regression":
+                raise fail('regression has no accuracy: metric = "loss", or one of your own')
+            if is_own_code(metric.name):
+                reference = OwnCode.find(metric.name).check().reference
+                return {**given, "name": reference} if isinstance(given, dict) else given
+        except ValueError as error:
+            raise fail(str(error)) from None
+        return given
 
     @field_validator("prune_at")
     @classmethod
@@ -232,7 +262,7 @@ class Study(BaseModel):
             benchmark.rewinds and not step for benchmark, step in map(parse_benchmark, info.data.get("benchmarks", ()))
         )
         if text is None and rewinding and info.data.keys() >= SCHEDULE:
-            recipe = recipe_for(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
+            recipe = base_recipe(info.data["network"], info.data["dataset"]).override(info.data["recipe"])
             step_text(str(recipe.rewind_to), info)
         return text
 
@@ -241,6 +271,10 @@ class Study(BaseModel):
     def _examples_suffice(cls, count: int, info: ValidationInfo) -> int:
         if "dataset" in info.data:
             entry = entry_for(info.data["dataset"])
+            if entry.task != "classification":
+                if count > entry.train_examples:
+                    raise fail(f"there are {entry.train_examples:,} training examples, fewer than {count}")
+                return count
             most = entry.train_examples // entry.classes
             if count > most:
                 given = f"{entry.train_examples:,} training examples of {entry.classes} classes"
@@ -259,8 +293,9 @@ class Study(BaseModel):
 
     @property
     def own_code(self) -> tuple[str, ...]:
-        """The "FILE.py:attribute" of its network, methods and loss, each once."""
-        names = (self.network, *(method.name for method in self.methods), *_own_losses(self.recipe))
+        """The "FILE.py:attribute" of its network, data set, methods and loss, each once."""
+        names = (self.network, self.dataset, *(each.name for each in self.methods), *_own_losses(self.recipe))
+        names = (*names, self.measure.name)
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
 
     @property
@@ -283,7 +318,17 @@ class Study(BaseModel):
     @property
     def full_recipe(self) -> Recipe:
         """The network's own recipe for the data set, with this study's overrides."""
-        return recipe_for(self.network, self.dataset).override(self.recipe)
+        return self.base_recipe.override(self.recipe)
+
+    @property
+    def base_recipe(self) -> Recipe:
+        """The network's own recipe for the data set."""
+        return base_recipe(self.network, self.dataset)
+
+    @property
+    def measure(self) -> Metric:
+        """What its networks are judged by."""
+        return metric_of(self.metric, task=self.data.task)
 
     @property
     def rewind_step(self) -> str:

@@ -36,6 +36,10 @@ TRIAL = (
     "steps_per_epoch",
     "last_gain",
     "initial_overlap",
+    "metric",
+    "metric_value",
+    "metric_direction",
+    "metric_unit",
 )
 """The results: one row per trial. From method_name on, what a verdict needs beside the accuracies."""
 

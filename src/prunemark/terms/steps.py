@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-_PATTERN = re.compile(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>it|ep)|end")
+_PATTERN = re.compile(r"(?P<count>[0-9]{1,15}(?:\.[0-9]{1,15})?)(?P<unit>it|ep)|end")
 
 
 @dataclass(frozen=True)

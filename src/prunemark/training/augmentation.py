@@ -237,7 +237,10 @@ class Augmenter:
 
     def __init__(self, names: Sequence[str], inputs: SplitInputs) -> None:
         sized = [split_size(name) for name in names]
-        self.shape = len(inputs), inputs.shape[2], inputs.shape[3]
+        if names and len(inputs.shape) != 4:
+            raise ValueError(f"augment changes images (N, C, H, W), not inputs {tuple(inputs.shape)}")
+        height, width = inputs.shape[2:] if names else (0, 0)
+        self.shape = len(inputs), height, width
         self.device = inputs.device
         self.augmentations = [_MAKE[name](inputs, size) for name, size in sized]
         self.draws: list[Tensor] = []

@@ -71,14 +71,18 @@ class Checkpoint:
         return write_artifact(path, _FORMAT, tensors, {"step": str(self.step)})
 
     @classmethod
-    def load(cls, path: Place) -> Self:
+    def load(cls, path: Place, *, digest: str | None = None) -> Self:
         """Read a checkpoint that `save` wrote.
+
+        Args:
+            path: where it is.
+            digest: the SHA-256 (hex) that it was written with, where that is known.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is truncated, or not a checkpoint.
+            ValueError: the file is truncated, or not a checkpoint, or not the one that was written.
         """
-        artifact = read_artifact(path, _FORMAT)
+        artifact = read_artifact(path, _FORMAT, digest=digest)
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
         with artifact.explained():
             for key, tensor in artifact.tensors.items():

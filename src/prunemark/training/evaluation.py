@@ -1,5 +1,6 @@
 """Accuracy and loss on a data set."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,15 @@ _BATCH = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Top-1 accuracy, a fraction in [0, 1], mean loss, and which examples were right, boolean (N,)."""
+    """Top-1 accuracy, a fraction in [0, 1], mean loss, and which examples were right, boolean (N,).
+
+    Where an example has a class per pixel or a token per place, accuracy is the share of all those that are right, and
+    `correct` is None. Of regression accuracy is NaN.
+    """
 
     accuracy: float
     loss: float
-    correct: Tensor
+    correct: Tensor | None
 
 
 _CROSS_ENTROPY = CrossEntropy()
@@ -28,9 +33,10 @@ def evaluate(model: nn.Module, inputs: SplitInputs, targets: Tensor, loss: Loss 
     """Top-1 accuracy and mean loss of a model, in eval mode, on its own device.
 
     Args:
-        model: maps (N, ...) to logits (N, classes); its train or eval mode is left as found.
+        model: maps (N, ...) to what its task asks for, logits (N, classes) for one; its train or eval mode is left as
+            found.
         inputs: (N, ...), on any device; lazy ones too.
-        targets: class numbers (N,).
+        targets: class numbers (N,), or those of another task, see `prunemark.terms.tasks`.
         loss: by default cross-entropy.
 
     Raises:
@@ -49,9 +55,15 @@ def evaluate(model: nn.Module, inputs: SplitInputs, targets: Tensor, loss: Loss 
             labels = labels.to(device)
             # A copy: some models write into their inputs, and batches are views of the caller's examples.
             logits = model(batch.to(device, copy=True))
-            right.append(logits.argmax(1) == labels)
+            if not labels.is_floating_point():
+                # Of tokens (N, T), classes are the last axis.
+                right.append(logits.argmax(2 if labels.ndim == 2 else 1) == labels)
             losses.append(loss.total(logits, labels))
         total = torch.stack(losses).double().sum()
     model.train(training)
+    loss_mean = total.item() / len(inputs)
+    if not right:
+        return Evaluation(accuracy=math.nan, loss=loss_mean, correct=None)
     correct = torch.cat(right).cpu()
-    return Evaluation(accuracy=int(correct.sum()) / len(inputs), loss=total.item() / len(inputs), correct=correct)
+    accuracy = int(correct.sum()) / correct.numel()
+    return Evaluation(accuracy=accuracy, loss=loss_mean, correct=correct if correct.ndim == 1 else None)

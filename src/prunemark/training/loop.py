@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from prunemark.datasets import Split
 from prunemark.models.isolation import isolated, seed_generators
+from prunemark.parts import Keeper
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
 from prunemark.training.batches import Batches
 from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.divergence import LossWatch
-from prunemark.training.engines import Engine, choose
+from prunemark.training.engines import Engine, start_engine
 from prunemark.training.evaluation import Evaluation
+from prunemark.training.resuming import Resumed, keep, resumed
 from prunemark.training.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Trained:
         train_seconds: time of the training steps of this run, evaluations left out.
         diverged: a loss was not finite and training stopped there, or the state it ended in is not finite.
         engine: the name of the engine that took the steps.
+        engine_reason: why "auto" stands for that one here, in a sentence; empty where it was asked for by name.
         correct: which test examples the network got right at the end, boolean (N,); None without a test set.
         history: with `evaluate_every_epoch` or `on_epoch`, one record for each epoch that ended in this run.
     """
@@ -65,6 +68,7 @@ class Trained:
     train_seconds: float
     diverged: bool
     engine: str
+    engine_reason: str = ""
     correct: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list[EpochRecord])
 
@@ -88,8 +92,9 @@ def train(
     until: int | None = None,
     evaluate_every_epoch: bool = False,
     on_epoch: OnEpoch | None = None,
-    engine: str = "auto",
+    engine: str = "dense",
     device: str | torch.device = "cpu",
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Train a model in place with the recipe's optimizer and schedule, all data in memory.
 
@@ -120,8 +125,10 @@ def train(
         evaluate_every_epoch: fill `Trained.history`; needs `test`.
         on_epoch: called after each epoch with its record and a function that returns a checkpoint of that moment. The
             test set is evaluated for it with `evaluate_every_epoch` only.
-        engine: a name in ENGINES, or "auto", which is "dense".
+        engine: a name in ENGINES, or "auto": "sparse" where that can train the model and is faster, else "dense".
         device: where to train.
+        keeper: keeps the state of training now and then. Where it holds one of this training, that is continued, and
+            comes to what it would have come to.
 
     Returns:
         Trained. When a loss is not finite, training stops at most one step later, and the run counts as diverged, but
@@ -129,10 +136,14 @@ def train(
 
     Raises:
         ValueError: `until` before the start or after the end of the schedule; masks or a checkpoint that do not
-            fit the model; `evaluate_every_epoch` without `test`; an unknown engine.
+            fit the model; `evaluate_every_epoch` without `test`; an unknown engine, or one that cannot train the model.
     """
     examples = len(data.inputs)
     total_steps = recipe.total_steps(examples)
+    device = torch.device(device)
+    before = resumed(keeper, device)
+    if before:
+        start = before.checkpoint
     first = start.step if start else 0
     last = total_steps if until is None else until
     if not 0 <= first <= last <= total_steps:
@@ -140,12 +151,12 @@ def train(
     if evaluate_every_epoch and test is None:
         raise ValueError("evaluate_every_epoch needs a test set")
     device = torch.device(device)
-    engine, make_engine = choose(engine)
+    input_shape = tuple(data.inputs.shape[1:])
 
-    with (
-        isolated(seed, "training", device=device),
-        contextlib.closing(make_engine(model, recipe, masks or {}, start, device)) as running,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(isolated(seed, "training", device=device))
+        started = start_engine(engine, model, recipe, masks or {}, start, device, input_shape=input_shape)
+        running = stack.enter_context(contextlib.closing(started.engine))
         batches = Batches(data, recipe, seed=seed, device=device, memory_format=running.memory_format)
         held_out = Split(inputs=test.inputs.to(device), targets=test.targets.to(device)) if test is not None else None
         watch, epochs = LossWatch(device), _Epochs(running, held_out if evaluate_every_epoch else None, on_epoch)
@@ -153,15 +164,21 @@ def train(
         first_draw = derive(seed, "step")
         step, diverged, evaluation = first, False, None
         train_seconds, began = 0.0, time.perf_counter()
+        if before:
+            train_seconds = before.train_seconds
+            epochs.resume(before)
         while step < last:
             epoch, position = divmod(step, batches.per_epoch)
             if position == 0 or step == first:
                 batches.begin(epoch)
-                epochs.begin()
-            images, targets = batches[position]
-            # What the model draws (dropout) depends on seed and step alone, wherever training was begun or resumed.
-            seed_generators((first_draw + step) % 2**63, device)
-            loss = running.step(images, targets, learning_rate(recipe, step, batches.per_epoch))
+                if position == 0 or before is None:
+                    epochs.begin()
+            if running.draws:
+                # What the model draws (dropout) depends on seed and step alone, wherever training was begun or resumed.
+                seed_generators((first_draw + step) % 2**63, device)
+            lr = learning_rate(recipe, step, batches.per_epoch)
+            whole = batches.whole(position)
+            loss = running.step_on(*whole, lr) if whole else running.step(*batches[position], lr)
             ends_epoch = position + 1 == batches.per_epoch
             bad = watch.first_bad(step, loss, wait=ends_epoch or step + 1 == last)
             if bad is not None:
@@ -169,11 +186,16 @@ def train(
                 break
             step, evaluation = step + 1, None
             if records:
-                epochs.add(loss, len(targets))
+                epochs.add(loss, batches.size(position))
                 if ends_epoch:
                     train_seconds += time.perf_counter() - began
                     evaluation = epochs.end(step, epoch + 1)
                     began = time.perf_counter()
+            # A loss that is not known to be finite yet must not be the last of a state to continue from.
+            if keeper and keeper.due(step) and step < last and math.isfinite(loss.item()):
+                train_seconds += time.perf_counter() - began
+                keep(keeper, epochs.state(running.checkpoint(step), train_seconds))
+                began = time.perf_counter()
         train_seconds += time.perf_counter() - began
         if held_out is not None and evaluation is None:
             evaluation = running.evaluate(held_out)
@@ -185,7 +207,8 @@ def train(
         test_loss=evaluation.loss if evaluation else math.nan,
         train_seconds=train_seconds,
         diverged=diverged or not finite or (evaluation is not None and not math.isfinite(evaluation.loss)),
-        engine=engine,
+        engine=started.name,
+        engine_reason=started.reason,
         correct=evaluation.correct if evaluation else None,
         history=epochs.history,
     )
@@ -198,6 +221,19 @@ class _Epochs:
         self._engine, self._test, self._on_epoch = engine, test, on_epoch
         self._losses, self._examples = list[Tensor](), 0
         self.history: list[EpochRecord] = []
+
+    def resume(self, before: Resumed) -> None:
+        self.history = before.history
+        self._losses, self._examples = list(before.losses), before.examples
+
+    def state(self, checkpoint: Checkpoint, train_seconds: float) -> Resumed:
+        return Resumed(
+            checkpoint=checkpoint,
+            train_seconds=train_seconds,
+            history=self.history,
+            losses=self._losses,
+            examples=self._examples,
+        )
 
     def begin(self) -> None:
         self._losses, self._examples = [], 0

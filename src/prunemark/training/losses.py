@@ -24,18 +24,23 @@ class Loss(Protocol):
 
 
 class CrossEntropy:
-    """-log softmax(outputs)[target]; training spreads `smoothing` of each target evenly over the classes."""
+    """-log softmax(outputs)[target]; training spreads `smoothing` of each target evenly over the classes.
+
+    Of a class per pixel it is the mean over pixels, of a token per place the mean over places; the total counts each
+    mean once per example.
+    """
 
     def __init__(self, smoothing: float = 0.0) -> None:
         self._smoothing = smoothing
 
     def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What is minimised."""
-        return F.cross_entropy(outputs, targets, label_smoothing=self._smoothing)
+        return F.cross_entropy(*_by_class(outputs, targets), label_smoothing=self._smoothing)
 
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The plain cross-entropy."""
-        return F.cross_entropy(outputs, targets, reduction="sum")
+        per_example = max(1, targets.numel() // max(1, len(targets)))
+        return F.cross_entropy(*_by_class(outputs, targets), reduction="sum") / per_example
 
 
 class MeanSquare:
@@ -44,6 +49,7 @@ class MeanSquare:
     def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What is minimised."""
         if not targets.is_floating_point():
+            outputs, targets = _by_class(outputs, targets)
             targets = F.one_hot(targets, outputs.shape[1]).movedim(-1, 1).to(outputs.dtype)
         if targets.shape != outputs.shape:
             raise ValueError(
@@ -77,6 +83,23 @@ class OwnLoss:
     def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean, once per example."""
         return self.mean(outputs, targets) * len(targets)
+
+
+def _by_class(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and targets as torch's cross-entropy takes them: of tokens (N, T), outputs (N, T, tokens) by place.
+
+    Raises:
+        ValueError: outputs of another shape.
+    """
+    if targets.is_floating_point():
+        raise ValueError("cross-entropy needs classes or tokens as targets, not real numbers: the loss of those is mse")
+    if targets.ndim != 2:
+        return outputs, targets
+    if outputs.ndim != 3 or outputs.shape[:2] != targets.shape:
+        raise ValueError(
+            f"the outputs for tokens (N, T) = {tuple(targets.shape)} must be (N, T, tokens), not {tuple(outputs.shape)}"
+        )
+    return outputs.flatten(0, 1), targets.flatten()
 
 
 def make_loss(recipe: Recipe) -> Loss:

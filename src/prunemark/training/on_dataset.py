@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from prunemark.datasets import Dataset
 from prunemark.masks import Masks
-from prunemark.models.prunable import device_of, masked_parameters
+from prunemark.models.holding import holds_on
+from prunemark.models.precision import true_float32
+from prunemark.models.prunable import device_of, masked_parameters, parameters_by_name
 from prunemark.recipes import DEFAULT, RECIPES, Recipe
 from prunemark.registry import unknown
 from prunemark.training import loop
@@ -21,10 +23,11 @@ def train(
     *,
     masks: Mapping[str, Tensor] | None = None,
     seed: int = 0,
-    engine: str = "auto",
+    engine: str = "dense",
     device: str | torch.device | None = None,
     curve: bool = True,
     on_epoch: OnEpoch | None = None,
+    tf32: bool = False,
 ) -> Trained:
     """Train a model in place with a recipe's whole schedule, and evaluate it on the test set.
 
@@ -39,17 +42,22 @@ def train(
             batch 128, learning rate 0.1, which is divided by 10 after epochs 80 and 120.
         masks: which weights to keep; None trains the dense model.
         seed: names the order of the examples and the augmentations.
-        engine: what takes the steps: a name in `prunemark.training.engines.ENGINES`, or "auto", which is "dense".
+        engine: what takes the steps: a name in `prunemark.training.engines.ENGINES`, or "auto": "sparse" where its
+            kernels are installed, it can train the model, and few weights are kept; else "dense". Their numbers differ
+            by the rounding of their sums.
         device: where to train; None = where the model is. The model stays there.
         curve: evaluate after each epoch, for `Trained.history` and `Trained.curve`. It changes no other number.
         on_epoch: called as on_epoch(record, checkpoint) after each epoch: its line of the history, and a function that
             returns a copy of the state of training at that moment, a `Checkpoint`.
 
+        tf32: let a GPU compute convolutions and products of float32 in TF32, whatever the process has set.
+
     Returns:
         The final checkpoint, test accuracy and loss, the curve, and whether training diverged.
 
     Raises:
-        ValueError: a name that has no recipe for this data set; masks of another model; an unknown engine.
+        ValueError: a name that has no recipe for this data set; masks of another model; an unknown engine; a precision
+            of the recipe that the device lacks; a hold in force that prunes what these masks keep.
 
     Example:
         >>> import prunemark as pm
@@ -70,21 +78,39 @@ def train(
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         # By the names that the model has now: compiled or wrapped ones have prefixes.
         masks = {names[id(weight)]: kept[name] for name, weight in masked_parameters(model, kept).items()}
-    trained = loop.train(
-        model,
-        data.train,
-        recipe,
-        seed=seed,
-        masks=masks,
-        test=data.test,
-        evaluate_every_epoch=curve,
-        on_epoch=on_epoch,
-        engine=engine,
-        device=device_of(model) if device is None else device,
-    )
+    _require_free(model, kept)
+    with true_float32(tf32=tf32):
+        trained = loop.train(
+            model,
+            data.train,
+            recipe,
+            seed=seed,
+            masks=masks,
+            test=data.test,
+            evaluate_every_epoch=curve,
+            on_epoch=on_epoch,
+            engine=engine,
+            device=device_of(model) if device is None else device,
+        )
     if kept is not None:
         kept.verify(model)
     return trained
+
+
+def _require_free(model: nn.Module, masks: Masks | None) -> None:
+    """Raise ValueError if a hold (see `Masks.hold`) would prune what is to be trained."""
+    weights = parameters_by_name(model)
+    kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+    if masks is not None:
+        by_id = {id(weight): masks[name] for name, weight in masked_parameters(model, masks).items()}
+        kept |= {name: by_id[id(weight)] for name, weight in weights.items() if id(weight) in by_id}
+    for hold, shared in holds_on(weights):
+        if count := hold.zeros_among(shared, kept):
+            what = "the whole model" if masks is None else "the weights that these masks keep"
+            raise ValueError(
+                f"a hold in force on this model prunes {count:,} of {what}: end it (pm.release(model)) and load their "
+                "values again, or train with its masks"
+            )
 
 
 def _recipe(recipe: str | Recipe | None, dataset: str) -> Recipe:

@@ -1,12 +1,12 @@
 """Executors run jobs. An executor takes jobs and gives back what came of them; it decides nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from prunemark.registry import Entry
-from prunemark.study.job import Context, Job, Outcome
+from prunemark.study.job import Context, Job, Outcome, Underway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,20 @@ class Executor(Protocol):
         """Start a job; at most `slots` may be under way."""
         ...
 
-    def wait(self) -> Finished:
-        """Wait until one of the jobs under way is finished.
+    def wait(self, timeout_s: float | None = None) -> Finished | None:
+        """Wait until one of the jobs under way is finished; None if none is after `timeout_s` seconds.
 
         Raises:
             ExecutorError: workers cannot be started.
         """
+        ...
+
+    def underway(self) -> Sequence[Underway]:
+        """The jobs under way, and how far each is known to be."""
+        ...
+
+    def cancel(self, job: Job) -> None:
+        """End a job under way, whatever it does; nothing more is heard of it, and its place is free."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
-"""A process that is told what to do, and answers, in lines of JSON over its standard input and output."""
+"""A process that is told what to do, and answers, in messages over pipes."""
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -10,13 +9,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO
 
-Message = dict[str, Any]
+from prunemark.study.executors.channel import Message, NoMessageError, private, receive, send
+from prunemark.study.executors.lifeline import die_with_parent, kill_session
 
 # Two threads in one process fight over a shared machine's cores: one thread in each, set before torch is loaded.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-_END_TIMEOUT_S = 5.0
+_END_TIMEOUT_S = 2.0
 
 
 class Child:
@@ -42,88 +42,114 @@ class Child:
             errors: where its standard error goes; None = where this process's goes.
         """
         self._hear = hear
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **_ONE_THREAD, **_same_modules()},
-            # Out of the terminal's process group: Ctrl-C is for the driver alone.
-            start_new_session=True,
-        )
+        self._fault = ""
+        their_orders, self._orders = os.pipe()
+        self._replies, their_replies = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=their_orders,
+                stdout=their_replies,
+                stderr=errors,
+                env={**os.environ, **_ONE_THREAD, **_same_modules()},
+                # Out of the terminal's process group: Ctrl-C is for the driver alone.
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._orders)
+            os.close(self._replies)
+            raise
+        finally:
+            os.close(their_orders)
+            os.close(their_replies)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def tell(self, message: Message) -> None:
         """Send a message; one that has just ended is reported by its listener."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+        with contextlib.suppress(OSError):
+            send(self._orders, message)
 
     def dismiss(self) -> None:
-        """Close its standard input, on which it ends at once."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        """Close the pipe of its orders, on which it ends at once."""
+        if self._orders >= 0:
+            os.close(self._orders)
+            self._orders = -1
 
-    def buried(self) -> int:
-        """See the process end, kill it if it does not, free its pipes; its exit code, or the negative of a signal."""
-        self.dismiss()
-        try:
-            code = self._process.wait(_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+    def kill(self) -> None:
+        """Kill it and every process of its session."""
+        if self._process.returncode is None:
+            kill_session(self._process.pid)
             self._process.kill()
-            code = self._process.wait()
-        self._listener.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return code
+
+    def buried(self) -> str:
+        """See the process end, kill it if it does not, free its pipes; how it ended, in words, as `ended` has them."""
+        self.dismiss()
+        self._listener.join(_END_TIMEOUT_S)
+        if self._listener.is_alive():
+            self.kill()
+            self._listener.join()
+        return self._fault or ended(self.code)
+
+    @property
+    def code(self) -> int:
+        """Exit code of the process that was buried, or the negative of a signal."""
+        assert self._process.returncode is not None
+        return self._process.returncode
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._hear(json.loads(line))
+        try:
+            receive(self._replies, self._hear, pid=self._process.pid)
+        except Exception as error:
+            # Whatever it was, nothing more is heard of this process, and nobody must wait for it.
+            told = isinstance(error, NoMessageError)
+            self._fault = f"{'sent what is no message' if told else 'could not be heard'}, and was ended: {error}"
+            self.kill()
+        else:
+            # What it started and left behind goes with it.
+            kill_session(self._process.pid)
+        self._process.wait()
+        os.close(self._replies)
         self._hear(None)
 
 
 class Orders:
-    """The side of the process that is told what to do; it ends when its standard input does.
+    """The side of the process that is told what to do; it ends when nobody is there to tell it.
 
     What it prints, or a user's code in it, goes to standard error and not into the answers.
     """
 
     def __init__(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's to handle
-        self._requests = os.fdopen(os.dup(0), encoding="utf-8")
-        self._replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        die_with_parent()
+        self._requests, self._replies = private(os.dup(0)), private(os.dup(1))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
         os.dup2(2, 1)
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, args=(self._requests,), daemon=True).start()
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> Message:
         """The next message; waits for it."""
-        return json.loads(self._lines.get())
+        return self._messages.get()
 
     def answer(self, message: Message) -> None:
         """Send a message back."""
         try:
-            self._replies.write(json.dumps(message) + "\n")
-            self._replies.flush()
-        except BrokenPipeError:
-            sys.exit(0)
+            send(self._replies, message)
+        except OSError:
+            os._exit(0)
 
-    def _read(self, requests: TextIO) -> None:
-        for line in requests:
-            self._lines.put(line)
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, NoMessageError):
+            receive(self._requests, self._messages.put)
         # Artifacts are written aside and moved into place, so a job may end anywhere.
         os._exit(0)
 
 
 def ended(code: int) -> str:
-    """End of a process in words, from `Child.buried`."""
+    """End of a process in words, from its exit code or the negative of a signal."""
     if code == -signal.SIGKILL:
         return "was killed (signal 9), perhaps because memory ran out"
     return f"died of signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,4 +1,4 @@
-"""The process of a worker: one job per line on standard input, one outcome per line on standard output."""
+"""The process of a worker: one job after the other, as its orders have them, one outcome for each."""
 
 import os
 import sys
@@ -11,20 +11,20 @@ ONCE = "--once"
 
 
 def main() -> None:
-    """Work until standard input ends, which it does when the driver is gone, however it went."""
+    """Work until the orders end, which they do when the driver is gone, however it went."""
     orders = Orders()
     context = Context(**orders.next())
 
     from prunemark.study.executors.apart import execute_apart
     from prunemark.study.jobs import execute, settle_process
 
-    settle_process()
+    settle_process(context.memory_gib)
     orders.answer({"ready": os.getpid()})
     while True:
         job = Job.from_dict(orders.next())
-        apart = job.foreign and ONCE not in sys.argv
-        outcome = execute_apart(job, context) if apart else execute(job, context)
-        orders.answer({"outcome": outcome.to_dict()})
+        orders.answer({"began": job.key})
+        work = execute_apart if job.foreign and ONCE not in sys.argv else execute
+        orders.answer({"outcome": work(job, context, orders.answer).to_dict()})
 
 
 if __name__ == "__main__":

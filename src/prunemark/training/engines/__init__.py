@@ -1,6 +1,7 @@
 """Engines take the steps of training. An engine decides how they are computed, never which: that is the loop's part."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from prunemark.registry import Entry, find
@@ -30,6 +31,11 @@ class Engine(Protocol):
         """Layout in which images come in fastest."""
         ...
 
+    @property
+    def draws(self) -> bool:
+        """Whether a step may draw from the global generators, as dropout does."""
+        ...
+
     def step(self, images: "Tensor", targets: "Targets", lr: float) -> "Tensor":
         """Take one step and return its loss, as it was before the step; a scalar that need not be computed yet.
 
@@ -38,6 +44,16 @@ class Engine(Protocol):
         Args:
             images: (B, C, H, W) on the engine's device, augmented.
             targets: class numbers (B,), there too; of mixed examples, both.
+            lr: the step's learning rate.
+        """
+        ...
+
+    def step_on(self, inputs: "Tensor", targets: "Tensor", places: "Tensor", lr: float) -> "Tensor":
+        """As `step` on inputs[places] and targets[places], bit for bit.
+
+        Args:
+            inputs, targets: of the whole training set, on the engine's device.
+            places: numbers of the batch's examples (B,), there too.
             lr: the step's learning rate.
         """
         ...
@@ -54,6 +70,11 @@ class Engine(Protocol):
         """End training: the model holds the state, contiguous, in the mode (train or eval) in which it came."""
         ...
 
+
+AUTO = "auto"
+"""Stands for the sparse engine where it pays, and for the dense one elsewhere."""
+
+WITHOUT_KERNELS = 'the sparse engine needs its kernels: `pip install ./kernels`, or engine = "dense"'
 
 MakeEngine = Callable[
     ["nn.Module", "Recipe", Mapping[str, "Tensor"], "Checkpoint | None", "torch.device"],
@@ -76,14 +97,68 @@ ENGINES: dict[str, Entry] = {
 }
 
 
-def choose(name: str) -> tuple[str, MakeEngine]:
-    """The engine of that name, or for "auto" the dense one; its name and what makes it.
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The engine of one training, ready for its first step.
 
-    "auto" will be whichever is faster once whole trainings of both are shown to agree; until then no number depends on
-    what is installed.
+    Attributes:
+        engine: it.
+        name: its name in ENGINES.
+        reason: why "auto" stands for that one, in a sentence; empty where it was asked for by name.
+    """
+
+    engine: Engine
+    name: str
+    reason: str = ""
+
+
+def start_engine(
+    name: str,
+    model: "nn.Module",
+    recipe: "Recipe",
+    masks: Mapping[str, "Tensor"],
+    start: "Checkpoint | None",
+    device: "torch.device",
+    *,
+    input_shape: tuple[int, ...],
+) -> Started:
+    """Start the engine of that name; of "auto", sparse where that can train the model and is faster, else dense.
+
+    What "auto" is depends on the arguments and on whether the kernels are installed, never on a measurement: equal
+    trainings on one machine have equal engines.
+
+    Args:
+        input_shape: of one example.
+
+    The other arguments are those of `MakeEngine`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, an engine that cannot train the model, or masks or a state of another model.
     """
-    name = "dense" if name == "auto" else name
-    return name, find(ENGINES, "engine", name).load()
+    if name != AUTO:
+        return Started(engine=find(ENGINES, "engine", name).load()(model, recipe, masks, start, device), name=name)
+    from prunemark.training.engines.sparse import SparseEngine, UnsupportedError, why_dense
+
+    reason = why_dense(model, recipe, masks, input_shape, device)
+    if not reason:
+        try:
+            sparse = SparseEngine(model, recipe, masks, start, device)
+            built = sparse.built_for(input_shape)
+        except UnsupportedError as error:
+            reason = str(error)
+        else:
+            share = built.multiplications / built.dense_multiplications
+            return Started(engine=sparse, name="sparse", reason=f"the masks leave {share:.1%} of the multiplications")
+    dense: MakeEngine = ENGINES["dense"].load()
+    return Started(engine=dense(model, recipe, masks, start, device), name="dense", reason=reason)
+
+
+def require_engine(name: str) -> None:
+    """Raise ValueError unless trainings can ask for an engine of that name here."""
+    if name != AUTO:
+        find(ENGINES, "engine", name)
+    if name == "sparse":
+        from prunemark.training.engines.sparse import available_kernels
+
+        if not available_kernels():
+            raise ValueError(WITHOUT_KERNELS)

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from prunemark.datasets import Split
 from prunemark.models.convolutions import sound_convolutions
+from prunemark.models.precision import require_bfloat16
 from prunemark.models.zeroing import bits_like, kept_bits
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown
 from prunemark.training.averaging import WeightAverage
 from prunemark.training.checkpoint import Checkpoint
+from prunemark.training.engines.replay import Replayed
 from prunemark.training.evaluation import Evaluation, evaluate
 from prunemark.training.losses import batch_loss, make_loss
 from prunemark.training.mixing import Targets
@@ -23,9 +25,14 @@ from prunemark.training.optimizers import MaskedOptimizer
 class DenseEngine:
     """Steps on the model in place, see `Engine`. On a CPU a step whose loss is not finite is left out.
 
+    In bfloat16 (`Recipe.precision`), which is torch's autocast, weights stay in float32 and so does what changes them.
+
     Raises:
-        ValueError: masks or a checkpoint that do not fit the model, or what `MaskedOptimizer` and `make_loss` refuse.
+        ValueError: masks or a checkpoint that do not fit the model, a precision that the device lacks, or what
+            `MaskedOptimizer` and `make_loss` refuse.
     """
+
+    draws = True
 
     def __init__(
         self,
@@ -36,6 +43,9 @@ class DenseEngine:
         device: torch.device,
     ) -> None:
         self._loss = make_loss(recipe)
+        self._bfloat16 = recipe.precision == "bfloat16"
+        if self._bfloat16:
+            require_bfloat16(device)
         if start:
             restore_(model, start)
         self.memory_format = _layout(model)
@@ -47,22 +57,40 @@ class DenseEngine:
         self._optimizer = MaskedOptimizer(recipe, parameters, bits, start)
         average = start.average if start else {}
         self._average = WeightAverage(model, recipe.ema, average, bits) if recipe.ema else None
+        replays = device.type == "cuda" and self._optimizer.replays and not self._average
+        self._replayed = Replayed(self._step) if replays else None
         model.train()
         self._backends = contextlib.ExitStack()
         self._backends.enter_context(sound_convolutions(model))
 
     def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """Forward, backward, gradients of pruned weights to 0, and the optimizer's step."""
-        loss = batch_loss(self._loss, self._model(images), targets)
+        self._optimizer.set_lr(lr)
+        if self._replayed is not None and isinstance(targets, Tensor):
+            return self._replayed(images, targets)
+        return self._step(images, targets)
+
+    def _step(self, images: Tensor, targets: Targets) -> Tensor:
+        loss = batch_loss(self._loss, self._outputs(images), targets)
         # On an accelerator, reading the loss would wait for it.
         if self._device.type == "cpu" and not math.isfinite(loss.item()):
             return loss.detach()
         self._optimizer.zero_grad()
         loss.backward()
-        self._optimizer.step(lr)
+        self._optimizer.step()
         if self._average:
             self._average.update()
         return loss.detach()
+
+    def step_on(self, inputs: Tensor, targets: Tensor, places: Tensor, lr: float) -> Tensor:
+        """As `step` on inputs[places] and targets[places]."""
+        return self.step(inputs[places], targets[places], lr)
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        if not self._bfloat16:
+            return self._model(images)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return self._model(images).float()
 
     def evaluate(self, split: Split) -> Evaluation:
         """Accuracy and loss now, of the average where there is one."""
@@ -82,7 +110,8 @@ class DenseEngine:
     def close(self) -> None:
         """Give the model back: contiguous, without gradients, in its own mode."""
         self._backends.close()
-        self._optimizer.zero_grad()
+        self._replayed = None
+        self._optimizer.release()
         if self._average:
             self._average.show()
         self._model.train(self._was_training)

@@ -11,7 +11,7 @@ from prunemark.networks import network
 from prunemark.randomness import generator
 from prunemark.recipes import Recipe
 from prunemark.training import Checkpoint, evaluate, train
-from prunemark.training.engines.sparse import UnsupportedError, pays
+from prunemark.training.engines.sparse import UnsupportedError
 from tests.training.engines.sparse.reference import apply_, batch, draw_, engine, random_masks
 
 SHAPE = (3, 8, 8)
@@ -184,21 +184,52 @@ def test_a_trace_that_misses_something_trains_no_other_network():
         engine(model, {}).step(*batch(4, (1, 4, 4)), 0.1)
 
 
-def test_it_pays_where_few_weights_are_kept_and_all_is_traced():
+def trained(model, masks, *, shape=(1, 6, 6), engine="auto", **recipe):
+    inputs, targets = batch(40, shape)
+    recipe = Recipe(epochs=1, batch_size=20, **recipe)
+    return train(model, Split(inputs=inputs, targets=targets), recipe, seed=0, masks=masks, engine=engine)
+
+
+def test_auto_is_sparse_where_few_weights_are_kept():
     model = network("lenet-300-100", input_shape=(1, 6, 6), classes=10, seed=0)
-    assert pays(model, random_masks(model, density=0.2), (1, 6, 6))
-    assert not pays(model, random_masks(model, density=0.8), (1, 6, 6))
+    few, most = (random_masks(model, density=density) for density in (0.2, 0.8))
+    found = trained(model, few)
+    assert (found.engine, found.engine_reason[:15]) == ("sparse", "the masks leave")
+    found = trained(model, most)
+    assert found.engine == "dense"
+    assert found.engine_reason.endswith("below 60% the sparse one is faster")
+    assert trained(model, most, engine="sparse").engine == "sparse"
+    assert trained(model, few, engine="dense").engine == "dense"
+
+
+def test_auto_is_dense_where_the_kernels_lack_a_part():
     other = nn.Sequential(nn.Flatten(), nn.Linear(36, 10), nn.GELU())
-    assert not pays(other, random_masks(other, density=0.1), (1, 6, 6))
+    masks = random_masks(other, density=0.1)
+    found = trained(other, masks)
+    assert (found.engine, found.engine_reason) == ("dense", "2 is a GELU")
+    with pytest.raises(UnsupportedError, match="2 is a GELU"):
+        trained(other, masks, engine="sparse")
 
 
-def test_it_is_taken_where_it_is_asked_for():
+def test_auto_is_dense_where_a_trace_misses_something_and_trains_the_same_weights():
+    models = [nn.Sequential(nn.Flatten(), nn.Linear(36, 10)) for _ in range(2)]
+    for model in models:
+        draw_(model)
+        layer = model[1]
+        layer.forward = lambda x, layer=layer: nn.functional.linear(x, layer.weight, layer.bias) + 1
+    masks = random_masks(models[0], density=0.1)
+    found = trained(models[0], masks)
+    assert found.engine == "dense"
+    assert "logits are not those" in found.engine_reason
+    trained(models[1], masks, engine="dense")
+    assert torch.equal(models[0][1].weight, models[1][1].weight)
+
+
+def test_auto_is_dense_for_a_recipe_that_asks_for_more_than_sgd():
     model = network("lenet-300-100", input_shape=(1, 6, 6), classes=10, seed=0)
-    inputs, targets = batch(40, (1, 6, 6))
-    data, recipe = Split(inputs=inputs, targets=targets), Recipe(epochs=1, batch_size=20)
-    masks = random_masks(model, density=0.2)
-    assert train(model, data, recipe, seed=0, masks=masks, engine="sparse").engine == "sparse"
-    assert train(model, data, recipe, seed=0, masks=masks).engine == "dense"
+    found = trained(model, random_masks(model, density=0.2), label_smoothing=0.1)
+    assert found.engine == "dense"
+    assert found.engine_reason.endswith("not with label_smoothing = 0.1")
 
 
 def test_a_batch_larger_than_the_recipes_is_taken():

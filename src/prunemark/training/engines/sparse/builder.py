@@ -46,6 +46,7 @@ class Built:
         parameters: by the network's names.
         normalisations: BatchNorm module name -> number in the program.
         operations: what each operation of the program does, forward and then backward, in words.
+        layers: the weight that each of them multiplies by or finds the gradient of, by its name; "" for all others.
         tensors: name in the graph -> number in the program, for tests.
         multiplications: of one example's forward pass, kept weights of live units only.
         dense_multiplications: the same without masks.
@@ -55,6 +56,7 @@ class Built:
     parameters: dict[str, Stored] = field(default_factory=dict[str, Stored])
     normalisations: dict[str, int] = field(default_factory=dict[str, int])
     operations: list[str] = field(default_factory=list[str])
+    layers: list[str] = field(default_factory=list[str])
     tensors: dict[str, int] = field(default_factory=dict[str, int])
     multiplications: int = 0
     dense_multiplications: int = 0
@@ -120,9 +122,10 @@ class _Builder:
                     self._give_back(gradient)
         return self.built
 
-    def _run(self, operation: str, *arguments: object) -> None:
+    def _run(self, operation: str, *arguments: object, layer: str = "") -> None:
         """Append an operation to the program."""
         getattr(self.program, operation)(*arguments)
+        self.built.layers.append(layer)
         shape = "" if operation != "convolve" else " backward" if arguments[0] else " forward"
         self.built.operations.append(operation + shape)
 
@@ -227,6 +230,7 @@ class _Builder:
             bias,
             self._bias_rows(operation),
             False,
+            layer=operation.weight,
         )
         self.built.multiplications += int((rows.end - rows.begin).sum()) * height * width
         self.built.dense_multiplications += kept.size * height * width
@@ -288,6 +292,7 @@ class _Builder:
             operation.stride,
             -1 if operation.bias is None else self.built.parameters[operation.bias].id,
             self._bias_rows(operation),
+            layer=operation.weight,
         )
 
     def _reaches_few(self, operation: Convolution) -> bool:
@@ -317,6 +322,7 @@ class _Builder:
                 -1,
                 _NONE,
                 accumulate,
+                layer=operation.weight,
             )
 
     def _join_backward(self, operation: Join, gradient: int) -> None:

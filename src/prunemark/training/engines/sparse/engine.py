@@ -9,28 +9,43 @@ from torch import Tensor, nn
 from prunemark.datasets import Split
 from prunemark.recipes import Recipe
 from prunemark.training.checkpoint import Checkpoint
+from prunemark.training.engines import WITHOUT_KERNELS
 from prunemark.training.engines.dense import check_masks, restore_
 from prunemark.training.engines.sparse.builder import Built, Stored, build, multiplications_share
 from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
 from prunemark.training.engines.sparse.kernels import available_kernels, new_program
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
+from prunemark.training.mixing import Targets
 from prunemark.training.optimizers import momentum_buffers
 
+_CANNOT = "the sparse engine cannot train the model"
 _CELL = 16
 _CHECKED = 2  # examples
-# Share of a network's multiplications from which on the dense engine is as fast (benchmarks/sparse_engine.py).
-_PAYS_BELOW = 0.7
+# Share of a network's multiplications below which every network of benchmarks/sparse_engine.py is faster than dense.
+PAYS_BELOW = 0.6
 
 
-def pays(model: nn.Module, masks: Mapping[str, Tensor], input_shape: tuple[int, ...]) -> bool:
-    """Whether the sparse engine can train a masked model and is expected to be faster than the dense one."""
-    if not available_kernels() or _unsupported(model) is not None:
-        return False
+def why_dense(
+    model: nn.Module, recipe: Recipe, masks: Mapping[str, Tensor], input_shape: tuple[int, ...], device: torch.device
+) -> str:
+    """Why a training had better be dense, in a sentence; empty where the sparse engine can do it, and faster.
+
+    Raises:
+        ValueError: masks that do not fit the model.
+    """
+    if not masks:
+        return "there are no masks"
+    check_masks(dict(model.named_parameters()), masks)
+    if reason := _unsupported(model, recipe, device):
+        return reason
     try:
-        return multiplications_share(trace(model, input_shape), model, masks) < _PAYS_BELOW
-    except UnsupportedError:
-        return False
+        share = multiplications_share(trace(model, input_shape), model, masks)
+    except UnsupportedError as error:
+        return str(error)
+    if share >= PAYS_BELOW:
+        return f"the masks leave {share:.1%} of the multiplications; below {PAYS_BELOW:.0%} the sparse one is faster"
+    return ""
 
 
 class SparseEngine:
@@ -57,6 +72,7 @@ class SparseEngine:
     """
 
     memory_format = torch.contiguous_format
+    draws = False
 
     def __init__(
         self,
@@ -68,17 +84,8 @@ class SparseEngine:
         *,
         kernels: str = "",
     ) -> None:
-        if beyond := recipe.beyond_sgd():
-            raise UnsupportedError(
-                f"the sparse engine trains with SGD and momentum on cross-entropy, not with {', '.join(beyond)}: "
-                'use engine = "dense"'
-            )
-        if not available_kernels():
-            raise UnsupportedError('the sparse engine needs its kernels: `pip install ./kernels`, or engine = "dense"')
-        if device.type != "cpu":
-            raise UnsupportedError(f"the sparse engine trains on the CPU, not on {device}")
-        if reason := _unsupported(model):
-            raise UnsupportedError(f"the sparse engine cannot train the model: {reason}")
+        if reason := _unsupported(model, recipe, device):
+            raise UnsupportedError(f"{_CANNOT}: {reason}")
         if start:
             restore_(model, start)
         parameters = dict(model.named_parameters())
@@ -106,8 +113,11 @@ class SparseEngine:
         return self._built
 
     def _build(self, input_shape: tuple[int, ...]) -> Built:
-        graph = trace(self._model, input_shape)
-        built = build(graph, self._model, self._masks, new_program(self._most, self._kernels))
+        try:
+            graph = trace(self._model, input_shape)
+            built = build(graph, self._model, self._masks, new_program(self._most, self._kernels))
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{_CANNOT}: {error}") from error
         self._check_logits(graph, built, input_shape)
         for name, stored in built.parameters.items():
             if name in self._momentum:
@@ -131,8 +141,9 @@ class SparseEngine:
         if math.isfinite(size) and (got - expected).abs().max().item() > 1e-3 * size:
             raise UnsupportedError("the model's logits are not those of the operations that it was traced to")
 
-    def step(self, images: Tensor, targets: Tensor, lr: float) -> Tensor:
+    def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """One step of SGD on a batch."""
+        assert isinstance(targets, Tensor), "a recipe that mixes targets is refused"
         return self._step(images, targets, None, lr)
 
     def step_on(self, inputs: Tensor, targets: Tensor, places: Tensor, lr: float) -> Tensor:
@@ -212,14 +223,22 @@ def _images(inputs: Tensor) -> Tensor:
     return inputs if inputs.ndim == 4 else inputs.reshape(len(inputs), 1, 1, -1)
 
 
-def _unsupported(model: nn.Module) -> str | None:
-    """Why the engine cannot train a model, before its parts are looked at; None if it may."""
+def _unsupported(model: nn.Module, recipe: Recipe, device: torch.device) -> str:
+    """Why the engine cannot train a model, before its parts are looked at; empty if it may."""
+    if not available_kernels():
+        return WITHOUT_KERNELS
+    if device.type != "cpu":
+        return f"it trains on the CPU, not on {device}"
+    if beyond := recipe.beyond_sgd():
+        return f"it trains with SGD and momentum on cross-entropy, not with {', '.join(beyond)}"
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
             return f"{name} is not a trained float32 parameter on the CPU"
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            return f"{name} has hooks"
     if len(dict(model.named_parameters(remove_duplicate=False))) != len(dict(model.named_parameters())):
         return "it shares a parameter between modules"
-    return None
+    return ""
 
 
 def _scatter(into: Tensor, stored: Stored, values: Tensor) -> None:

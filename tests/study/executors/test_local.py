@@ -24,6 +24,17 @@ def dies(problem):
 def sleeps(problem):
     time.sleep(600)
 
+def wrong_name(problem):
+    raise RuntimeError("bad \\udcff path \\x1b[31mred")
+
+def forks_and_dies(problem):
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(3)
+
+def takes(problem):
+    return {name: torch.zeros(2**33) for name in problem.weights}
+
 def talks(problem):
     print("not a reply")
     os.system("echo nor is this")
@@ -52,6 +63,7 @@ def test_the_life_of_a_worker(tiny: Tiny, tmp_path: Path) -> None:
     for job in (initial, talks):
         crew.submit(job)
         finished = crew.wait()
+        assert finished is not None
         assert finished.outcome is not None
         assert (finished.job, finished.outcome.status) == (job, "done"), finished.outcome.error
         assert finished.outcome.device == "cpu"
@@ -61,18 +73,39 @@ def test_the_life_of_a_worker(tiny: Tiny, tmp_path: Path) -> None:
     _, dies = jobs_of(tiny, tmp_path, "dies")
     crew.submit(dies)
     lost = crew.wait()
+    assert lost is not None
     assert lost.job == dies
     assert lost.outcome is None
     assert lost.lost == f"the worker was killed (signal 9), perhaps because memory ran out; see {log}"
 
     crew.submit(initial)
     again = crew.wait()
+    assert again is not None
     assert again.outcome is not None
     assert again.outcome.status == "done", "another worker has taken the dead one's place"
 
     _, sleeps = jobs_of(tiny, tmp_path, "sleeps")
     crew.submit(sleeps)
+    while not crew.underway()[0].seconds:
+        assert crew.wait(0.05) is None
     crew.close()  # does not wait ten minutes
+
+
+def test_what_users_code_does_to_its_process_ends_in_a_sentence(tiny: Tiny, tmp_path: Path) -> None:
+    crew = LocalExecutor(Context(artifacts=str(tmp_path), memory_gib=4), 1, tmp_path / "workers.log")
+    initial, _ = jobs_of(tiny, tmp_path, "talks")
+    said: list[str] = []
+    for job in (initial, *(jobs_of(tiny, tmp_path, name)[1] for name in ("wrong_name", "forks_and_dies", "takes"))):
+        crew.submit(job)
+        finished = crew.wait()
+        assert finished is not None
+        assert finished.outcome is not None
+        said.append(finished.outcome.error.partition("\n")[0])
+    crew.close()
+    assert said[:2] == ["", r"RuntimeError: bad \udcff path \x1b[31mred"]
+    assert said[2].endswith("mine.py, ended with exit code 3 before the job was done")
+    assert "allocate memory" in said[3]
+    assert said[3].endswith("(a job may take 4 GiB: --job-memory)")
 
 
 def test_workers_that_cannot_start_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity,
 FROM trials
 JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
-WHERE study = :study AND layers IS NOT NULL
+WHERE study = :study AND layers IS NOT NULL AND ablation IN (SELECT value FROM json_each(:ablations))
 ORDER BY trials.rowid
 """
 
@@ -61,7 +61,7 @@ CURVES = """
 SELECT study, network, dataset, method, ablation, benchmark, prune_at, sparsity, replicate,
     job_key, json_extract(result, '$.curve')
 FROM trials JOIN jobs ON jobs.key = trials.job_key AND jobs.status != 'failed'
-WHERE :study IS NULL OR study = :study
+WHERE (:study IS NULL OR study = :study) AND ablation IN (SELECT value FROM json_each(:ablations))
 ORDER BY trials.rowid
 """
 
@@ -76,31 +76,30 @@ SELECT (SELECT count(*) FROM needed JOIN jobs ON jobs.key = needed.key WHERE kin
     + (SELECT count(DISTINCT replicate) FROM trials WHERE study = :study)
 """
 
-# A stretch of dense training starts where another one ended: its seconds are those of the whole chain.
+# Of a dense network the seconds are those of its last stretch alone, see DENSE_SECONDS.
 RESULTS = """
-WITH RECURSIVE chain (key, start, seconds) AS (
-    SELECT key, json_extract(inputs, '$.start'), coalesce(json_extract(result, '$.train_seconds'), 0) FROM jobs
-    WHERE kind = 'dense'
-    UNION ALL
-    SELECT chain.key, json_extract(jobs.inputs, '$.start'), json_extract(jobs.result, '$.train_seconds')
-    FROM chain JOIN jobs ON jobs.key = chain.start
-)
-SELECT trials.*,
+SELECT trials.study, trials.network, trials.dataset, trials.method, trials.ablation, trials.benchmark, trials.prune_at,
+    trials.sparsity, trials.replicate, trials.job_key,
     json_extract(jobs.result, '$.density') AS density,
     coalesce(json_extract(jobs.result, '$.effective_density'), json_extract(masks.result, '$.effective_density'))
         AS effective_density,
     json_extract(masks.result, '$.unscored') * 1.0 / json_extract(masks.result, '$.kept') AS unscored,
     json_extract(jobs.result, '$.test_accuracy') AS test_accuracy,
     json_extract(jobs.result, '$.test_loss') AS test_loss,
-    CASE WHEN jobs.kind = 'dense' AND jobs.status != 'failed'
-         THEN (SELECT sum(chain.seconds) FROM chain WHERE chain.key = jobs.key)
-         ELSE json_extract(jobs.result, '$.train_seconds') END AS train_seconds,
-    jobs.status, jobs.code_version, jobs.torch_version, jobs.device, json_extract(jobs.result, '$.engine') AS engine,
-    json_extract(jobs.result, '$.processor') AS processor
+    json_extract(jobs.result, '$.train_seconds') AS train_seconds,
+    jobs.kind, jobs.status, jobs.code_version, jobs.torch_version, jobs.device,
+    json_extract(jobs.result, '$.engine') AS engine, json_extract(jobs.result, '$.processor') AS processor,
+    json_extract(jobs.result, '$.metric_value') AS metric_value
 FROM trials JOIN jobs ON jobs.key = trials.job_key
 LEFT JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
 WHERE :study IS NULL OR study = :study
 ORDER BY trials.rowid
+"""
+
+# A stretch of dense training starts where another one ended.
+DENSE_SECONDS = """
+SELECT key, json_extract(inputs, '$.start'), coalesce(json_extract(result, '$.train_seconds'), 0) FROM jobs
+WHERE kind = 'dense'
 """
 
 DENSE_CURVES = """

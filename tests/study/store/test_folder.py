@@ -13,6 +13,7 @@ import pytest
 from prunemark.masks import Masks
 from prunemark.study.exports import export, results
 from prunemark.study.job import Outcome
+from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan, plan
 from prunemark.study.run import run
@@ -79,6 +80,8 @@ def test_layers_say_what_each_trial_keeps(tiny: Tiny, tmp_path: Path, inline: st
     # Neither the dense network nor sparsity 0 has a mask; benchmarks and SNIP have three ablations, random one.
     assert len(layers) == 3 * (3 + 3 + 1)
     assert set(layers["sparsity"]) == {0.9}
+    # Reports draw each mask once: reinitialised networks have those of unmodified ones.
+    assert set(judge_study(tmp_path).layers["ablation"]) == {"unmodified", "shuffle"}
     snip = layers[(layers["method"] == "snip")].set_index(["ablation", "layer"])
     (job,) = (j for j in plan(study).jobs if j.kind == "mask" and j.spec["method"] == {"name": "snip"})
     masks = Masks.load(artifacts / f"{job.key}.safetensors")
@@ -298,12 +301,12 @@ def test_readers_read_while_a_writer_writes(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_a_store_at_rest_is_one_plain_file(tiny: Tiny, tmp_path: Path) -> None:
     filled(tmp_path, tiny())
-    assert {path.name for path in tmp_path.iterdir()} == {"artifacts", "study.sqlite", "writer.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"artifacts", "journal.jsonl", "study.sqlite", "writer.lock"}
 
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
     with Store.writing(tmp_path):
-        message = rf"is being written by process {os.getpid()} \(since \d{{4}}-.* UTC\)"
+        message = rf"is being written by process {os.getpid()} on \S+ \(since \d{{4}}-.* UTC\)"
         with pytest.raises(StoreError, match=message), Store.writing(tmp_path):
             pass
         code = "import sys; from prunemark.study.store import Store\nwith Store.writing(sys.argv[1]): pass"
@@ -312,6 +315,24 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
         assert f"is being written by process {os.getpid()}" in other.stderr
     with Store.writing(tmp_path):
         pass
+
+
+def test_a_deleted_lock_file_lets_no_second_writer_in(tmp_path: Path) -> None:
+    with Store.writing(tmp_path):
+        (tmp_path / "writer.lock").unlink()
+        message = rf"process {os.getpid()} .*though its writer.lock was deleted"
+        with pytest.raises(StoreError, match=message), Store.writing(tmp_path):
+            pass
+
+
+def test_a_writer_whose_journal_was_taken_away_stops(tiny: Tiny, tmp_path: Path) -> None:
+    job_plan = plan(tiny())
+    with Store.writing(tmp_path) as store:
+        store.begin(job_plan)
+        (tmp_path / "journal.jsonl").unlink()
+        with pytest.raises(StoreError, match=r"journal.jsonl was removed or replaced"):
+            store.record(job_plan.jobs[0], outcome())
+    filled(tmp_path, tiny())
 
 
 def test_a_killed_writer_leaves_the_folder_free_and_whole(tiny: Tiny, tmp_path: Path) -> None:
@@ -351,17 +372,15 @@ def test_a_damaged_database_is_named(tiny: Tiny, tmp_path: Path) -> None:
         whole[:4096] + bytes(half),
     ):
         file.write_bytes(content)
-        with pytest.raises(StoreError, match=r"study.sqlite is damaged.*move it away and run the study again"):
+        with pytest.raises(StoreError, match=r"study.sqlite is damaged.*prunemark verify \S+ --repair"):
             results(tmp_path)
-        with pytest.raises(StoreError, match=r"study.sqlite is damaged"), Store.writing(tmp_path):
-            pass
 
 
 def test_a_database_of_another_program_or_a_newer_version_is_left_alone(tiny: Tiny, tmp_path: Path) -> None:
     filled(tmp_path, tiny())
     connection = sqlite3.connect(tmp_path / "study.sqlite")
     connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match=r"written by a newer prunemark \(schema 99, this one reads 1\)"):
+    with pytest.raises(StoreError, match=r"written by a newer prunemark \(schema 99, this one reads 2\)"):
         results(tmp_path)
     connection.execute("PRAGMA application_id = 7")
     connection.close()
@@ -377,11 +396,14 @@ def test_facts_on_which_all_jobs_rest(tmp_path: Path) -> None:
             store.require_fact("data", "xyz", "the data have changed")
 
 
-def test_what_killed_workers_were_writing_is_removed(tmp_path: Path) -> None:
+def test_what_killed_workers_were_writing_is_removed(tiny: Tiny, tmp_path: Path) -> None:
+    job_plan = filled(tmp_path, tiny())
+    done, kept = job_plan.jobs[0].key, "f" * 64
+    for name in ("a.safetensors", ".b.safetensors.123", f"{done}.part.safetensors", f"{kept}.part.safetensors"):
+        (tmp_path / "artifacts" / name).write_text("half")
     with Store.writing(tmp_path) as store:
-        store.artifact("a").write_text("whole")
-        (store.artifacts / ".b.safetensors.123").write_text("half")
-        store.remove_unfinished()
-        assert [path.name for path in store.artifacts.iterdir()] == ["a.safetensors"]
+        # What a job has written down of itself is kept until it has finished.
+        names = {path.name for path in store.artifacts.iterdir()}
+        assert names == {"a.safetensors", f"{kept}.part.safetensors"}
         assert store.has_artifact("a")
         assert not store.has_artifact("b")

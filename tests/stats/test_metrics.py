@@ -1,0 +1,66 @@
+"""Verdicts by other metrics than accuracy: direction, unit, and what a table has to say."""
+
+import pandas as pd
+import pytest
+
+from prunemark.stats import judge
+
+
+def table(values: dict[str, list[float]], **columns: object) -> pd.DataFrame:
+    mark = {"benchmark": "magnitude-after-training", "prune_at": "end"}
+    rows = [
+        {"method": method, "ablation": "unmodified", "sparsity": 0.5, "replicate": i, "metric_value": value, **columns}
+        | (mark if method == "magnitude" else {"benchmark": "", "prune_at": "0ep"})
+        for method, of_method in values.items()
+        for i, value in enumerate(of_method)
+    ]
+    return pd.DataFrame(rows)
+
+
+WORSE = {
+    "magnitude": [0.20, 0.21, 0.19, 0.20],
+    "snip": [0.30, 0.32, 0.29, 0.31],
+    "random": [0.50, 0.52, 0.49, 0.50],
+}
+
+
+def claim(judged, name, subject):
+    claims = judged.claims
+    return claims[(claims["claim"] == name) & (claims["subject"] == subject)].iloc[0]
+
+
+def test_a_loss_that_is_higher_is_worse():
+    judged = judge(table(WORSE, metric="loss", margin=20.0))
+    beats, misses = claim(judged, "C1", "snip"), claim(judged, "C2", "snip")
+    assert beats["difference"] == pytest.approx(197.5)
+    assert misses["difference"] == pytest.approx(-105)
+    assert judged.subjects[0].standard.metric.unit == "thousandths"
+    assert "minus the test loss, in thousandths" in judged.subjects[0].answer()
+    assert "accuracy" not in judged.subjects[0].answer()
+
+
+def test_a_metric_of_ones_own_goes_by_its_direction():
+    own = {"metric": "mine.py:error", "metric_unit": "dB", "margin": 0.01}
+    up = claim(judge(table(WORSE, metric_direction="higher", **own)), "C1", "snip")
+    down = claim(judge(table(WORSE, metric_direction="lower", **own)), "C1", "snip")
+    assert up["difference"] == pytest.approx(-0.1975)
+    assert down["difference"] == pytest.approx(0.1975)
+
+
+def test_accuracy_as_a_metric_is_accuracy():
+    plain = table(WORSE).rename(columns={"metric_value": "test_accuracy"})
+    named = plain.assign(metric="accuracy", metric_value=plain["test_accuracy"])
+    assert judge(plain, margin=0.5).claims.equals(judge(named, margin=0.5).claims)
+    assert judge(table(WORSE, metric="accuracy"), margin=0.5).claims.equals(judge(plain, margin=0.5).claims)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"metric": "mine.py:error"}, "metric_direction '' of the metric mine.py:error is not higher or lower"),
+        ({"metric": "loss", "metric_value": float("nan"), "status": "done"}, "metric_value nan of a run that is done"),
+    ],
+)
+def test_a_table_that_does_not_say_enough_is_refused(columns, message):
+    with pytest.raises(ValueError, match=message):
+        judge(table(WORSE).assign(**columns), margin=0.5)
