@@ -180,7 +180,7 @@ def test_a_dry_run_without_the_data_downloads_nothing_and_says_so(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a dry run reads no data that are not here")
 
-    monkeypatch.setattr("prunemark.study.preflight.dataset", never)
+    monkeypatch.setattr("prunemark.study.preflight.read_data", never)
     events: list[Event] = []
     study = tiny(dataset="cifar-10", recipe={"epochs": 1, "batch_size": 4})
     summary = run(study, out=tmp_path / "out", dry_run=True, data_dir=tmp_path, progress=events.append)

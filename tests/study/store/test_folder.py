@@ -28,6 +28,7 @@ BRIEF = [
     *("effective_density", "unscored", "replicate", "test_accuracy", "test_loss", "train_seconds", "status", "job_key"),
     *("code_version", "torch_version", "device", "engine", "processor"),
     *("method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap"),
+    *("metric", "metric_value", "metric_direction", "metric_unit"),
 ]
 
 
@@ -52,7 +53,9 @@ def test_results_have_exactly_these_columns_and_types(tiny: Tiny, tmp_path: Path
     assert list(table.columns) == BRIEF == list(columns.TRIAL)
     numbers = {name for name in BRIEF if table[name].dtype == "float64"}
     counts = {"sparsity", "density", "effective_density", "unscored"}
-    assert numbers == counts | {"test_accuracy", "test_loss", "train_seconds", "margin", "last_gain", "initial_overlap"}
+    assert numbers == counts | {
+        *("test_accuracy", "test_loss", "train_seconds", "margin", "last_gain", "initial_overlap", "metric_value")
+    }
     assert table["replicate"].dtype == "int64"
     assert list(table["job_key"]) == [trial.job_key for trial in job_plan.trials], "in the order of the plan"
     dense = table.iloc[0]
