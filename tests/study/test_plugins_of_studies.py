@@ -76,10 +76,10 @@ def test_a_package_that_changes_while_a_study_runs_fails_its_jobs(
 ) -> None:
     wait = InlineExecutor.wait
 
-    def edited(self: InlineExecutor) -> Any:
+    def edited(self: InlineExecutor, *limits: float) -> Any:
         if self.jobs[-1].kind == "train":
             (wanda.code / "new.py").write_text("# new")
-        return wait(self)
+        return wait(self, *limits)
 
     monkeypatch.setattr(InlineExecutor, "wait", edited)
     summary = run(Study(**FIELDS), out=tmp_path / "out", executor=inline, workers=1)
