@@ -144,24 +144,28 @@ def check(
     job_timeout: JobTimeout = None,
     job_memory: JobMemory = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
+    against: Annotated[
+        str | None, typer.Option(help="Methods to compare it with, such as snip,grasp,synflow.", metavar="NAMES")
+    ] = None,
+    sparsities: Annotated[
+        str | None, typer.Option(help="Pruned fractions, such as 0.9,0.98, in place of the study's.", metavar="S,...")
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Sets of seeds, in place of the study's; fewer than 3 give no verdict.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Write the answers as a table, too: csv, latex, json or parquet.")
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
+    from prunemark.cli.battery import battery, tell_answers
     from prunemark.datasets.files import data_folder
-    from prunemark.own_code import is_own_code
-    from prunemark.reports.check import check_words
     from prunemark.study.run import run as run_study
-    from prunemark.study.spec import Study
 
-    if not is_own_code(method):
-        raise ValueError(
-            f'"{method}" is not of the form FILE.py:METHOD; built-in methods run in a study: prunemark run'
-        )
-    label = method.rpartition(":")[2]
     with data_folder(data_dir):
-        battery = Study.load(study)
-        fields = battery.model_dump(exclude={"name", "description", "methods"})
-        checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
-    folder = out or Path(f"prunemark-check-{label}")
+        checked, label, rivals = battery(method, study, against, sparsities, replicates, format)
+    folder = out or Path(f"prunemark-{checked.name}")
     with ProgressBar() as progress:
         summary = run_study(
             checked,
@@ -180,10 +184,7 @@ def check(
     _tell(make_console(stderr=True), summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judged = show(console, folder, checked.name, folder / "report.html")
-    console.print()
-    for sentence in check_words(judged, label):
-        console.print(f"- {sentence}", markup=False)
+    tell_answers(console, folder, checked.name, label, rivals, format, json=json)
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 

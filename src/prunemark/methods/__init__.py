@@ -222,12 +222,14 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
             all of these.
     """
     from prunemark.methods.options import adapt, configure
+    from prunemark.methods.other_signatures import bridged
 
     if isinstance(method, str):
         if is_own_code(method):
             return resolve(OwnCode.find(method).load(), **options)
         entry = find(METHODS, "method", method)
         return configure(entry.load(), method, {"rounds": entry.rounds, **entry.options, **options})
+    method = bridged(method)
     if isinstance(method, type):
         return configure(method, method.__name__, options)
     if options:

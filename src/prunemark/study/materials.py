@@ -11,6 +11,7 @@ from torch import nn
 from prunemark.datasets import DATASETS, Dataset, OverlapWarning, Split, dataset, short_dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.methods.options import is_configured, option_names
+from prunemark.methods.other_signatures import bridged
 from prunemark.networks import NETWORKS, network
 from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode, require_covered
@@ -97,7 +98,7 @@ def make_method(
         ValueError: an option that the method does not have, or a user's file fails.
     """
     given = {"examples_per_class": examples_per_class, **options}
-    target: Any = METHODS[named["name"]].load() if "name" in named else _own(named, files).load()
+    target: Any = METHODS[named["name"]].load() if "name" in named else bridged(_own(named, files).load())
     if isinstance(target, type):
         used = given if "examples_per_class" in option_names(target) else options
         return resolve(named.get("name", target), **used)
@@ -147,7 +148,7 @@ def require_packages(spec: Mapping[str, Any]) -> None:
     Raises:
         ValueError: one has changed since the study was planned, or is gone.
     """
-    data = {"name": spec["dataset"], "package": spec.get("dataset_package")}
+    data: Any = {"name": spec["dataset"], "package": spec.get("dataset_package")}
     for table, named in ((NETWORKS, spec["network"]), (METHODS, spec.get("method")), (DATASETS, data)):
         if named and (known := named.get("package")):
             entry = find(table, table.kind, named["name"])
