@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from prunemark.study.exports import Format
+    from prunemark.study.judging import JudgedStudy
     from prunemark.study.spec import Study
 
 
@@ -73,23 +74,27 @@ def battery(
 
 
 def tell_answers(
-    console: "Console", folder: Path, study: str, method: str, rivals: list[str], format: str | None, *, json: bool
+    console: "Console",
+    judged: "JudgedStudy",
+    folder: Path,
+    method: str,
+    rivals: list[str],
+    format: str | None,
+    *,
+    json: bool,
 ) -> None:
-    """Print what the results say of a method, write the report and, in a format, a table of the answers."""
-    from prunemark.cli.studies import show
+    """Print what the results say of a method and, in a format, write a table of the answers."""
     from prunemark.reports.check import answers, check_words
     from prunemark.stats.rivals import rivals as compare
     from prunemark.study.exports import SUFFIXES, write_table
-    from prunemark.study.judging import as_json, judge_study
+    from prunemark.study.judging import as_json
 
-    judged = judge_study(folder, study=study)
     found = [one for subject in judged.subjects for one in compare(judged.results, subject, method, rivals)]
     sentences = check_words(judged, method, found)
     if json:
         said = json_format.loads(as_json(judged))
         print(json_format.dumps(said | {"method": method, "answers": sentences}, indent=1, ensure_ascii=False))
     else:
-        show(console, folder, study, folder / "report.html")
         console.print()
         for sentence in sentences:
             console.print(f"- {sentence}", markup=False)

@@ -12,7 +12,6 @@ from prunemark.terms.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunemark.stats import Judged
     from prunemark.study.judging import JudgedStudy
     from prunemark.study.run import RunSummary
 
@@ -39,6 +38,12 @@ Engine = Annotated[
 ]
 
 
+Track = Annotated[
+    str | None,
+    typer.Option(help="Send curves and results there, too: tensorboard, mlflow or wandb.", metavar="NAME[:TARGET]"),
+]
+
+
 def run(
     study: Annotated[
         str, typer.Argument(help="A study file, or the name of a shipped study.", metavar="STUDY.toml|NAME")
@@ -59,6 +64,7 @@ def run(
     job_timeout: JobTimeout = None,
     job_memory: JobMemory = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
+    track: Track = None,
     json: Json = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
@@ -88,6 +94,7 @@ def run(
             job_timeout_s=job_timeout,
             job_memory_gib=job_memory,
             checkpoint_minutes=checkpoint_minutes,
+            track=track,
         )
     if dry_run:
         return
@@ -161,6 +168,7 @@ def check(
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.cli.battery import battery, tell_answers
     from prunemark.datasets.files import data_folder
+    from prunemark.study.judging import judge_study
     from prunemark.study.run import run as run_study
 
     with data_folder(data_dir):
@@ -184,7 +192,12 @@ def check(
     _tell(make_console(stderr=True), summary, folder)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    tell_answers(console, folder, checked.name, label, rivals, format, json=json)
+    if json:
+        judged = judge_study(folder, study=checked.name)
+        _written(judged, folder / "report.html")
+    else:
+        judged = show(console, folder, checked.name, folder / "report.html")
+    tell_answers(console, judged, folder, label, rivals, format, json=json)
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 
@@ -208,7 +221,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> "Judged":
+def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> "JudgedStudy":
     """Print what the results of a study say, and write its report.
 
     Args:
