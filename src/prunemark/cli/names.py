@@ -1,10 +1,12 @@
 """`list`: what is known by name."""
 
+import json as json_format
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from prunemark.cli import completion
 from prunemark.cli.console import make_console
 from prunemark.registry import Entry
 from prunemark.terms.numbers import by_sides, counted
@@ -19,7 +21,11 @@ Rows = Iterable[tuple[str, ...]]
 
 
 def list_names(
-    kind: Annotated[str, typer.Argument(help="methods, networks, datasets or studies.", metavar="KIND")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="methods, networks, datasets or studies.", metavar="KIND", autocompletion=completion.kinds),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print names with what is said of them as JSON.")] = False,
 ) -> None:
     """List what is known by name."""
     from prunemark.datasets import DATASETS
@@ -37,6 +43,11 @@ def list_names(
     }
     if kind not in kinds:
         raise ValueError(unknown("kind", kind, kinds))
+    if json:
+        rows = [row for part in kinds[kind].values() for row in part]
+        said = [dict(zip(("name", "summary", "facts"), row, strict=False)) for row in rows]
+        print(json_format.dumps(said, indent=1, ensure_ascii=False))
+        return
     console = make_console()
     with console.capture() as capture:
         for heading, rows in kinds[kind].items():

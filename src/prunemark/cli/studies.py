@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prunemark.cli import completion
 from prunemark.cli.console import ProgressBar, make_console
 from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
 from prunemark.terms.text import printable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="Print the headline and the judged claims as JSON.")]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Print nothing of the plan and the progress; what fails is said.")
+]
 CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
@@ -40,13 +44,22 @@ Engine = Annotated[
 
 Track = Annotated[
     str | None,
-    typer.Option(help="Send curves and results there, too: tensorboard, mlflow or wandb.", metavar="NAME[:TARGET]"),
+    typer.Option(
+        help="Send curves and results there, too: tensorboard, mlflow or wandb.",
+        metavar="NAME[:TARGET]",
+        autocompletion=completion.trackers,
+    ),
 ]
 
 
 def run(
     study: Annotated[
-        str, typer.Argument(help="A study file, or the name of a shipped study.", metavar="STUDY.toml|NAME")
+        str,
+        typer.Argument(
+            help="A study file, or the name of a shipped study.",
+            metavar="STUDY.toml|NAME",
+            autocompletion=completion.studies,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for results and report; by default prunemark-NAME.", metavar="DIR")
@@ -65,6 +78,7 @@ def run(
     job_memory: JobMemory = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
     track: Track = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
@@ -78,7 +92,7 @@ def run(
     for code in checked.own_code:
         # Before it is: a study comes from anywhere, and a label may be any name.
         make_console(stderr=True).print(f"runs code: {printable(code)}", markup=False, soft_wrap=True)
-    with ProgressBar() as progress:
+    with ProgressBar(quiet=quiet) as progress:
         summary = run_study(
             checked,
             out=folder,
@@ -99,7 +113,7 @@ def run(
     if dry_run:
         return
     console = make_console()
-    _tell(make_console(stderr=True), summary, folder)
+    _tell(make_console(stderr=True), summary, folder, quiet=quiet)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     show(console, folder, checked.name, folder / "report.html", json=json)
@@ -138,7 +152,9 @@ def export(
 
 def check(
     method: Annotated[str, typer.Argument(help="Your scoring function.", metavar="FILE.py:METHOD")],
-    study: Annotated[str, typer.Option(help="Whose battery to run: a shipped study, or a file.")] = "check",
+    study: Annotated[
+        str, typer.Option(help="Whose battery to run: a shipped study, or a file.", autocompletion=completion.studies)
+    ] = "check",
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for results and report; by default prunemark-check-METHOD.", metavar="DIR"),
@@ -152,7 +168,12 @@ def check(
     job_memory: JobMemory = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
     against: Annotated[
-        str | None, typer.Option(help="Methods to compare it with, such as snip,grasp,synflow.", metavar="NAMES")
+        str | None,
+        typer.Option(
+            help="Methods to compare it with, such as snip,grasp,synflow.",
+            metavar="NAMES",
+            autocompletion=completion.several_methods,
+        ),
     ] = None,
     sparsities: Annotated[
         str | None, typer.Option(help="Pruned fractions, such as 0.9,0.98, in place of the study's.", metavar="S,...")
@@ -163,6 +184,7 @@ def check(
     format: Annotated[
         str | None, typer.Option(help="Write the answers as a table, too: csv, latex, json or parquet.")
     ] = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
@@ -174,7 +196,7 @@ def check(
     with data_folder(data_dir):
         checked, label, rivals = battery(method, study, against, sparsities, replicates, format)
     folder = out or Path(f"prunemark-{checked.name}")
-    with ProgressBar() as progress:
+    with ProgressBar(quiet=quiet) as progress:
         summary = run_study(
             checked,
             out=folder,
@@ -189,7 +211,7 @@ def check(
             checkpoint_minutes=checkpoint_minutes,
         )
     console = make_console()
-    _tell(make_console(stderr=True), summary, folder)
+    _tell(make_console(stderr=True), summary, folder, quiet=quiet)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     if json:
@@ -202,7 +224,7 @@ def check(
         raise typer.Exit(FAILED_JOBS)
 
 
-def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
+def _tell(console: "Console", summary: "RunSummary", folder: Path, *, quiet: bool = False) -> None:
     from rich.markup import escape
 
     from prunemark.study.progress import duration
@@ -212,6 +234,8 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     if summary.interrupted:
         left = f"{summary.left:,} jobs are left" if summary.left else "all jobs up to the next look are done"
         console.print(f"stopped; {left}. Run the same command again to resume.")
+        return
+    if quiet:
         return
     words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
     if summary.skipped:
