@@ -23,6 +23,7 @@ from prunemark.study.schedule import critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
+from prunemark.study.tracking import tracked
 from prunemark.training.engines import require_engine
 
 # Until the first worker has loaded torch and the data; measured.
@@ -74,6 +75,7 @@ def run(
     check_timeout_s: float | None = None,
     job_timeout_s: float | None = None,
     job_memory_gib: float | None = None,
+    track: str | None = None,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
 ) -> RunSummary:
     """Run what is missing of a study, and store it in a folder.
@@ -108,14 +110,16 @@ def run(
         job_timeout_s: seconds that a job may take; one that takes more is ended and has failed. None = no limit.
         job_memory_gib: GiB of memory that the process of a worker, torch included, may take for itself; what asks
             for more fails. None = no limit. On Linux alone.
+        track: "tensorboard", "mlflow" or "wandb", or one of them with ":TARGET": where the curve and results of each
+            trial go, too, see `prunemark.study.tracking.TRACKERS`. What fails there changes nothing of the study.
         checkpoint_minutes: minutes after which a job that still runs writes down how far it is. When the run is
             stopped or killed, the next one resumes it there, and gets the same numbers.
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor, device or engine, an engine that is not installed, workers below 1, a limit
-            that is not above 0, data that are missing or damaged, options of a cluster for an executor that has none,
-            or a cluster with no room for a job.
+        ValueError: an unknown executor, tracker, device or engine, an engine or tracker that is not installed, workers
+            below 1, a limit that is not above 0, data that are missing or damaged, options of a cluster for an executor
+            that has none, or a cluster with no room for a job.
         StoreError: the folder cannot be used, another process is writing to it, or its disk has no room.
         ExecutorError: workers cannot be started, the executor's package is not installed, or its cluster does not
             answer.
@@ -125,6 +129,8 @@ def run(
         # A study of hub data reads them for their shape, and knows no folder.
         stack.enter_context(data_folder(data_dir))
         study = study if isinstance(study, Study) else Study.load(study)
+        if not dry_run:
+            progress = stack.enter_context(tracked(progress, track, out, study.name))
         options = ClusterOptions(address=address, cpus_per_job=cpus_per_job, gpus_per_job=gpus_per_job)
         site = stack.enter_context(
             open_site(executor, device, workers=workers, per_device=workers_per_device, options=options)
