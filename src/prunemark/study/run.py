@@ -123,6 +123,12 @@ def run(
         StoreError: the folder cannot be used, another process is writing to it, or its disk has no room.
         ExecutorError: workers cannot be started, the executor's package is not installed, or its cluster does not
             answer.
+
+    Examples:
+        >>> fields = {"network": "lenet-300-100", "dataset": "digits", "recipe": {"epochs": 1}, "replicates": 1}
+        >>> study = pm.Study(name="small", methods=["snip"], sparsities=[0.9], **fields)
+        >>> pm.run(study, out="results").failed
+        0
     """
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
