@@ -92,8 +92,8 @@ def run(
         address: of the cluster: HOST:PORT, "ray://HOST:PORT", or "auto" for that of this machine; None = "auto".
         cpus_per_job: cores that the cluster sets aside for each job, which computes with one thread; None = 1.
         gpus_per_job: GPUs, or a fraction of one, likewise; None = 1 on cuda, else 0.
-        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu; on
-            a cluster "cpu", "cuda", or "auto": cuda where `gpus_per_job` is above 0.
+        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu;
+            on a cluster "cpu", "cuda", or "auto": cuda where `gpus_per_job` is above 0.
         workers_per_device: how many jobs share a GPU of this machine; None = 1. Small networks leave a GPU idle most of
             the time.
         engine: what takes the steps of training: "dense", "sparse" (a network that it cannot train is a problem of the
