@@ -22,12 +22,23 @@ os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *filter(None, [os.envir
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
 # Loopback alone; Ray takes 127.0.0.1 for the machine's own address.
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
+ATTEMPTS = 4
 
 
 def start_cluster() -> Cluster:
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"node_ip_address": HEAD, "include_dashboard": False})
-    cluster.add_node(node_ip_address=OTHER, **NODE)
-    return cluster
+    """Two nodes; Ray gives each 30 s to start, and where the machine does much else that takes several attempts."""
+    for attempt in range(ATTEMPTS):
+        cluster = Cluster()
+        try:
+            cluster.add_node(node_ip_address=HEAD, include_dashboard=False, **NODE)
+            cluster.add_node(node_ip_address=OTHER, **NODE)
+        except Exception:
+            cluster.shutdown()
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return cluster
+    raise AssertionError
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,12 @@ LONG: dict[str, Any] = TINY | {
     "benchmarks": [],
     "ablations": [],
     "sparsities": [0.5],
-    "recipe": {"epochs": 200, "rewind_to": "3it"},
+    "recipe": {"epochs": 100, "rewind_to": "3it"},
 }
 
 
 def test_a_node_is_killed_in_the_middle_of_a_study(tmp_path: Path, inline: str) -> None:
     study = Study(**LONG)
-    run(study, out=tmp_path / "inline", executor=inline)
     cluster = start_cluster()
     (node,) = cluster.worker_nodes
     killed: list[float] = []
@@ -56,6 +55,7 @@ def test_a_node_is_killed_in_the_middle_of_a_study(tmp_path: Path, inline: str) 
     done = [event.key for event in events if isinstance(event, Advanced)]
     assert len(done) == len(set(done)), "nothing twice"
     assert any(isinstance(event, Resumed) and event.step for event in events), "a job resumed on the other node"
+    run(study, out=tmp_path / "inline", executor=inline)
     compare(tmp_path / "ray", tmp_path / "inline")
 
 
