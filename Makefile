@@ -57,8 +57,18 @@ soak: .venv/dev integrations newest oldest
 	.venv-integrations/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-integrations: .venv-integrations/done
-	.venv-integrations/bin/pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations tests/integrations
+.venv-trackers/done: requirements/trackers.txt pyproject.toml
+	test -x .venv-trackers/bin/python || $(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check -r requirements/trackers.txt
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+TRACKERS := tests/integrations/test_trackers.py
+INTEGRATED := pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations
+
+integrations: .venv-integrations/done .venv-trackers/done
+	.venv-integrations/bin/$(INTEGRATED) --ignore=$(TRACKERS) tests/integrations
+	.venv-trackers/bin/$(INTEGRATED) $(TRACKERS)
 
 # The suite on the newest releases that are admitted, asked for again at each call, and on the oldest. torchvision is
 # among both, so real JPEG files are decoded there. Each environment takes about 6 GB where torch comes with CUDA.
@@ -87,4 +97,4 @@ docs: .venv/dev
 check: lint test docs
 
 clean:
-	rm -rf .venv .venv-integrations .venv-newest .venv-oldest quickstart-out
+	rm -rf .venv .venv-integrations .venv-trackers .venv-newest .venv-oldest quickstart-out
