@@ -65,7 +65,14 @@ def run(
         Path | None, typer.Option(help="Folder for results and report; by default prunemark-NAME.", metavar="DIR")
     ] = None,
     workers: Workers = None,
-    executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
+    executor: Annotated[str, typer.Option(help="Where jobs run: local, or ray (a Ray cluster).")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
+    ] = None,
+    cpus_per_job: Annotated[float | None, typer.Option(help="Cores of the cluster for each job.", min=0)] = None,
+    gpus_per_job: Annotated[
+        float | None, typer.Option(help="GPUs of the cluster for each job, also a fraction of one.", min=0)
+    ] = None,
     device: Device = "auto",
     workers_per_device: WorkersPerDevice = None,
     engine: Engine = "dense",
@@ -98,6 +105,9 @@ def run(
             out=folder,
             workers=workers,
             executor=executor,
+            address=address,
+            cpus_per_job=cpus_per_job,
+            gpus_per_job=gpus_per_job,
             device=device,
             workers_per_device=workers_per_device,
             engine=engine,

@@ -224,6 +224,11 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
         ValueError: unknown name or normalisation, a `data_dir` that is not a folder, or a file that is missing and
             cannot be downloaded, is damaged, or is another file of the same name; data that are not of the shape and
             number that DATASETS says.
+
+    Examples:
+        >>> data = pm.dataset("digits")
+        >>> data.input_shape, data.classes
+        ((1, 8, 8), 10)
     """
     scheme, rest = split_scheme(name)
     if target := SCHEMES.get(scheme) or FORMS.get(form_of(name)):

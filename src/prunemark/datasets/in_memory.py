@@ -94,6 +94,11 @@ class Dataset:
 
     Raises:
         ValueError: an empty split, splits of different shapes or tasks, or a target outside the classes.
+
+    Examples:
+        >>> data = pm.dataset("digits")
+        >>> len(data.train.targets), len(data.test.targets)
+        (1297, 500)
     """
 
     name: str

@@ -167,6 +167,11 @@ def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int 
     Raises:
         ValueError: unknown name or option, inputs the network cannot take, or a function that is not there or returns
             no module.
+
+    Examples:
+        >>> network = pm.network("resnet-8", input_shape=(1, 8, 8), classes=10, seed=0)
+        >>> pm.prune(network, "synflow", sparsity=0.9, input_shape=(1, 8, 8), rounds=5).total
+        77072
     """
     if is_own_code(name):
         from prunemark.networks.own import own_network

@@ -56,6 +56,11 @@ def results(
     Raises:
         StoreError: there are no results in the folder, or they cannot be read.
         ValueError: there is no study of that name in it, or no such table.
+
+    Examples:
+        >>> table = pm.results("results")  # of the example of `prunemark.run`
+        >>> table[["method", "sparsity", "status"]].to_dict("records")[-1]
+        {'method': 'snip', 'sparsity': 0.9, 'status': 'done'}
     """
     if what not in _TABLES:
         raise ValueError(unknown("table", what, _TABLES))

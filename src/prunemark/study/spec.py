@@ -98,6 +98,13 @@ class Study(BaseModel):
 
     Raises:
         StudyError: something is wrong with it.
+
+    Examples:
+        >>> study = pm.Study(name="a", network="resnet-8", dataset="digits", methods=["snip"], sparsities=[0.9])
+        >>> study.full_recipe.epochs, study.replicates
+        (16, 3)
+        >>> pm.Study.load("quickstart").benchmarks
+        ('magnitude-after-training',)
     """
 
     model_config = CHECKED
