@@ -57,8 +57,18 @@ soak: .venv/dev integrations ray newest oldest
 	.venv-integrations/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-integrations: .venv-integrations/done
-	.venv-integrations/bin/pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations tests/integrations
+.venv-trackers/done: requirements/trackers.txt pyproject.toml
+	test -x .venv-trackers/bin/python || $(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check -r requirements/trackers.txt
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+TRACKERS := tests/integrations/test_trackers.py
+INTEGRATED := pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations
+
+integrations: .venv-integrations/done .venv-trackers/done
+	.venv-integrations/bin/$(INTEGRATED) --ignore=$(TRACKERS) tests/integrations
+	.venv-trackers/bin/$(INTEGRATED) $(TRACKERS)
 
 # A cluster of two nodes on this machine; Ray comes in an environment of its own, too.
 .venv-ray/done: requirements/run.txt requirements/ray.txt pyproject.toml
@@ -97,4 +107,4 @@ docs: .venv/dev
 check: lint test docs
 
 clean:
-	rm -rf .venv .venv-integrations .venv-ray .venv-newest .venv-oldest quickstart-out
+	rm -rf .venv .venv-integrations .venv-trackers .venv-ray .venv-newest .venv-oldest quickstart-out
