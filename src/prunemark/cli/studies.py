@@ -34,9 +34,18 @@ CheckpointMinutes = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
 WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Change a field of the study: recipe.epochs=5. May be given several times.", metavar="FIELD=VALUE"
+    ),
+]
 Engine = Annotated[
     str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
 ]
+
+# What `check` gives its study itself.
+_CHECKED_ITSELF = {"name", "description", "methods"}
 
 
 def run(
@@ -46,6 +55,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for results and report; by default prunemark-NAME.", metavar="DIR")
     ] = None,
+    set: Set = None,
     workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
     device: Device = "auto",
@@ -63,11 +73,12 @@ def run(
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
+    from prunemark.study.changes import parse_changes
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
     with data_folder(data_dir):
-        checked = Study.load(study)
+        checked = Study.load(study, set=parse_changes(set or ()))
     folder = out or Path(f"prunemark-{checked.name}")
     for code in checked.own_code:
         # Before it is: a study comes from anywhere, and a label may be any name.
@@ -136,6 +147,7 @@ def check(
         Path | None,
         typer.Option(help="Folder for results and report; by default prunemark-check-METHOD.", metavar="DIR"),
     ] = None,
+    set: Set = None,
     workers: Workers = None,
     device: Device = "auto",
     engine: Engine = "dense",
@@ -149,6 +161,7 @@ def check(
     from prunemark.datasets.files import data_folder
     from prunemark.own_code import is_own_code
     from prunemark.reports.check import check_words
+    from prunemark.study.changes import parse_changes
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
@@ -158,9 +171,12 @@ def check(
         )
     label = method.rpartition(":")[2]
     with data_folder(data_dir):
-        battery = Study.load(study)
-        fields = battery.model_dump(exclude={"name", "description", "methods"})
-        checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
+        changes = parse_changes(set or ())
+        if fixed := _CHECKED_ITSELF & {path.partition(".")[0] for path in changes}:
+            raise ValueError(f"--set {', '.join(sorted(fixed))}: check gives its study name and methods itself")
+        checked = Study.load(study, set=changes).remade(
+            name=f"check-{label}", description="", methods=["random", {"name": method, "label": label}]
+        )
     folder = out or Path(f"prunemark-check-{label}")
     with ProgressBar() as progress:
         summary = run_study(
