@@ -1,8 +1,9 @@
 """What `check` puts a method through, and how its answers are told."""
 
 import json as json_format
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from prunemark.study.exports import Format
     from prunemark.study.judging import JudgedStudy
     from prunemark.study.spec import Study
+
+# Given by `check` itself.
+_CHECKS_OWN = ("name", "description", "methods")
 
 
 def battery(
@@ -19,6 +23,8 @@ def battery(
     sparsities: str | None,
     replicates: int | None,
     format: str | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
 ) -> "tuple[Study, str, list[str]]":
     """The study of a method of the user's.
 
@@ -29,6 +35,7 @@ def battery(
         sparsities: likewise, in place of the study's.
         replicates: in place of the study's.
         format: of a table of the answers.
+        changes: of the study's fields, dotted path -> value.
 
     Returns:
         The study, the method's label in it, and the labels of those that it is compared with.
@@ -54,20 +61,22 @@ def battery(
         problems.append(f"--replicates: must be at least 1, not {replicates}")
     if format is not None and format not in FORMATS:
         problems.append(f"--format: {unknown('format', format, FORMATS)}")
+    fixed = [name for name in _CHECKS_OWN if name in {path.partition(".")[0] for path in changes or ()}]
+    if fixed:
+        problems.append(f"--set {', '.join(fixed)}: check gives its study name and methods itself")
     try:
-        base = Study.load(study)
+        base = Study.load(study, set=None if fixed else changes)
     except StudyError as error:
         raise StudyError([*problems, *error.problems]) from None
     if problems:
         raise StudyError(problems)
     function = method.rpartition(":")[2]
     label = f"my-{function}" if function in METHODS else function
-    fields = base.model_dump(exclude={"name", "description", "methods"})
-    fields |= {"sparsities": fractions} if sparsities is not None else {}
+    fields: dict[str, Any] = {"sparsities": fractions} if sparsities is not None else {}
     fields |= {"replicates": replicates} if replicates is not None else {}
     methods = ["random", {"name": method, "label": label}, *(name for name in dict.fromkeys(names) if name != "random")]
     try:
-        checked = Study(name=f"check-{label}", methods=methods, **fields)
+        checked = base.remade(name=f"check-{label}", description="", methods=methods, **fields)
     except StudyError as error:
         raise StudyError(problem.replace("Study:", f"{study}:") for problem in error.problems) from None
     return checked, label, [name for name in dict.fromkeys(names) if name != "random"]

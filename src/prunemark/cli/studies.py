@@ -37,10 +37,15 @@ CheckpointMinutes = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
 WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Change a field of the study: recipe.epochs=5. May be given several times.", metavar="FIELD=VALUE"
+    ),
+]
 Engine = Annotated[
     str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
 ]
-
 
 Track = Annotated[
     str | None,
@@ -64,6 +69,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for results and report; by default prunemark-NAME.", metavar="DIR")
     ] = None,
+    set: Set = None,
     workers: Workers = None,
     executor: Annotated[str, typer.Option(help="Where jobs run: local, or ray (a Ray cluster).")] = "local",
     address: Annotated[
@@ -90,11 +96,12 @@ def run(
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
+    from prunemark.study.changes import parse_changes
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
     with data_folder(data_dir):
-        checked = Study.load(study)
+        checked = Study.load(study, set=parse_changes(set or ()))
     folder = out or Path(f"prunemark-{checked.name}")
     for code in checked.own_code:
         # Before it is: a study comes from anywhere, and a label may be any name.
@@ -169,6 +176,7 @@ def check(
         Path | None,
         typer.Option(help="Folder for results and report; by default prunemark-check-METHOD.", metavar="DIR"),
     ] = None,
+    set: Set = None,
     workers: Workers = None,
     device: Device = "auto",
     engine: Engine = "dense",
@@ -200,11 +208,14 @@ def check(
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
     from prunemark.cli.battery import battery, tell_answers
     from prunemark.datasets.files import data_folder
+    from prunemark.study.changes import parse_changes
     from prunemark.study.judging import judge_study
     from prunemark.study.run import run as run_study
 
     with data_folder(data_dir):
-        checked, label, rivals = battery(method, study, against, sparsities, replicates, format)
+        checked, label, rivals = battery(
+            method, study, against, sparsities, replicates, format, changes=parse_changes(set or ())
+        )
     folder = out or Path(f"prunemark-{checked.name}")
     with ProgressBar(quiet=quiet) as progress:
         summary = run_study(

@@ -18,6 +18,7 @@ from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.spec import Study
+from prunemark.study.toml_text import toml_value
 from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.numbers import counted
@@ -82,6 +83,10 @@ class Plan:
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
             f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
         ]
+        if study.changes:
+            lines.insert(
+                1, f"  set: {', '.join(f'{path} = {toml_value(value)}' for path, value in study.changes.items())}"
+            )
         if study.looks:
             lines.append(f"  it ends at the first look at which {_SETTLED[study.looks.until]}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])

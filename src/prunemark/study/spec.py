@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     BaseModel,
     Field,
+    PrivateAttr,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -24,6 +25,7 @@ from prunemark.own_code import OwnCode, is_own_code, short_name
 from prunemark.plugins import Package
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown
+from prunemark.study.changes import changed
 from prunemark.study.fields import (
     CHECKED,
     SCHEDULE,
@@ -136,6 +138,8 @@ class Study(BaseModel):
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True
 
+    _changes: dict[str, Any] = PrivateAttr(default_factory=dict[str, Any])
+
     def __init__(self, /, **fields: Any) -> None:
         repeated = [
             f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields), *unstated_margin(fields))
@@ -149,17 +153,37 @@ class Study(BaseModel):
             raise StudyError(repeated)
 
     @classmethod
-    def load(cls, study: str | Path) -> Self:
+    def load(cls, study: str | Path, *, set: Mapping[str, Any] | None = None) -> Self:
         """Read a study from a file or by a shipped name, see `prunemark.study.files.read`.
+
+        Args:
+            study: the file, or the name.
+            set: fields to change, by their dotted path: `{"recipe.epochs": 5}` changes that one field of the recipe.
+                The study is then what its file would be with this change; files in the values are taken from the
+                current folder.
 
         Raises:
             StudyError: no such study, TOML that cannot be read, or problems with its content: all of them.
         """
         fields, origin = read(study)
+        changes = dict(set or {})
+        fields = changed(fields, changes, origin)
         try:
-            return cls(**fields)
+            loaded = cls(**fields)
         except StudyError as error:
             raise StudyError(f"{origin}{line.removeprefix('Study')}" for line in error.problems) from None
+        loaded._changes = changes
+        return loaded
+
+    def remade(self, **fields: Any) -> Self:
+        """The study with these fields in place of its own, checked as a new one is.
+
+        Raises:
+            StudyError: something is wrong with it.
+        """
+        made = type(self)(**{**self.model_dump(exclude={*fields}), **fields})
+        made._changes = self._changes
+        return made
 
     def __repr__(self) -> str:
         counts = [(len(self.methods), "method"), (len(self.benchmarks), "benchmark"), (len(self.ablations), "ablation")]
@@ -297,6 +321,11 @@ class Study(BaseModel):
             except ValueError as error:
                 raise fail(str(error)) from None
         return normalise
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """What `load` was told to set: dotted path -> value. The fields hold it already."""
+        return self._changes
 
     @property
     def own_code(self) -> tuple[str, ...]:
