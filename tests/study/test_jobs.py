@@ -217,10 +217,16 @@ def test_rewinding_restores_the_whole_state_batchnorm_included(
 def test_a_job_that_goes_wrong_says_why(tiny: Tiny, tmp_path: Path) -> None:
     score = next(job for job in plan(tiny()).jobs if job.kind == "score")
     outcome = jobs.execute(score, Context(artifacts=str(tmp_path)))
+    (state,) = score.inputs.values()
     assert outcome.status == "failed"
-    assert outcome.error.startswith("FileNotFoundError: there is no checkpoint")
-    assert "Traceback" in outcome.error
+    assert outcome.error.startswith("there is no checkpoint file")
+    assert outcome.unusable == {state: outcome.error}
     assert outcome.result == {}
+    dense = next(job for job in plan(tiny()).jobs if job.kind == "dense")
+    outcome = jobs.execute(dense, Context(artifacts=str(tmp_path / "nowhere")))
+    assert outcome.status == "failed"
+    assert "Traceback" in outcome.error
+    assert outcome.unusable == {}
 
 
 def test_training_that_diverges_is_an_outcome(tiny: Tiny, tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def score(
         ValueError: unknown method or option; missing data, or data that does not consist of batches; nothing prunable;
             a model that cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar
             or not finite; scores that are not finite (the layer is named), or that are all 0.
+
+    Examples:
+        >>> scores = pm.score(model, "snip", data=batches)
+        >>> {name: tuple(one.shape) for name, one in scores.items()}
+        {'1.weight': (32, 64), '3.weight': (10, 32)}
     """
     configured = resolve(method, **options)
     scorer = _Scorer(
@@ -165,6 +170,12 @@ def prune(
         LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
         HeldWarning: a hold in force on the model stands between its weights and what is scored.
         UnscoredWarning: kept weights are unscored; says how many, and in which layers.
+
+    Examples:
+        >>> pm.prune(model, "snip", sparsity=0.9, data=batches, seed=0)
+        Masks(237 of 2,368 kept, sparsity 89.9916%, 2 layers)
+        >>> pm.prune(model, "snip", sparsity=0.9, data=batches, rounds=10, quotas="erk").kept
+        237
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds

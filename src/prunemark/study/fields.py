@@ -64,10 +64,19 @@ def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
     if not is_own_code(name):
         if name not in table:
             raise fail(unknown(kind, name, table))
+        entry_in(table, name)
         return name
     # Read, not imported: checking a study runs no code of the user's and needs no torch.
     try:
         return OwnCode.find(name).check().reference
+    except ValueError as error:
+        raise fail(str(error)) from None
+
+
+def entry_in(table: Mapping[str, Any], name: str) -> Any:
+    """The entry of a known name, which may fail to load or be offered twice if it is of another package."""
+    try:
+        return table[name]
     except ValueError as error:
         raise fail(str(error)) from None
 

@@ -186,7 +186,7 @@ def _method_problem(
         made = make_method(named, method.options, study.examples_per_class, files)
         if method.needs_data and draw_examples:
             data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
-        if files and model is not None and draw_examples:
+        if (files or "package" in named) and model is not None and draw_examples:
             # Better one sentence now than one for each of its jobs.
             score(model, made, data=data, **_loss(study))
         require_covered_files(files, before)

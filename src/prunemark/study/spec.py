@@ -18,8 +18,11 @@ from pydantic import (
     field_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry, anchored_dataset, entry_for, form_of, split_scheme
-from prunemark.own_code import OwnCode, is_own_code
+from prunemark.datasets import DATASETS, DatasetEntry, anchored_dataset, entry_for, form_of, short_dataset, split_scheme
+from prunemark.methods import METHODS
+from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, is_own_code, short_name
+from prunemark.plugins import Package
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown
 from prunemark.study.changes import changed
@@ -37,6 +40,7 @@ from prunemark.study.fields import (
     Sparsities,
     StepText,
     base_recipe,
+    entry_in,
     step_in,
     step_text,
 )
@@ -49,6 +53,7 @@ from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.metrics import Metric, metric_of
+from prunemark.terms.numbers import counted
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.steps import Step
 
@@ -95,6 +100,13 @@ class Study(BaseModel):
 
     Raises:
         StudyError: something is wrong with it.
+
+    Examples:
+        >>> study = pm.Study(name="a", network="resnet-8", dataset="digits", methods=["snip"], sparsities=[0.9])
+        >>> study.full_recipe.epochs, study.replicates
+        (16, 3)
+        >>> pm.Study.load("quickstart").benchmarks
+        ('magnitude-after-training',)
     """
 
     model_config = CHECKED
@@ -173,6 +185,13 @@ class Study(BaseModel):
         made._changes = self._changes
         return made
 
+    def __repr__(self) -> str:
+        counts = [(len(self.methods), "method"), (len(self.benchmarks), "benchmark"), (len(self.ablations), "ablation")]
+        extent = [counted(number, noun) for number, noun in counts if number]
+        extent += ["1 sparsity" if len(self.sparsities) == 1 else f"{len(self.sparsities)} sparsities"]
+        extent += [str(self.looks) if self.looks else counted(self.sizes[-1], "replicate")]
+        return f'Study("{self.name}": {short_name(self.network)} on {short_dataset(self.dataset)}, {", ".join(extent)})'
+
     # A validator sees, in info.data, the fields above its own that are right. So each check between fields
     # runs as soon as what it needs is right, and one problem hides no other.
 
@@ -189,6 +208,8 @@ class Study(BaseModel):
         elif name not in DATASETS:
             own = '; one of your own is "FILE.py:data", a file .npz, .safetensors or .parquet, "FOLDER/" or "FILE.txt"'
             raise fail(f"{unknown('dataset', name, DATASETS)}{own}")
+        else:
+            entry_in(DATASETS, name)
         return name
 
     @field_validator("depends_on")
@@ -312,6 +333,13 @@ class Study(BaseModel):
         names = (self.network, self.dataset, *(each.name for each in self.methods), *_own_losses(self.recipe))
         names = (*names, self.measure.name)
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
+
+    @property
+    def packages(self) -> tuple[tuple[str, Package], ...]:
+        """Its network, data set and methods that other packages add, each with its package."""
+        entries = [(self.network, NETWORKS.get(self.network)), (self.dataset, self.data)]
+        entries += [(method.name, METHODS.get(method.name)) for method in self.methods]
+        return tuple((name, entry.package) for name, entry in entries if entry is not None and entry.package)
 
     @property
     def looks(self) -> Looks | None:

@@ -80,6 +80,8 @@ class Batches:
 
 def inputs_on(inputs: SplitInputs, device: torch.device, memory_format: torch.memory_format) -> SplitInputs:
     """Inputs on a device: on a GPU as bytes where they can be, which are turned into the same floats batch by batch."""
+    if isinstance(inputs, Tensor) and inputs.ndim != 4:
+        return inputs.to(device)  # a layout of images is none of theirs
     if isinstance(inputs, Tensor) and device.type == "cuda":
         coded = CodedInputs.of(inputs, device, memory_format=memory_format)
         if coded is not None:

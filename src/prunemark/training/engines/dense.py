@@ -1,6 +1,7 @@
 """The engine that trains any model: PyTorch on whole weights."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Mapping
 
@@ -15,6 +16,7 @@ from prunemark.recipes import Recipe
 from prunemark.registry import unknown
 from prunemark.training.averaging import WeightAverage
 from prunemark.training.checkpoint import Checkpoint
+from prunemark.training.engines.layout import fast_layout, move_, remembered
 from prunemark.training.engines.replay import Replayed
 from prunemark.training.evaluation import Evaluation, evaluate
 from prunemark.training.losses import batch_loss, make_loss
@@ -24,6 +26,9 @@ from prunemark.training.optimizers import MaskedOptimizer
 
 class DenseEngine:
     """Steps on the model in place, see `Engine`. On a CPU a step whose loss is not finite is left out.
+
+    Images are in channels_last where the model has convolutions of images, unless it runs on contiguous ones only, as
+    one does that takes a `view` of what a convolution returns: then the first step fails, and is taken again.
 
     In bfloat16 (`Recipe.precision`), which is torch's autocast, weights stay in float32 and so does what changes them.
 
@@ -48,10 +53,11 @@ class DenseEngine:
             require_bfloat16(device)
         if start:
             restore_(model, start)
-        self.memory_format = _layout(model)
+        self.memory_format = fast_layout(model)
+        self._settled = self.memory_format == torch.contiguous_format
         self._model, self._device = model, device
         self._was_training = model.training
-        _move_(model, device, self.memory_format)
+        move_(model, device, self.memory_format)
         parameters = dict(model.named_parameters())
         bits = _kept_bits(parameters, masks)
         self._optimizer = MaskedOptimizer(recipe, parameters, bits, start)
@@ -66,6 +72,23 @@ class DenseEngine:
     def step(self, images: Tensor, targets: Targets, lr: float) -> Tensor:
         """Forward, backward, gradients of pruned weights to 0, and the optimizer's step."""
         self._optimizer.set_lr(lr)
+        if self._settled:
+            return self._take(images, targets)
+        restore = remembered(self._model, self._device)
+        try:
+            loss = self._take(images, targets)
+        except RuntimeError:
+            restore()
+        else:
+            self._settled = True
+            return loss
+        self.memory_format, self._settled = torch.contiguous_format, True
+        move_(self._model, self._device, self.memory_format)
+        return self._take(images, targets)
+
+    def _take(self, images: Tensor, targets: Targets) -> Tensor:
+        if self.memory_format == torch.contiguous_format:
+            images = images.contiguous()  # they were laid out before the first step
         if self._replayed is not None and isinstance(targets, Tensor):
             return self._replayed(images, targets)
         return self._step(images, targets)
@@ -95,7 +118,16 @@ class DenseEngine:
     def evaluate(self, split: Split) -> Evaluation:
         """Accuracy and loss now, of the average where there is one."""
         with self._average.shown() if self._average else contextlib.nullcontext():
-            return evaluate(self._model, split.inputs, split.targets, self._loss)
+            try:
+                return evaluate(self._model, split.inputs, split.targets, self._loss)
+            except RuntimeError:
+                if self.memory_format == torch.contiguous_format:
+                    raise
+                self._model.train()
+            # It may be the layout; that of the model is for the steps to change.
+            twin = copy.deepcopy(self._model)
+            move_(twin, self._device, torch.contiguous_format)
+            return evaluate(twin, split.inputs, split.targets, self._loss)
 
     def checkpoint(self, step: int) -> Checkpoint:
         """A copy of the state now."""
@@ -115,17 +147,7 @@ class DenseEngine:
         if self._average:
             self._average.show()
         self._model.train(self._was_training)
-        _move_(self._model, self._device, torch.contiguous_format)
-
-
-def _layout(model: nn.Module) -> torch.memory_format:
-    """channels_last for convolutions of images: with one thread on a CPU they run a quarter faster."""
-    images = any(parameter.ndim == 4 for parameter in model.parameters())
-    return torch.channels_last if images else torch.contiguous_format
-
-
-def _move_(model: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
-    model.to(device=device, memory_format=layout)  # pyright: ignore[reportCallIssue]  # torch's stubs lack it
+        move_(self._model, self._device, torch.contiguous_format)
 
 
 def restore_(model: nn.Module, start: Checkpoint) -> None:

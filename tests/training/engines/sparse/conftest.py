@@ -3,5 +3,7 @@
 from prunemark.training.engines.sparse import available_kernels
 
 collect_ignore = (
-    [] if available_kernels() else [f"test_{name}.py" for name in ("gradients", "engine", "agreement", "elsewhere")]
+    []
+    if available_kernels()
+    else [f"test_{name}.py" for name in ("gradients", "engine", "fidelity", "agreement", "elsewhere")]
 )

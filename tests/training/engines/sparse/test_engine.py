@@ -245,3 +245,19 @@ def test_a_batch_larger_than_the_recipes_is_taken():
         states.append(sparse.checkpoint(3))
     assert all(torch.equal(states[0].model[name], states[1].model[name]) for name in states[0].model)
     assert all(torch.equal(states[0].momentum[name], states[1].momentum[name]) for name in states[0].momentum)
+
+
+def test_a_view_of_what_a_convolution_returns_is_trained_by_both_engines():
+    class Viewed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 10)
+            draw_(self)
+
+        def forward(self, x):
+            x = torch.relu(self.conv(x))
+            return self.fc(x.view(x.size(0), -1))
+
+    masks = random_masks(Viewed(), density=0.3)
+    dense, sparse = (trained(Viewed(), masks, shape=SHAPE, engine=engine, lr=0.01) for engine in ("dense", "sparse"))
+    assert_close(dense.checkpoint, sparse.checkpoint)

@@ -11,9 +11,11 @@ from prunemark.recipes import Recipe
 from prunemark.training.checkpoint import Checkpoint
 from prunemark.training.engines import WITHOUT_KERNELS
 from prunemark.training.engines.dense import check_masks, restore_
-from prunemark.training.engines.sparse.builder import Built, Stored, build, multiplications_share
+from prunemark.training.engines.sparse.builder import Built, build, multiplications_share
+from prunemark.training.engines.sparse.fidelity import require_same_training
 from prunemark.training.engines.sparse.graph import Graph, UnsupportedError
 from prunemark.training.engines.sparse.kernels import available_kernels, new_program
+from prunemark.training.engines.sparse.reading import as_images, gradients_of, read_parameter, scatter_
 from prunemark.training.engines.sparse.trace import trace
 from prunemark.training.evaluation import Evaluation
 from prunemark.training.mixing import Targets
@@ -66,8 +68,8 @@ class SparseEngine:
 
     Raises:
         UnsupportedError: the recipe asks for more than SGD with momentum on cross-entropy; the network has parts that
-            the kernels lack, is not in float32 on the CPU, computes other logits than the operations that it was traced
-            to, or the kernels are not installed.
+            the kernels lack, is not in float32 on the CPU, computes other logits or gradients than the operations that
+            it was traced to, or the kernels are not installed.
         ValueError: masks or a checkpoint that do not fit the model.
     """
 
@@ -98,6 +100,7 @@ class SparseEngine:
         self._most = _CELL * math.ceil((recipe.batch_size + 1) / _CELL)
         self._model, self._recipe, self._masks, self._kernels = model, recipe, masks, kernels
         self._built: Built | None = None
+        self._checked = False
 
     def built_for(self, input_shape: tuple[int, ...], examples: int = 1) -> Built:
         """The program of the training step, made when it is first asked for, and anew for larger batches.
@@ -116,9 +119,12 @@ class SparseEngine:
         try:
             graph = trace(self._model, input_shape)
             built = build(graph, self._model, self._masks, new_program(self._most, self._kernels))
+            self._check_logits(graph, built, input_shape)
+            if not self._checked:
+                require_same_training(graph, self._model, self._masks, input_shape, self._kernels)
+                self._checked = True
         except UnsupportedError as error:
             raise UnsupportedError(f"{_CANNOT}: {error}") from error
-        self._check_logits(graph, built, input_shape)
         for name, stored in built.parameters.items():
             if name in self._momentum:
                 flat = self._momentum[name].contiguous().flatten()
@@ -135,7 +141,7 @@ class SparseEngine:
         for module, mode in modes.items():
             module.training = mode
         targets = torch.zeros(_CHECKED, dtype=torch.int64)
-        built.program.evaluate(_images(inputs), targets, torch.zeros(_CHECKED, dtype=torch.bool))
+        built.program.evaluate(as_images(inputs), targets, torch.zeros(_CHECKED, dtype=torch.bool))
         got = torch.tensor(built.program.values(built.tensors[graph.logits], _CHECKED)).view(expected.shape)
         size = expected.abs().max().item()
         if math.isfinite(size) and (got - expected).abs().max().item() > 1e-3 * size:
@@ -154,7 +160,7 @@ class SparseEngine:
         examples = len(inputs) if places is None else len(places)
         program = self.built_for(tuple(inputs.shape[1:]), examples).program
         recipe = self._recipe
-        return torch.tensor(program.step(_images(inputs), targets, places, lr, recipe.momentum, recipe.weight_decay))
+        return torch.tensor(program.step(as_images(inputs), targets, places, lr, recipe.momentum, recipe.weight_decay))
 
     def evaluate(self, split: Split) -> Evaluation:
         """Accuracy and loss now."""
@@ -167,7 +173,7 @@ class SparseEngine:
             split.inputs.split(self._most), split.targets.split(self._most), correct.split(self._most), strict=True
         )
         for images, targets, right in batches:
-            loss += program.evaluate(_images(images), targets, right) * len(targets)
+            loss += program.evaluate(as_images(images), targets, right) * len(targets)
         return Evaluation(accuracy=int(correct.sum()) / count, loss=loss / count, correct=correct)
 
     def checkpoint(self, step: int) -> Checkpoint:
@@ -181,10 +187,10 @@ class SparseEngine:
             return
         for name, stored in self._built.parameters.items():
             parameter = self._model.get_parameter(name)
-            value, velocity, _ = self._read(stored, parameter.numel())
-            _scatter(parameter.data, stored, value)
+            value, velocity, _ = read_parameter(self._built, stored, parameter.numel())
+            scatter_(parameter.data, stored, value)
             if self._momentum:
-                _scatter(self._momentum[name], stored, velocity)
+                scatter_(self._momentum[name], stored, velocity)
         for name, number in self._built.normalisations.items():
             module = self._model.get_submodule(name)
             assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
@@ -194,14 +200,7 @@ class SparseEngine:
 
     def gradients(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Gradients of the mean loss for every parameter that is trained, 0 where pruned; no step is taken."""
-        built = self.built_for(tuple(images.shape[1:]), len(images))
-        built.program.gradients(_images(images), targets)
-        gradients: dict[str, Tensor] = {}
-        for name, stored in built.parameters.items():
-            parameter = self._model.get_parameter(name)
-            gradients[name] = torch.zeros_like(parameter, memory_format=torch.contiguous_format).detach()
-            _scatter(gradients[name], stored, self._read(stored, parameter.numel())[2])
-        return gradients
+        return gradients_of(self.built_for(tuple(images.shape[1:]), len(images)), self._model, images, targets)
 
     def close(self) -> None:
         """Give the model its state and free the program's memory."""
@@ -209,18 +208,6 @@ class SparseEngine:
         self._built = None
         for parameter in self._model.parameters():
             parameter.data = parameter.data.contiguous()
-
-    def _read(self, stored: Stored, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        assert self._built is not None
-        count = size if stored.positions is None else len(stored.positions)
-        value, velocity, gradient = (torch.empty(count) for _ in range(3))
-        self._built.program.read_parameter(stored.id, value, velocity, gradient)
-        return value, velocity, gradient
-
-
-def _images(inputs: Tensor) -> Tensor:
-    """(N, C, H, W), whatever an example's dimensions."""
-    return inputs if inputs.ndim == 4 else inputs.reshape(len(inputs), 1, 1, -1)
 
 
 def _unsupported(model: nn.Module, recipe: Recipe, device: torch.device) -> str:
@@ -239,13 +226,3 @@ def _unsupported(model: nn.Module, recipe: Recipe, device: torch.device) -> str:
     if len(dict(model.named_parameters(remove_duplicate=False))) != len(dict(model.named_parameters())):
         return "it shares a parameter between modules"
     return ""
-
-
-def _scatter(into: Tensor, stored: Stored, values: Tensor) -> None:
-    """Write values to their positions of a tensor, and 0 elsewhere."""
-    if stored.positions is None:
-        into.copy_(values.view(into.shape))
-        return
-    flat = torch.zeros(into.numel())
-    flat[stored.positions] = values
-    into.copy_(flat.view(into.shape))
