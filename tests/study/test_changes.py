@@ -1,5 +1,6 @@
 """Changes of a study from outside its file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from prunemark.study.spec import Study
 from tests.study.conftest import FILE
 
 
-def problems(call) -> tuple[str, ...]:
+def problems(call: Callable[[], object]) -> tuple[str, ...]:
     with pytest.raises(StudyError) as caught:
         call()
     return caught.value.problems

@@ -68,6 +68,11 @@ def test_a_study_does_not_change() -> None:
         ({"methods": [{"name": "snip", "round": 2}]}, 'Study: methods[0]: unknown key "round"; known: label, name'),
         ({"methods": [{"name": "snip", "rounds": 0}]}, "methods[0].rounds: must be greater than or equal to 1, not 0"),
         ({"methods": [{"name": "snip", "quotas": "erkk"}]}, 'Study: methods[0].quotas: unknown quota rule "erkk"'),
+        (
+            {"methods": [{"name": "snip", "quotas": {"fc1.*": 1.0}}]},
+            'Study: methods[0].quotas: "fc1.*": sparsity is the pruned fraction, in [0, 1), not 1.0',
+        ),
+        ({"methods": [{"name": "snip", "quotas": {}}]}, "Study: methods[0].quotas: is a name (uniform, uniform-plus,"),
         ({"methods": [{"name": "snip", "options": {"x": float("nan")}}]}, "Study: methods[0].options: "),
         ({"methods": [{"rounds": 2}]}, "Study: methods[0]: is missing"),
         ({"methods": ["snip", {"name": "snip"}]}, 'Study: methods[1]: label "snip" is already that of methods[0]'),
