@@ -1,6 +1,9 @@
 """Whether somebody listens at an address of a Ray cluster."""
 
+import importlib
+import os
 import socket
+from typing import Any
 
 from prunemark.study.executors import ExecutorError
 
@@ -18,13 +21,37 @@ def require_answer(address: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         ExecutorError: nobody does.
         ValueError: the address is of no form that is known.
     """
+    try:
+        socket.create_connection(_parts(address), timeout=timeout_s).close()
+    except OSError as error:
+        reason = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise ExecutorError(f"the Ray cluster {address} does not answer: {reason}") from error
+
+
+def require_ray(address: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    """Check that what listens there speaks gRPC, as the head of a Ray cluster does: a proxy accepts any connection.
+
+    Raises:
+        ExecutorError: it does not.
+    """
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    grpc: Any = importlib.import_module("grpc")
+    host, port = _parts(address)
+    channel = grpc.insecure_channel(f"{host}:{port}")
+    try:
+        grpc.channel_ready_future(channel).result(timeout=timeout_s)
+    except grpc.FutureTimeoutError as error:
+        reason = f"what listens there is no Ray cluster (no answer in {timeout_s:g} s)"
+        raise ExecutorError(f"the Ray cluster {address} does not answer: {reason}") from error
+    finally:
+        channel.close()
+
+
+def _parts(address: str) -> tuple[str, int]:
     host, colon, port = address.removeprefix(CLIENT).rpartition(":")
     if not colon:
         host, port = port, str(_CLIENT_PORT if address.startswith(CLIENT) else _HEAD_PORT)
     if not host or not port.isdigit():
         raise ValueError(f'the address of a Ray cluster is "auto", HOST:PORT or ray://HOST:PORT, not "{address}"')
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
-    except OSError as error:
-        reason = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        raise ExecutorError(f"the Ray cluster {address} does not answer: {reason}") from error
+    return host.strip("[]"), int(port)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prunemark.study.executors import ClusterOptions, ExecutorError
-from prunemark.study.executors.answers import CLIENT, require_answer
+from prunemark.study.executors.answers import CLIENT, require_answer, require_ray
 from prunemark.study.executors.ray import RayExecutor
 from prunemark.study.job import Context
 
@@ -25,6 +25,7 @@ def connect(options: ClusterOptions) -> "RayCluster":
     """
     try:
         ray: Any = importlib.import_module("ray")
+        importlib.import_module("grpc")
     except ImportError as error:
         raise ExecutorError(f'executor "ray" needs the package ray: pip install "prunemark[ray]" ({error})') from error
     if ray.is_initialized():
@@ -35,6 +36,7 @@ def connect(options: ClusterOptions) -> "RayCluster":
         address = os.environ.get("RAY_ADDRESS", "") or address
     if address != "auto":
         require_answer(address)
+        require_ray(address)
     # Not for this machine's users to know that Ray would count them.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
