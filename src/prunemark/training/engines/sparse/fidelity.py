@@ -1,7 +1,7 @@
 """Whether a network trains as the operations do that it was traced to."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,7 @@ def require_same_training(
         if not twin.get_submodule(name).training:
             raise UnsupportedError(f"{name} stays in eval mode while the model trains")
     # An input of a ReLU next to 0 may go either way, which is much in a small network; not in three batches in a row.
+    found = ""
     for batch in range(3):
         found = _difference(built, twin, masks, graph.shapes[graph.logits][0], input_shape, batch)
         if not found:
@@ -83,7 +84,8 @@ def _difference(
         loss = F.cross_entropy(twin(inputs.clone()), targets)
         if not loss.requires_grad:
             return "its logits get no gradient in training"
-        found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        # None where the loss does not depend on a parameter, which torch's types leave out.
+        found: Sequence[Tensor | None] = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     expected = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
     got = gradients_of(built, twin, inputs, targets)
     if missing := sorted(got.keys() - expected.keys()):
