@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from prunemark.methods import METHODS
-from prunemark.registry import Entry
-from prunemark.study.executors import EXECUTORS
+from prunemark.study.executors import EXECUTORS, ExecutorEntry
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(
@@ -31,7 +30,9 @@ def test_code_of_a_page(page, tmp_path, monkeypatch):
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.chdir(tmp_path)
     if page == "docs/tour.md":
-        entry = Entry(target="tests.study.inline:InlineExecutor", summary="without processes, which take seconds")
+        entry = ExecutorEntry(
+            target="tests.study.inline:InlineExecutor", summary="without processes, which take seconds"
+        )
         monkeypatch.setitem(EXECUTORS, "local", entry)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
     names = {
