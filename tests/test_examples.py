@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import prunemark as pm
-from prunemark.registry import Entry
-from prunemark.study.executors import EXECUTORS
+from prunemark.study.executors import EXECUTORS, ExecutorEntry
 from tests.test_docs import BLOCK, ROOT
 
 # `results` and `report` read the folder that the example of `run` writes.
@@ -32,7 +31,9 @@ def _given() -> dict[str, Any]:
 
 
 def test_every_public_name_has_an_example_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EXECUTORS, "local", Entry(target="tests.study.inline:InlineExecutor", summary="for tests"))
+    monkeypatch.setitem(
+        EXECUTORS, "local", ExecutorEntry(target="tests.study.inline:InlineExecutor", summary="for tests")
+    )
     # Drawing takes five seconds, and tests/reports draws.
     monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda *_, **__: "<svg/>")
     monkeypatch.setattr("vl_convert.svg_to_png", lambda *_, **__: b"")
