@@ -1,6 +1,6 @@
 # `make quickstart` and `make test` work on a fresh clone: each makes .venv and installs the pinned requirements.
 .DELETE_ON_ERROR:
-.PHONY: quickstart test soak integrations newest oldest check lint docs clean
+.PHONY: quickstart test soak integrations ray newest oldest check lint docs clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # The newest of these that starts; a name that pyenv knows but has not made active does not.
@@ -47,7 +47,7 @@ quickstart: .venv/run
 test: .venv/dev
 	.venv/bin/pytest -n auto
 
-soak: .venv/dev integrations newest oldest
+soak: .venv/dev integrations ray newest oldest
 	.venv/bin/pytest -m soak
 
 # Their own environment, because what transformers, Lightning and the others pull in is no need of prunemark's.
@@ -57,8 +57,28 @@ soak: .venv/dev integrations newest oldest
 	.venv-integrations/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-integrations: .venv-integrations/done
-	.venv-integrations/bin/pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations tests/integrations
+.venv-trackers/done: requirements/trackers.txt pyproject.toml
+	test -x .venv-trackers/bin/python || $(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check -r requirements/trackers.txt
+	.venv-trackers/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+TRACKERS := tests/integrations/test_trackers.py
+INTEGRATED := pytest -o addopts= -o filterwarnings= --confcutdir=tests/integrations
+
+integrations: .venv-integrations/done .venv-trackers/done
+	.venv-integrations/bin/$(INTEGRATED) --ignore=$(TRACKERS) tests/integrations
+	.venv-trackers/bin/$(INTEGRATED) $(TRACKERS)
+
+# A cluster of two nodes on this machine; Ray comes in an environment of its own, too.
+.venv-ray/done: requirements/run.txt requirements/ray.txt pyproject.toml
+	test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/pip install --quiet --disable-pip-version-check -r requirements/ray.txt
+	.venv-ray/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+ray: .venv-ray/done
+	.venv-ray/bin/pytest -o addopts= -o filterwarnings= --confcutdir=tests/ray tests/ray
 
 # The suite on the newest releases that are admitted, asked for again at each call, and on the oldest. torchvision is
 # among both, so real JPEG files are decoded there. Each environment takes about 6 GB where torch comes with CUDA.
@@ -87,4 +107,4 @@ docs: .venv/dev
 check: lint test docs
 
 clean:
-	rm -rf .venv .venv-integrations .venv-newest .venv-oldest quickstart-out
+	rm -rf .venv .venv-integrations .venv-trackers .venv-ray .venv-newest .venv-oldest quickstart-out

@@ -60,6 +60,13 @@ class Masks(Mapping[str, Tensor]):
 
     Raises:
         ValueError: no masks at all, or a mask that is not boolean.
+
+    Examples:
+        >>> handle = masks.hold(model, optimizer)  # pruned weights are 0, and stay so
+        >>> masks.verify(model)
+        >>> _ = masks.save("masks.safetensors")
+        >>> pm.Masks.load("masks.safetensors") == masks
+        True
     """
 
     def __init__(self, masks: Mapping[str, Tensor], *, provenance: Mapping[str, Any] | None = None) -> None:

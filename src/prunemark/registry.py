@@ -4,7 +4,10 @@ import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from prunemark.plugins import Package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,13 +16,14 @@ class Entry:
 
     `target` is "package.module:attribute" and is imported by `load`, so a table can be read, listed and
     checked against without importing torch. `options` are the keyword arguments that make this entry
-    out of the target.
+    out of the target. `package` is set for entries of other packages, see `prunemark.plugins`.
     """
 
     target: str
     summary: str
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    package: "Package | None" = None
 
     def load(self) -> Any:
         """Import and return the target."""

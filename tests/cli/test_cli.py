@@ -106,6 +106,17 @@ def test_dry_run_writes_nothing(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_fields_are_set_on_the_command_line(folder, tmp_path):
+    command = ("run", folder / "tiny.toml", "--out", "nowhere", "--dry-run")
+    dry = prunemark(*command, "--set", "recipe.epochs=2", "--set", 'methods=["snip"]', cwd=tmp_path)
+    assert dry.returncode == 0, dry.stderr
+    assert 'set: recipe.epochs = 2, methods = ["snip"]' in " ".join(dry.stderr.split())
+    wrong = prunemark(*command, "--set", "recipe.epoch=2", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert 'unknown recipe field "epoch"' in wrong.stderr
+    assert 'did you mean "epochs"?' in wrong.stderr
+
+
 @pytest.mark.parametrize("format", ["csv", "json", "parquet"])
 def test_export(folder, format):
     done = prunemark("export", "results", "--format", format, "--out", f"table.{format}", cwd=folder)
@@ -354,13 +365,43 @@ def test_check_says_in_words_whether_a_methods_decisions_matter(tmp_path):
         "def largest(problem):\n    return {n: w.detach().abs() for n, w in problem.weights.items()}\n"
     )
     (tmp_path / "tiny.toml").write_text(STUDY)
-    done = prunemark("check", "mine.py:largest", "--study", "tiny.toml", "--out", "out", cwd=tmp_path)
+    check = ("check", "mine.py:largest", "--study", "tiny.toml", "--out", "out", "--against", "snip")
+    check = (*check, "--set", "recipe.batch_size=100")
+    done = prunemark(*check, "--sparsities", "0.8", "--format", "latex", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    table = (tmp_path / "out/check.tex").read_text()
+    assert r"\toprule" in table
+    assert "largest & better than snip & " in table
+    again = json.loads(prunemark(*check, "--sparsities", "0.8", "--json", cwd=tmp_path).stdout)
+    assert (again["method"], again["study"]) == ("largest", "check-largest")
+    assert again["answers"][0].startswith("This study cannot test the paper's claims: training hardly left")
+    assert "study check-largest" in done.stderr
+    assert "set: recipe.batch_size = 100" in done.stderr
     # A training this short keeps the initialisation's magnitudes: no question can be answered, and that is said.
     assert "- This study cannot test the paper's claims: training hardly left" in done.stdout.replace("\n", " ")
+    taken = prunemark(*check, "--set", "methods=[]", cwd=tmp_path)
+    assert (taken.returncode, taken.stderr) == (
+        2,
+        "error: --set methods: check gives its study name and methods itself\n",
+    )
     wrong = prunemark("check", "snip", cwd=tmp_path)
     assert wrong.returncode == 2
     assert '"snip" is not of the form FILE.py:METHOD' in wrong.stderr
+
+
+def test_all_that_is_wrong_with_a_check_is_said_at_once(tmp_path):
+    (tmp_path / "mine.py").write_text("def largest(problem): ...\n")
+    arguments = ("--against", "snip,synflwo", "--sparsities", "0.9,1.0,x", "--replicates", "0", "--format", "xls")
+    wrong = prunemark("check", "mine.py:largest", *arguments, cwd=tmp_path)
+    assert wrong.returncode == 2
+    said = wrong.stderr.splitlines()
+    assert [line.partition(": ")[2].split(":")[0] for line in said] == [
+        "--against", "--sparsities", "--sparsities", "--replicates", "--format"
+    ]  # fmt: skip
+    assert said[0].endswith('did you mean "synflow"?')
+    assert said[1].endswith("in [0, 1), not 1.0")
+    twice = prunemark("check", "mine.py:largest", "--sparsities", "0.9,0.9000000000001", cwd=tmp_path)
+    assert "sparsities[1]: 0.9000000000001 is already there, as 0.9" in twice.stderr
 
 
 def test_fetching_from_the_hub_does_not_say_that_the_data_are_part_of_the_package(tmp_path, monkeypatch):

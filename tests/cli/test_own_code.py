@@ -111,8 +111,9 @@ def test_code_that_ends_or_never_ends_the_check_is_said(tmp_path: Path, text: st
     study(tmp_path, '"mine.py:own"')
     done = prunemark("run", "s.toml", "--out", "out", "--check-timeout", "8", cwd=tmp_path)
     assert done.returncode == 2
-    assert sentence in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    named, said = done.stderr.splitlines()
+    assert named == f"runs code: {tmp_path}/mine.py:own"
+    assert sentence in said
     assert not (tmp_path / "out").exists()
 
 
@@ -123,7 +124,9 @@ def test_a_network_that_ends_the_program_is_said(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(text)
     done = prunemark("run", "s.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == f"error: tiny: network: {tmp_path}/mine.py:build ended the program with exit code 0\n"
+    named, said = done.stderr.splitlines()
+    assert named == f"runs code: {tmp_path}/mine.py:build"
+    assert said == f"error: tiny: network: {tmp_path}/mine.py:build ended the program with exit code 0"
 
 
 def test_a_job_that_ends_its_process_has_failed(tmp_path: Path) -> None:

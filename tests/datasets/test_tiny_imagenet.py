@@ -106,15 +106,15 @@ def test_a_missing_class_folder_is_named(tmp_path: Path, load) -> None:
 def test_a_class_that_is_not_listed_is_refused(tmp_path: Path, load) -> None:
     members = tiny_imagenet_members()
     members[f"{TOP}train/n09/images/n09_0.JPEG"] = encoded(picture(0))
-    with pytest.raises(ValueError, match=r"train/n09 is no class of wnids\.txt"):
+    with pytest.raises(ValueError, match=r"train/n09 is not a class of wnids\.txt"):
         load(tmp_path, members)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"val_0.JPEG\tn09\t0\t0\t1\t1\n", r'val_annotations\.txt, line 6: "n09" is no class of wnids\.txt'),
-        (b"val_0.JPEG\n", r'val_annotations\.txt, line 6: "" is no class'),
+        (b"val_0.JPEG\tn09\t0\t0\t1\t1\n", r'val_annotations\.txt, line 6: "n09" is not a class of wnids\.txt'),
+        (b"val_0.JPEG\n", r'val_annotations\.txt, line 6: "" is not a class'),
         (b"val_9.JPEG\tn01\t0\t0\t1\t1\n", r"val/images/val_9\.JPEG is missing; val/val_annotations\.txt lists it"),
     ],
 )

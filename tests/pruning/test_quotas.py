@@ -61,6 +61,60 @@ def test_uniform_plus_keeps_the_first_convolution_and_a_fifth_of_the_last_layer(
         quotas("uniform-plus", SHAPES, 500)
 
 
+def test_patterns_by_hand():
+    # 90 % of 432, 4,608 and 18,432 weights are pruned; of the 2,400 that are kept the last layer gets what is left.
+    counts = quotas({"conv*": 0.9}, SHAPES, 2400)
+    assert counts == {"conv1": 43, "conv2": 461, "conv3": 1843, "fc": 53}
+    # What is left, 1,000, is shared in proportion to 4,608 and 18,432 weights.
+    shared = {"conv1": 216, "conv2": 200, "conv3": 800, "fc": 320}
+    assert quotas({"fc": 0.5, "conv1": 0.5}, SHAPES, 1536) == shared
+    # Each of two layers alone would keep 2 of 5, 4 in all; together they keep 5.
+    assert quotas({"*": 0.5}, {"a": (5, 1), "b": (5, 1)}, 5) == {"a": 3, "b": 2}
+
+
+@given(st.floats(0, 0.99), st.floats(0, 0.99), st.floats(0, 1))
+def test_patterns_are_exact_layer_by_layer_and_in_all(first, last, share):
+    fixed = {"conv1": round((1 - first) * SIZES["conv1"]), "fc": round((1 - last) * SIZES["fc"])}
+    others = SIZES["conv2"] + SIZES["conv3"]
+    left = round(share * others)
+    counts = quotas({"conv1": first, "f?": last}, SHAPES, sum(fixed.values()) + left)
+    assert {name: counts[name] for name in fixed} == fixed
+    assert counts["conv2"] + counts["conv3"] == left
+    assert abs(counts["conv2"] - left * SIZES["conv2"] / others) < 1
+
+
+@pytest.mark.parametrize(
+    ("table", "keep", "message"),
+    [
+        ({"conv": 0.5}, 2000, 'the pattern "conv" matches no layer; layers: conv1, conv2, conv3, fc'),
+        ({"conv1": 0.5, "*1": 0.5}, 2000, 'conv1 is matched by "conv1" and "\\*1": one pattern per layer'),
+        ({"x": 0.5, "fc": 2}, 2000, 'the pattern "x" matches .*; "fc": sparsity is the pruned fraction.*; got 2'),
+        ({"conv3": 0.5}, 2000, "the patterns keep 9,216 at least, but 2,000 weights are to be kept"),
+        ({"conv3": 0.9}, 9000, "keep 7,523 at most, with all of the other layers, but 9,000 weights are to be kept"),
+        ({"*": 0.5}, 12_058, "the patterns match every layer and keep 12,056 weights, but 12,058 are to be kept"),
+        ({}, 2000, "a table of patterns needs at least one"),
+    ],
+)
+def test_patterns_that_cannot_be_met(table, keep, message):
+    with pytest.raises(ValueError, match=message):
+        quotas(table, SHAPES, keep)
+
+
+@pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("rounds", [1, 10])
+def test_pruning_by_patterns_is_exact_in_any_number_of_rounds(convnet, batches, rounds, invert):
+    sizes = {name: weight.numel() for name, weight in prunable(convnet).items()}
+    first, *_ = sizes
+    table = {first: 0.25}
+    masks = pm.prune(convnet, "snip", sparsity=0.8, data=batches, rounds=rounds, quotas=table, invert=invert)
+    kept = {count.name: count.kept for count in masks.layers()}
+    assert masks.kept == round(0.2 * masks.total)
+    assert kept == quotas(table, {name: weight.shape for name, weight in prunable(convnet).items()}, masks.kept)
+    assert kept[first] == round(0.75 * sizes[first])
+    assert masks.provenance["quotas"] == table
+
+
 @pytest.mark.filterwarnings("ignore::prunemark.UnscoredWarning")
 @rules
 @pytest.mark.parametrize("sparsity", [0.5, 0.8])

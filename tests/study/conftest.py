@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from prunemark.registry import Entry
-from prunemark.study.executors import EXECUTORS
+from prunemark.study.executors import EXECUTORS, ExecutorEntry
 from prunemark.study.spec import Study
 from prunemark.training.engines.sparse import available_kernels
 from tests.study.inline import InlineExecutor
@@ -46,7 +45,7 @@ def tiny() -> Callable[..., Study]:
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of an executor that runs jobs in this process, with the arithmetic of a worker."""
-    entry = Entry(target="tests.study.inline:InlineExecutor", summary="for tests")
+    entry = ExecutorEntry(target="tests.study.inline:InlineExecutor", summary="for tests")
     monkeypatch.setitem(EXECUTORS, "inline", entry)
     InlineExecutor.executed.clear()
     torch.set_flush_denormal(True)

@@ -20,9 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
-from safetensors.torch import load_file
-
 from prunemark import artifacts, parts
 from prunemark.study.disk import DiskFullError
 from prunemark.study.executors import apart, pipes, worker
@@ -31,6 +28,7 @@ from prunemark.study.progress import Event
 from prunemark.study.run import run
 from prunemark.study.spec import Study
 from tests.study.conftest import TINY
+from tests.study.stored import compare
 
 CHECKPOINT_S = 0.02
 LONGEST_S = 0.4  # until a kill, from when the driver has planned
@@ -233,32 +231,11 @@ def gone(workers: list[int]) -> None:
             time.sleep(0.005)
 
 
-def stored(folder: Path) -> dict[str, Any]:
-    """All that is stored of a study, but for times."""
-    with contextlib.closing(sqlite3.connect(folder / "study.sqlite")) as db:
-        jobs = {
-            key: (status, {name: value for name, value in json.loads(result).items() if name != "train_seconds"})
-            for key, status, result in db.execute("SELECT key, status, result FROM jobs")
-        }
-        trials = db.execute("SELECT * FROM trials ORDER BY position").fetchall()
-    return {"jobs": jobs, "trials": trials}
-
-
 def finished(folder: Path) -> dict[str, str]:
     """When each job that is done was recorded."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(folder / "study.sqlite")) as db:
         return dict(db.execute("SELECT key, finished_at FROM jobs WHERE status != 'failed'"))
     return {}
-
-
-def compare(folder: Path, undisturbed: Path) -> None:
-    assert stored(folder) == stored(undisturbed)
-    names = sorted(path.name for path in (undisturbed / "artifacts").iterdir())
-    assert sorted(path.name for path in (folder / "artifacts").iterdir()) == names
-    for name in names:
-        ours, theirs = (load_file(each / "artifacts" / name) for each in (folder, undisturbed))
-        assert list(ours) == list(theirs)
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
 
 
 def count(folder: Path) -> None:

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from prunemark.masks import Masks
-from prunemark.registry import Entry
-from prunemark.study.executors import EXECUTORS
+from prunemark.study.executors import EXECUTORS, ExecutorEntry
 from prunemark.study.judging import JudgedStudy, judge_study
 from prunemark.study.plan import plan
 from prunemark.study.reporting import write
@@ -32,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of a study with every ablation."""
     out = tmp_path_factory.mktemp("every")
     with pytest.MonkeyPatch.context() as patch:
-        entry = Entry(target="tests.study.inline:InlineExecutor", summary="for tests")
+        entry = ExecutorEntry(target="tests.study.inline:InlineExecutor", summary="for tests")
         patch.setitem(EXECUTORS, "inline", entry)
         summary = run(Study(**EVERY), out=out, executor="inline")
     assert (summary.failed, summary.failures) == (0, ())

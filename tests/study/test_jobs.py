@@ -217,10 +217,16 @@ def test_rewinding_restores_the_whole_state_batchnorm_included(
 def test_a_job_that_goes_wrong_says_why(tiny: Tiny, tmp_path: Path) -> None:
     score = next(job for job in plan(tiny()).jobs if job.kind == "score")
     outcome = jobs.execute(score, Context(artifacts=str(tmp_path)))
+    (state,) = score.inputs.values()
     assert outcome.status == "failed"
-    assert outcome.error.startswith("FileNotFoundError: there is no checkpoint")
-    assert "Traceback" in outcome.error
+    assert outcome.error.startswith("there is no checkpoint file")
+    assert outcome.unusable == {state: outcome.error}
     assert outcome.result == {}
+    dense = next(job for job in plan(tiny()).jobs if job.kind == "dense")
+    outcome = jobs.execute(dense, Context(artifacts=str(tmp_path / "nowhere")))
+    assert outcome.status == "failed"
+    assert "Traceback" in outcome.error
+    assert outcome.unusable == {}
 
 
 def test_training_that_diverges_is_an_outcome(tiny: Tiny, tmp_path: Path) -> None:
@@ -328,6 +334,37 @@ def test_check_finds_quotas_that_no_layers_can_meet(tiny: Tiny) -> None:
     (problem,) = caught.value.problems
     assert problem.startswith("tiny: methods[0]: quotas: at sparsity 0.9999: uniform-plus keeps the first convolution")
     assert "but only 8 are to be kept" in problem
+
+
+def test_check_finds_all_that_is_wrong_with_patterns(tiny: Tiny) -> None:
+    patterns = [{"fc9.*": 0.5, "conv*": 0.5}, {"fc1.*": 0.5, "fc*": 0.5}, {"fc1.*": 0.1}, {"fc1.*": 0.5}]
+    methods = [{"name": "random", "label": f"r{i}", "quotas": table} for i, table in enumerate(patterns)]
+    with pytest.raises(StudyError) as caught:
+        check(tiny(methods=methods, sparsities=[0, 0.3, 0.9]), dataset("digits"))
+    layers = "matches no layer; layers: fc1.weight, fc2.weight, fc3.weight"
+    much = "at least, but 5,020 weights are to be kept"
+    # LeNet-300-100 has 19,200, 30,000 and 1,000 weights here.
+    assert caught.value.problems == (
+        f'tiny: methods[0]: quotas: the pattern "fc9.*" {layers}',
+        f'tiny: methods[0]: quotas: the pattern "conv*" {layers}',
+        'tiny: methods[1]: quotas: fc1.weight is matched by "fc1.*" and "fc*": one pattern per layer',
+        f"tiny: methods[2]: quotas: at sparsity 0.9: the patterns keep 17,280 {much}",
+        f"tiny: methods[3]: quotas: at sparsity 0.9: the patterns keep 9,600 {much}",
+    )
+
+
+def test_masks_of_a_study_have_the_sparsities_of_its_patterns(tiny: Tiny, tmp_path: Path) -> None:
+    table = {"fc1.*": 0.95, "fc3.weight": 0.5}
+    methods = [{"name": "random", "quotas": table, "label": "once"}]
+    methods.append({"name": "random", "quotas": table, "rounds": 3, "label": "thrice"})
+    counts = list[dict[str, int]]()
+    study = tiny(methods=methods, benchmarks=[], ablations=[])
+    for job, outcome in run_all(study, tmp_path, lambda job: job.kind != "train" and job.spec.get("step", 0) == 0):
+        assert outcome.status == "done", outcome.error
+        if job.kind == "mask":
+            counts.append({count.name: count.kept for count in Masks.load(artifact(tmp_path, job.key)).layers()})
+    # 5,020 of 50,200 are kept: 960 of 19,200, 500 of 1,000, and the other 3,560 in fc2.
+    assert counts == 2 * [{"fc1.weight": 960, "fc2.weight": 3560, "fc3.weight": 500}]
 
 
 def test_a_stand_in_is_one_batch_of_the_data_sets_shape(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

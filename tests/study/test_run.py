@@ -286,7 +286,7 @@ def test_a_job_that_kills_its_worker_three_times_is_given_up(
 
 
 def test_what_cannot_run_is_refused_before_anything_is_written(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='unknown executor "locl"; known: local; did you mean "local"'):
+    with pytest.raises(ValueError, match='unknown executor "locl"; known: local, ray; did you mean "local"'):
         run(tiny(), out=tmp_path, executor="locl")
     with pytest.raises(ValueError, match="workers counts from 1; got 0"):
         run(tiny(), out=tmp_path, workers=0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from prunemark.datasets import dataset
 from prunemark.pruning.quotas import _QUOTA_RULES
 from prunemark.study.problems import StudyError
 from prunemark.study.spec import Study
@@ -36,6 +37,20 @@ def test_defaults_of_what_a_study_may_leave_out() -> None:
     assert study.rewind_step == str(study.full_recipe.rewind_to) == "1ep"
 
 
+def test_a_study_and_a_data_set_are_shown_in_a_line() -> None:
+    assert repr(Study.load("quickstart")) == (
+        'Study("quickstart": lenet-300-100 on fashion-mnist-small, 4 methods, 1 benchmark, 1 ablation, 2 sparsities, '
+        "5 replicates)"
+    )
+    several = Study(**(TINY | {"replicates": {"min": 3, "max": 9}, "ablations": []}))
+    assert repr(several) == (
+        f'Study("tiny": lenet-300-100 on digits, 3 methods, 1 benchmark, 1 sparsity, {several.looks})'
+    )
+    data = dataset("digits")
+    assert repr(data) == 'Dataset("digits": 1,297 train and 500 test examples, 1x8x8, 10 classes)'
+    assert repr(data.test) == "Split(500 examples, 1x8x8)"
+
+
 def test_a_study_does_not_change() -> None:
     study = Study(**TINY)
     with pytest.raises(ValueError, match="frozen"):
@@ -53,11 +68,21 @@ def test_a_study_does_not_change() -> None:
         ({"methods": [{"name": "snip", "round": 2}]}, 'Study: methods[0]: unknown key "round"; known: label, name'),
         ({"methods": [{"name": "snip", "rounds": 0}]}, "methods[0].rounds: must be greater than or equal to 1, not 0"),
         ({"methods": [{"name": "snip", "quotas": "erkk"}]}, 'Study: methods[0].quotas: unknown quota rule "erkk"'),
+        (
+            {"methods": [{"name": "snip", "quotas": {"fc1.*": 1.0}}]},
+            'Study: methods[0].quotas: "fc1.*": sparsity is the pruned fraction, in [0, 1), not 1.0',
+        ),
+        ({"methods": [{"name": "snip", "quotas": {}}]}, "Study: methods[0].quotas: is a name (uniform, uniform-plus,"),
         ({"methods": [{"name": "snip", "options": {"x": float("nan")}}]}, "Study: methods[0].options: "),
         ({"methods": [{"rounds": 2}]}, "Study: methods[0]: is missing"),
         ({"methods": ["snip", {"name": "snip"}]}, 'Study: methods[1]: label "snip" is already that of methods[0]'),
         ({"methods": [{"name": "snip", "label": "random"}]}, 'label "random" means something else'),
         ({"methods": [{"name": "snip", "label": "dense"}]}, 'label "dense" means something else'),
+        ({"methods": [{"name": "snip", "label": "all methods"}]}, 'label "all methods" means something else'),
+        ({"methods": [{"name": "snip", "label": "All Benchmarks"}]}, 'in the results (it reads as "all benchmarks")'),
+        ({"methods": [{"name": "snip", "label": "imp"}]}, 'label "imp" means something else in the results; choose'),
+        ({"methods": [{"name": "snip", "label": "Random "}]}, 'label "Random " means something else in the results'),
+        ({"methods": [{"name": "snip", "label": "lottery_rewinding"}]}, '(it reads as "lottery-rewinding"); choose'),
         ({"methods": [3]}, "Study: methods[0]: must be"),
         ({"benchmarks": ["lottery"]}, 'Study: benchmarks[0]: unknown benchmark "lottery"'),
         ({"benchmarks": ["imp:2ep"]}, 'Study: benchmarks[0]: "imp:2ep": imp keeps the trained weights'),
@@ -71,6 +96,7 @@ def test_a_study_does_not_change() -> None:
         ({"sparsities": ["0.5"]}, 'Study: sparsities[0]: must be a valid number, not "0.5"'),
         ({"sparsities": []}, "Study: sparsities: needs at least one item"),
         ({"sparsities": [0.5, 0.50]}, "Study: sparsities[1]: 0.5 is already there"),
+        ({"sparsities": [0.8, 0.80000000001]}, "Study: sparsities[1]: 0.80000000001 is already there, as 0.8"),
         ({"sparsities": {"levels": [1, 1]}}, "Study: sparsities[1]: 1 is already there"),
         ({"sparsities": {"levels": [-1]}}, "whole numbers from 0, not -1"),
         ({"sparsities": {"level": [1]}}, "or { levels = [0, 5, 10] }"),
@@ -102,6 +128,12 @@ def test_one_problem_is_one_sentence_that_says_where(changes: dict[str, Any], ex
     (problem,) = problems(**changes)
     assert problem.startswith("Study: ")
     assert expected in problem
+
+
+def test_labels_and_sparsities_that_are_only_alike_are_allowed() -> None:
+    methods = [{"name": "snip", "label": "randomised"}, {"name": "snip", "rounds": 2, "label": "all-snip"}]
+    assert len(Study(**(TINY | {"methods": methods})).methods) == 2
+    assert len(Study(**(TINY | {"sparsities": [0.8, 0.800000002]})).sparsities) == 2
 
 
 def test_all_problems_of_a_file_are_reported_at_once(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_settings_texts_and_tables_survive() -> None:
         dataset="digits",
         methods=[
             {"name": "snip", "rounds": 3, "label": "snip, 3 rounds"},
-            {"name": "grasp", "options": {"bn": "eval"}},
+            {"name": "grasp", "options": {"bn": "eval"}, "quotas": {"stages.2.*": 0.95, "fc.weight": 0.5}},
         ],
         sparsities=[0.5, 1 - 0.8**7],
         recipe={"epochs": 3, "drops": [1, 2]},

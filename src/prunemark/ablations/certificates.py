@@ -36,6 +36,11 @@ class Certificate:
             others pruned, by position; 0 where the scores decided everything. Of the last round.
         undefined_from: of an inversion, the first round in which position decided so; None if there is none.
         unscored: of masks, how many kept weights count as unscored, see `Masks.unscored`.
+
+    Examples:
+        >>> record = pm.shuffle(masks, seed=0).provenance["certificate"]
+        >>> record["layers"]
+        {'1.weight': 'changed', '3.weight': 'changed'}
     """
 
     ablation: str

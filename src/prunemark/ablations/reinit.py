@@ -37,6 +37,11 @@ def reinitialize(model: nn.Module, *, seed: int, build: Callable[[], Any] | None
         CertificateError: a prunable weight tensor came out as it was.
 
     Reference: Frankle et al. 2021 (arXiv 2009.08576), section 5.
+
+    Examples:
+        >>> fresh = pm.reinitialize(model, seed=1)
+        >>> torch.equal(fresh[1].weight, model[1].weight)
+        False
     """
     if build is not None:
         _require_seeded(model, seed, build)

@@ -27,6 +27,13 @@ def shuffle(masks: Masks, *, seed: int = 0) -> Masks:
         NoEffectWarning: no layer's mask could change: each is all kept or all pruned.
 
     Reference: Frankle et al. 2021 (arXiv 2009.08576), section 5.
+
+    Examples:
+        >>> shuffled = pm.shuffle(masks, seed=0)
+        >>> [layer.kept for layer in shuffled.layers()] == [layer.kept for layer in masks.layers()]
+        True
+        >>> shuffled.provenance["certificate"]["ablation"]
+        'shuffle'
     """
     shuffled: dict[str, torch.Tensor] = {}
     for name, mask in masks.items():

@@ -15,7 +15,7 @@ app = typer.Typer(
     name="prunemark",
     help="Does a way of pruning a neural network early in training hit the mark?",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

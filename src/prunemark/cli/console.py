@@ -13,21 +13,24 @@ if TYPE_CHECKING:
 _QUIET_S = 600.0
 
 
-def make_console(*, stderr: bool = False) -> "Console":
+def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
     from rich.console import Console
 
     # A file or pipe has no width, and what is read there is plain text.
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=80, no_color=True)
+    console = Console(stderr=stderr, highlight=False, quiet=quiet)
+    if console.is_terminal:
+        return console
+    return Console(stderr=stderr, highlight=False, width=80, no_color=True, quiet=quiet)
 
 
 class ProgressBar:
     """A bar with the time left and what is being done on terminals; elsewhere a line per tenth, or in ten minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Say what there is to say; if `quiet`, only what fails."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self.console = make_console(stderr=True)
+        self.console, self.quiet = make_console(stderr=True), quiet
         self.bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -35,7 +38,7 @@ class ProgressBar:
             TextColumn("jobs, {task.fields[left]} left; {task.fields[doing]}"),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
         self.task: Any = None
         self.tenths = 0
@@ -51,6 +54,9 @@ class ProgressBar:
     def _tell(self, event: "Event") -> None:
         from prunemark.study.progress import Advanced, Looked, Noted, Planned, Working, duration
 
+        failed = isinstance(event, Advanced) and event.status == "failed"
+        if self.quiet and not failed and not isinstance(event, Noted):
+            return
         if isinstance(event, Planned):
             self.console.print(event.describe(), markup=False)
             if event.jobs:
@@ -71,7 +77,7 @@ class ProgressBar:
             )
         if self.task is not None:
             self.bar.update(self.task, completed=event.jobs_done, total=event.jobs_total, left=left)
-        tenths = 10 * event.jobs_done // event.jobs_total
+        tenths = 0 if self.quiet else 10 * event.jobs_done // event.jobs_total
         if not self.console.is_terminal and tenths > self.tenths:
             self.tenths = tenths
             self.console.print(f"{event.jobs_done:,} of {event.jobs_total:,} jobs done, {left} left", markup=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prunemark.cli import completion
 from prunemark.cli.console import make_console
 from prunemark.cli.exits import FAILED_JOBS
 
@@ -16,7 +17,7 @@ app = typer.Typer(help="Fetch and verify data sets.", no_args_is_help=True, rich
 
 _SHIPPED = "part of the package: nothing to fetch"
 
-Name = Annotated[str, typer.Argument(help="A data set's name.", metavar="NAME")]
+Name = Annotated[str, typer.Argument(help="A data set's name.", metavar="NAME", autocompletion=completion.datasets)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 
 

@@ -1,5 +1,6 @@
 """`prune` and `inspect`: masks on the command line."""
 
+import json as json_format
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunemark.cli import completion
 from prunemark.cli.console import make_console
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from prunemark import Masks, Topology
 
 # Pixels a side that a masks file may ask for: no file may take all memory.
 _LARGEST = 1024
@@ -21,16 +25,29 @@ _LARGEST_CLASSES = 30_000  # ImageNet has 21,841
 def prune(
     network: Annotated[
         str,
-        typer.Argument(help="A network's name, or your function that returns one.", metavar="NETWORK|FILE.py:build"),
+        typer.Argument(
+            help="A network's name, or your function that returns one.",
+            metavar="NETWORK|FILE.py:build",
+            autocompletion=completion.networks,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where to write the masks.", metavar="MASKS.safetensors")],
     sparsity: Annotated[float, typer.Option(help="Fraction of the prunable weights to prune, in [0, 1).", metavar="S")],
     method: Annotated[
-        str, typer.Option(help="A method, or a function of yours.", metavar="NAME|FILE.py:function")
+        str,
+        typer.Option(
+            help="A method, or a function of yours.",
+            metavar="NAME|FILE.py:function",
+            autocompletion=completion.methods,
+        ),
     ] = "snip",
     dataset: Annotated[
         str | None,
-        typer.Option(help="Gives examples, and the shape of an input and the number of classes.", metavar="NAME"),
+        typer.Option(
+            help="Gives examples, and the shape of an input and the number of classes.",
+            metavar="NAME",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="Without a data set: shape of one example, such as 3,32,32.", metavar="C,H,W")
@@ -47,6 +64,7 @@ def prune(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print counts and provenance as JSON instead.")] = False,
 ) -> None:
     """Prune a network at initialisation and write its masks."""
     import prunemark as pm
@@ -82,6 +100,9 @@ def prune(
         "dataset": dataset,
     }
     masks.save(out)
+    if json:
+        print(json_format.dumps({"masks": str(out), **_facts(masks)}, indent=1, ensure_ascii=False))
+        return
     console = make_console()
     console.print(str(masks), markup=False)
     console.print(f"masks: {out}", soft_wrap=True)
@@ -94,12 +115,14 @@ def inspect(
         typer.Option(
             help="Show what they do to this network; by default the one they were made for.",
             metavar="NETWORK|FILE.py:build",
+            autocompletion=completion.networks,
         ),
     ] = None,
     input_shape: Annotated[
         str | None,
         typer.Option(help="Shape of one example; by default the one they were made for.", metavar="C,H,W"),
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON instead.")] = False,
 ) -> None:
     """Print where masks come from, their exact counts, and what they do to the network."""
     import prunemark as pm
@@ -107,7 +130,7 @@ def inspect(
 
     loaded = pm.Masks.load(masks)
     about = loaded.provenance
-    console = make_console()
+    console = make_console(quiet=json)
     for name, value in about.items():
         if value not in (None, {}, "") and name not in ("before", "certificate"):
             console.print(_printable(f"{name:<12} {_words(value)}"), markup=False, soft_wrap=True)
@@ -121,6 +144,8 @@ def inspect(
         raise ValueError(f"{masks} does not say what goes into the network: give --input-shape")
     if not name or not shape:
         console.print(_printable(str(loaded)), markup=False, soft_wrap=True)
+        if json:
+            print(json_format.dumps({"masks": str(masks), **_facts(loaded)}, indent=1))
         return
     classes = about.get("classes")
     if not isinstance(classes, int) or not 1 <= classes <= _LARGEST_CLASSES:
@@ -128,10 +153,33 @@ def inspect(
     model = _model(name, shape, classes, seed=0)
     topology = pm.topology(model, loaded, input_shape=shape)
     console.print(str(topology), markup=False, soft_wrap=True)
-    if others := [each for each in prunable(model) if each not in loaded]:
+    others = [each for each in prunable(model) if each not in loaded]
+    if json:
+        effects = {"network": name, "topology": _topology(topology), "without_mask": others}
+        print(json_format.dumps({"masks": str(masks), **_facts(loaded), **effects}, indent=1))
+    if others:
         console.print(
             f"{len(others):,} prunable tensors of {name} have no mask, the first of them {others[0]}.", markup=False
         )
+
+
+def _facts(masks: "Masks") -> dict[str, Any]:
+    layers = [{"name": c.name, "shape": list(c.shape), "kept": c.kept, "total": c.total} for c in masks.layers()]
+    return {
+        "sparsity": masks.sparsity,
+        "kept": masks.kept,
+        "total": masks.total,
+        "layers": layers,
+        "provenance": dict(masks.provenance),
+    }
+
+
+def _topology(found: "Topology") -> dict[str, Any]:
+    layers = [
+        {"name": layer.name, "kept": layer.kept, "effective": layer.effective, "dead_units": layer.units_off_path}
+        for layer in found.layers
+    ]
+    return {"effective": found.effective, "cut": found.cut, "collapsed": list(found.collapsed), "layers": layers}
 
 
 def _made_for(about: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:

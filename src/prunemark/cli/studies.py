@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prunemark.cli import completion
 from prunemark.cli.console import ProgressBar, make_console
 from prunemark.cli.exits import FAILED_JOBS, INTERRUPTED
 from prunemark.terms.text import printable
@@ -12,13 +13,15 @@ from prunemark.terms.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunemark.stats import Judged
     from prunemark.study.judging import JudgedStudy
     from prunemark.study.run import RunSummary
 
 Workers = Annotated[int | None, typer.Option(help="Jobs at the same time; by default one a core.", min=1)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", envvar="PRUNEMARK_DATA", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="Print the headline and the judged claims as JSON.")]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Print nothing of the plan and the progress; what fails is said.")
+]
 CheckTimeout = Annotated[
     float | None,
     typer.Option(help="Seconds that code of yours may take when it is checked; by default 300.", min=1, metavar="S"),
@@ -34,20 +37,48 @@ CheckpointMinutes = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs), cuda:1 (one of them), mps or auto.")]
 WorkersPerDevice = Annotated[int | None, typer.Option(help="How many jobs share a GPU; by default 1.", min=1)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Change a field of the study: recipe.epochs=5. May be given several times.", metavar="FIELD=VALUE"
+    ),
+]
 Engine = Annotated[
     str, typer.Option(help="What takes the steps of training: dense, sparse, or auto, which is sparse where it pays.")
+]
+
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Send curves and results there, too: tensorboard, mlflow or wandb.",
+        metavar="NAME[:TARGET]",
+        autocompletion=completion.trackers,
+    ),
 ]
 
 
 def run(
     study: Annotated[
-        str, typer.Argument(help="A study file, or the name of a shipped study.", metavar="STUDY.toml|NAME")
+        str,
+        typer.Argument(
+            help="A study file, or the name of a shipped study.",
+            metavar="STUDY.toml|NAME",
+            autocompletion=completion.studies,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for results and report; by default prunemark-NAME.", metavar="DIR")
     ] = None,
+    set: Set = None,
     workers: Workers = None,
-    executor: Annotated[str, typer.Option(help="Where jobs run.")] = "local",
+    executor: Annotated[str, typer.Option(help="Where jobs run: local, or ray (a Ray cluster).")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS")
+    ] = None,
+    cpus_per_job: Annotated[float | None, typer.Option(help="Cores of the cluster for each job.", min=0)] = None,
+    gpus_per_job: Annotated[
+        float | None, typer.Option(help="GPUs of the cluster for each job, also a fraction of one.", min=0)
+    ] = None,
     device: Device = "auto",
     workers_per_device: WorkersPerDevice = None,
     engine: Engine = "dense",
@@ -59,25 +90,31 @@ def run(
     job_timeout: JobTimeout = None,
     job_memory: JobMemory = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
+    track: Track = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Run what is missing of a study, then judge it and write its report."""
     from prunemark.datasets.files import data_folder
+    from prunemark.study.changes import parse_changes
     from prunemark.study.run import run as run_study
     from prunemark.study.spec import Study
 
     with data_folder(data_dir):
-        checked = Study.load(study)
+        checked = Study.load(study, set=parse_changes(set or ()))
     folder = out or Path(f"prunemark-{checked.name}")
     for code in checked.own_code:
         # Before it is: a study comes from anywhere, and a label may be any name.
         make_console(stderr=True).print(f"runs code: {printable(code)}", markup=False, soft_wrap=True)
-    with ProgressBar() as progress:
+    with ProgressBar(quiet=quiet) as progress:
         summary = run_study(
             checked,
             out=folder,
             workers=workers,
             executor=executor,
+            address=address,
+            cpus_per_job=cpus_per_job,
+            gpus_per_job=gpus_per_job,
             device=device,
             workers_per_device=workers_per_device,
             engine=engine,
@@ -88,11 +125,12 @@ def run(
             job_timeout_s=job_timeout,
             job_memory_gib=job_memory,
             checkpoint_minutes=checkpoint_minutes,
+            track=track,
         )
     if dry_run:
         return
     console = make_console()
-    _tell(make_console(stderr=True), summary, folder)
+    _tell(make_console(stderr=True), summary, folder, quiet=quiet)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
     show(console, folder, checked.name, folder / "report.html", json=json)
@@ -131,11 +169,14 @@ def export(
 
 def check(
     method: Annotated[str, typer.Argument(help="Your scoring function.", metavar="FILE.py:METHOD")],
-    study: Annotated[str, typer.Option(help="Whose battery to run: a shipped study, or a file.")] = "check",
+    study: Annotated[
+        str, typer.Option(help="Whose battery to run: a shipped study, or a file.", autocompletion=completion.studies)
+    ] = "check",
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for results and report; by default prunemark-check-METHOD.", metavar="DIR"),
     ] = None,
+    set: Set = None,
     workers: Workers = None,
     device: Device = "auto",
     engine: Engine = "dense",
@@ -144,25 +185,39 @@ def check(
     job_timeout: JobTimeout = None,
     job_memory: JobMemory = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods to compare it with, such as snip,grasp,synflow.",
+            metavar="NAMES",
+            autocompletion=completion.several_methods,
+        ),
+    ] = None,
+    sparsities: Annotated[
+        str | None, typer.Option(help="Pruned fractions, such as 0.9,0.98, in place of the study's.", metavar="S,...")
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option(help="Sets of seeds, in place of the study's; fewer than 3 give no verdict.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="Write the answers as a table, too: csv, latex, json or parquet.")
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Put a scoring function of yours through the paper's battery, and say whether its decisions matter."""
+    from prunemark.cli.battery import battery, tell_answers
     from prunemark.datasets.files import data_folder
-    from prunemark.own_code import is_own_code
-    from prunemark.reports.check import check_words
+    from prunemark.study.changes import parse_changes
+    from prunemark.study.judging import judge_study
     from prunemark.study.run import run as run_study
-    from prunemark.study.spec import Study
 
-    if not is_own_code(method):
-        raise ValueError(
-            f'"{method}" is not of the form FILE.py:METHOD; built-in methods run in a study: prunemark run'
-        )
-    label = method.rpartition(":")[2]
     with data_folder(data_dir):
-        battery = Study.load(study)
-        fields = battery.model_dump(exclude={"name", "description", "methods"})
-        checked = Study(name=f"check-{label}", methods=["random", {"name": method, "label": label}], **fields)
-    folder = out or Path(f"prunemark-check-{label}")
-    with ProgressBar() as progress:
+        checked, label, rivals = battery(
+            method, study, against, sparsities, replicates, format, changes=parse_changes(set or ())
+        )
+    folder = out or Path(f"prunemark-{checked.name}")
+    with ProgressBar(quiet=quiet) as progress:
         summary = run_study(
             checked,
             out=folder,
@@ -177,18 +232,20 @@ def check(
             checkpoint_minutes=checkpoint_minutes,
         )
     console = make_console()
-    _tell(make_console(stderr=True), summary, folder)
+    _tell(make_console(stderr=True), summary, folder, quiet=quiet)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    judged = show(console, folder, checked.name, folder / "report.html")
-    console.print()
-    for sentence in check_words(judged, label):
-        console.print(f"- {sentence}", markup=False)
+    if json:
+        judged = judge_study(folder, study=checked.name)
+        _written(judged, folder / "report.html")
+    else:
+        judged = show(console, folder, checked.name, folder / "report.html")
+    tell_answers(console, judged, folder, label, rivals, format, json=json)
     if summary.failed:
         raise typer.Exit(FAILED_JOBS)
 
 
-def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
+def _tell(console: "Console", summary: "RunSummary", folder: Path, *, quiet: bool = False) -> None:
     from rich.markup import escape
 
     from prunemark.study.progress import duration
@@ -199,6 +256,8 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
         left = f"{summary.left:,} jobs are left" if summary.left else "all jobs up to the next look are done"
         console.print(f"stopped; {left}. Run the same command again to resume.")
         return
+    if quiet:
+        return
     words = [f"{summary.done:,} jobs done in {duration(summary.seconds)}"]
     if summary.skipped:
         words.append(f"{summary.skipped:,} were there already")
@@ -207,7 +266,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path) -> None:
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> "Judged":
+def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> "JudgedStudy":
     """Print what the results of a study say, and write its report.
 
     Args:

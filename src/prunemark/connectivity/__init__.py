@@ -64,6 +64,11 @@ def topology(
     sparsity, arXiv 2107.02306.
     Deviations: they find paths by a pass of ones through a linearised float network; zeros and ones cannot overflow
     or vanish, and gates and attention are covered.
+
+    Examples:
+        >>> topology = pm.topology(model, masks, input_shape=(1, 8, 8))
+        >>> topology.kept, topology.effective <= topology.kept
+        (237, True)
     """
     _check_types(model, masks)
     inner = unwrap(model)

@@ -31,6 +31,13 @@ class Topology:
         outputs, outputs_reached: elements of the output for one example, and those with a path from the input.
         effective_masks: True where a weight is kept and on a path from input to output.
         flops_other: of products that no mask touches: attention scores, weights left out of the masks.
+
+    Examples:
+        >>> topology = pm.topology(model, masks, input_shape=(1, 8, 8))
+        >>> topology.collapsed, topology.cut
+        ((), False)
+        >>> topology.to_frame()[["layer", "kept"]].shape
+        (2, 2)
     """
 
     model: str
@@ -235,11 +242,16 @@ class Topology:
         ]
         return DataFrame(rows).astype({"is_read": "boolean", "on_path": "boolean"})
 
-    def chart(self) -> "alt.LayerChart | alt.FacetChart":
-        """Kept and effective density of every layer, as an Altair chart; `.save("x.png")` writes it."""
+    def chart(self, *, limit: float | None = None) -> "alt.LayerChart | alt.FacetChart":
+        """Kept and effective density of every layer, as an Altair chart; `.save("x.png")` writes it.
+
+        Args:
+            limit: end of the axis in percent, such as 100 for charts that are to be compared; None = a round number
+                above the highest density.
+        """
         from prunemark.reports.topology_chart import density_chart
 
-        return density_chart(self)
+        return density_chart(self, limit=limit)
 
 
 _HEADER = ["layer", "shape", "density", "effective", "no in", "no out", "off path", "MFLOPs", "of"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunemark.own_code import is_own_code
+from prunemark.plugins import Table
 from prunemark.registry import Entry, find, unknown
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class DatasetEntry(Entry):
             raise ValueError(f'"paper" is for data that the paper normalises otherwise than we do: {known}')
 
 
-DATASETS: dict[str, DatasetEntry] = {
+_OWN: dict[str, DatasetEntry] = {
     "cifar-10": DatasetEntry(
         target="prunemark.datasets.cifar:load_cifar_10",
         summary="photographs of animals and vehicles, 32x32",
@@ -185,6 +186,8 @@ DATASETS: dict[str, DatasetEntry] = {
         paper_normalisation=Normalisation(mean=(-0.021, -0.0354, -0.0376), std=(1.21, 1.20, 1.25)),
     ),
 }
+DATASETS = Table("prunemark.datasets", "data set", DatasetEntry, _OWN)
+"""Ours by name, and those of other packages, see `prunemark.plugins`."""
 
 SCHEMES = {"hub": "prunemark.datasets.hub:load"}
 """Other places that a name "SCHEME:REST" takes data sets from, by functions of REST and `data_dir`."""
@@ -221,6 +224,11 @@ def dataset(name: str, *, data_dir: str | Path | None = None, normalise: str = "
         ValueError: unknown name or normalisation, a `data_dir` that is not a folder, or a file that is missing and
             cannot be downloaded, is damaged, or is another file of the same name; data that are not of the shape and
             number that DATASETS says.
+
+    Examples:
+        >>> data = pm.dataset("digits")
+        >>> data.input_shape, data.classes
+        ((1, 8, 8), 10)
     """
     scheme, rest = split_scheme(name)
     if target := SCHEMES.get(scheme) or FORMS.get(form_of(name)):

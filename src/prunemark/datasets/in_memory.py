@@ -11,13 +11,14 @@ from torch import Tensor
 
 from prunemark.datasets import Normalisation
 from prunemark.datasets.lazy import LazyInputs, PixelInputs
+from prunemark.terms.numbers import by_sides, counted
 
 SplitInputs = Tensor | LazyInputs
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Split:
     """Labelled examples: of images, `inputs` float32 (N, C, H, W) and `targets` int64 (N,).
 
@@ -52,6 +53,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __repr__(self) -> str:
+        return f"Split({counted(len(self), 'example')}, {by_sides(self.inputs.shape[1:])})"
+
 
 def task_of(targets: Tensor) -> str:
     """The task that targets are of, a name in `prunemark.terms.tasks.TASKS`.
@@ -72,10 +76,11 @@ def task_of(targets: Tensor) -> str:
     )
 
 
+_COUNTED = {"regression": "values", "next-token": "tokens"}
 _WHOLE = {1: "classification", 2: "next-token", 3: "segmentation"}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Dataset:
     """A training and a test split, normalised by the training mean and standard deviation unless asked otherwise.
 
@@ -89,6 +94,11 @@ class Dataset:
 
     Raises:
         ValueError: an empty split, splits of different shapes or tasks, or a target outside the classes.
+
+    Examples:
+        >>> data = pm.dataset("digits")
+        >>> len(data.train.targets), len(data.test.targets)
+        (1297, 500)
     """
 
     name: str
@@ -122,6 +132,12 @@ class Dataset:
                 f'the splits of "{self.name}" differ in shape: train {tuple(self.train.inputs.shape[1:])}, '
                 f"test {tuple(self.test.inputs.shape[1:])}"
             )
+
+    def __repr__(self) -> str:
+        return (
+            f'Dataset("{self.name}": {len(self.train):,} train and {len(self.test):,} test examples, '
+            f"{by_sides(self.input_shape)}, {self.classes} {_COUNTED.get(self.task, 'classes')})"
+        )
 
     @property
     def classes(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunemark.own_code import OwnCode, is_own_code
+from prunemark.plugins import Table
 from prunemark.registry import Entry, find
 
 if TYPE_CHECKING:
@@ -34,8 +35,19 @@ class MethodEntry(Entry):
     needs_data: bool = False
     own_precision: bool = False
 
+    def load(self) -> Any:
+        """Import and return the target, a class of methods.
 
-METHODS: dict[str, MethodEntry] = {
+        Raises:
+            ValueError: it is no class, which may be so in an entry of another package.
+        """
+        target = super().load()
+        if not isinstance(target, type):
+            raise ValueError(f"{self.target} must be a class, such as a Method, not {type(target).__name__}")
+        return target
+
+
+_OWN: dict[str, MethodEntry] = {
     "random": MethodEntry(
         target="prunemark.methods.random:Random",
         summary="uniform random numbers",
@@ -154,6 +166,8 @@ METHODS: dict[str, MethodEntry] = {
         rounds=20,
     ),
 }
+METHODS = Table("prunemark.methods", "method", MethodEntry, _OWN)
+"""Ours by name, and those of other packages, see `prunemark.plugins`."""
 
 _HOMES = {
     "Custom": "options",
@@ -208,12 +222,14 @@ def resolve(method: "str | Method | Callable[[Problem], Mapping[str, Any]]", **o
             all of these.
     """
     from prunemark.methods.options import adapt, configure
+    from prunemark.methods.other_signatures import bridged
 
     if isinstance(method, str):
         if is_own_code(method):
             return resolve(OwnCode.find(method).load(), **options)
         entry = find(METHODS, "method", method)
         return configure(entry.load(), method, {"rounds": entry.rounds, **entry.options, **options})
+    method = bridged(method)
     if isinstance(method, type):
         return configure(method, method.__name__, options)
     if options:

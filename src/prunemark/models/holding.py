@@ -232,6 +232,13 @@ def release(model: nn.Module) -> None:
     """End every hold in force on the weights of a model: from now on nothing keeps them at 0.
 
     The weights stay as they are. Call it before the dense weights are loaded again, if the handle was not kept.
+
+    Examples:
+        >>> start = {name: value.clone() for name, value in model.state_dict().items()}
+        >>> handle = masks.hold(model, optimizer)
+        >>> pm.release(model)
+        >>> model.load_state_dict(start)  # dense again
+        <All keys matched successfully>
     """
     weights = parameters_by_name(model)
     for hold in _newest_first():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prunemark.networks.initialisation import BATCHNORMS, BIASES, INITS
 from prunemark.own_code import OwnCode, is_own_code
+from prunemark.plugins import Table
 from prunemark.randomness import generator
 from prunemark.registry import Entry, find, unknown
 
@@ -107,7 +108,7 @@ def _imagenet_resnet(depth: int, summary: str, *, min_size: int, modified: bool 
     )
 
 
-NETWORKS: dict[str, NetworkEntry] = {
+_OWN: dict[str, NetworkEntry] = {
     "lenet-300-100": NetworkEntry(
         target="prunemark.networks.lenet:LeNet",
         summary="fully connected, hidden layers of 300 and 100 units",
@@ -141,6 +142,8 @@ NETWORKS: dict[str, NetworkEntry] = {
         accepts=("init", "width", "patch"),
     ),
 }
+NETWORKS = Table("prunemark.networks", "network", NetworkEntry, _OWN)
+"""Ours by name, and those of other packages, see `prunemark.plugins`."""
 
 
 def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int = 0, **options: Any) -> nn.Module:
@@ -164,6 +167,11 @@ def network(name: str, *, input_shape: tuple[int, ...], classes: int, seed: int 
     Raises:
         ValueError: unknown name or option, inputs the network cannot take, or a function that is not there or returns
             no module.
+
+    Examples:
+        >>> network = pm.network("resnet-8", input_shape=(1, 8, 8), classes=10, seed=0)
+        >>> pm.prune(network, "synflow", sparsity=0.9, input_shape=(1, 8, 8), rounds=5).total
+        77072
     """
     if is_own_code(name):
         from prunemark.networks.own import own_network

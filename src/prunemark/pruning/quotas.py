@@ -2,16 +2,39 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from prunemark.masks import Masks
+from prunemark.pruning.layer_patterns import shares_by_pattern
 from prunemark.registry import unknown
-from prunemark.terms.quotas import QUOTAS, QuotaName
+from prunemark.terms.quotas import QUOTAS, QuotaName, SparsityByPattern
 
 Shapes = Mapping[str, Sequence[int]]
 
 
+@dataclass(frozen=True)
+class LayerCounts:
+    """How many weights each layer keeps after the last round."""
+
+    kept: Mapping[str, int]
+
+
+Quotas = QuotaName | Masks | SparsityByPattern
+"""What may fix how many weights each layer keeps."""
+
+
+def goal(rule: Quotas, shapes: Shapes, keep: int) -> QuotaName | Masks | LayerCounts:
+    """The rule by which several rounds come to `keep` weights in the last.
+
+    Raises:
+        ValueError: as `quotas` raises it, of that round.
+    """
+    counts = quotas(rule, shapes, keep)
+    return rule if isinstance(rule, str | Masks) else LayerCounts(counts)
+
+
 def quotas(
-    rule: QuotaName | Masks, shapes: Shapes, keep: int, *, caps: Mapping[str, int] | None = None
+    rule: Quotas | LayerCounts, shapes: Shapes, keep: int, *, caps: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Number of weights that each layer keeps: layer -> count, adding up to `keep` exactly.
 
@@ -24,28 +47,37 @@ def quotas(
       the others (Evci et al. 2020, arXiv 1911.11134).
     - "igq": d_l = 1 / (1 + F n_l), one force F for all layers (Vysogorets & Kempe 2021, arXiv 2107.02306).
     - a `Masks`: as in these masks; on the way there in several rounds, their densities to a common power.
+    - a mapping of patterns for layers' names to sparsities, {"stages.2.*": 0.95}: each layer that a pattern matches (as
+      `fnmatch.fnmatchcase` has it) keeps round((1 - sparsity) * n_l), and the layers that none matches get the same
+      d_l, so that the total is exact. Where all are matched, they are rounded together. `prunemark.prune` goes there in
+      several rounds as for masks.
 
     Fractions are rounded by largest remainder, ties in the order of the layers.
 
     Args:
-        rule: one of the names above, or masks of the same layers.
+        rule: one of the names above, masks of the same layers, or sparsities by pattern.
         shapes: layer -> the shape of its weight tensor, in the order of the network.
         keep: how many weights to keep over all layers.
         caps: upper bounds of the counts, where fewer than all weights of a layer can be kept.
 
     Raises:
-        ValueError: an unknown rule; masks of other layers; a count that does not fit.
+        ValueError: an unknown rule; masks of other layers; a pattern that matches no layer, a layer that several
+            match; a count that does not fit.
     """
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     caps = sizes if caps is None else caps
     if not 0 <= keep <= sum(caps.values()):
         raise ValueError(f"cannot keep {keep:,} of {sum(caps.values()):,} weights")
     if isinstance(rule, Masks):
-        ideal = _as_in(rule, sizes, keep)
+        ideal = _as_in(_counts_in(rule, sizes, keep), sizes, keep)
+    elif isinstance(rule, LayerCounts):
+        ideal = _as_in(rule.kept, sizes, keep)
+    elif isinstance(rule, Mapping):
+        ideal = shares_by_pattern(rule, sizes, keep)
     elif isinstance(rule, str) and rule in _QUOTA_RULES:  # pyright: ignore[reportUnnecessaryIsInstance]
         ideal = _QUOTA_RULES[rule](shapes, sizes, keep)
     else:
-        raise ValueError(f"{unknown('quota rule', str(rule), QUOTAS)}; or give Masks")
+        raise ValueError(f"{unknown('quota rule', str(rule), QUOTAS)}; or give Masks, or sparsities by pattern")
     return _apportion(ideal, caps, keep)
 
 
@@ -90,17 +122,21 @@ def _igq(shapes: Shapes, sizes: Mapping[str, int], keep: int) -> dict[str, float
     return kept(high)
 
 
-def _as_in(masks: Masks, sizes: Mapping[str, int], keep: int) -> dict[str, float]:
-    """The masks' densities raised to one power: 1 for their own count, less in the rounds on the way there."""
+def _counts_in(masks: Masks, sizes: Mapping[str, int], keep: int) -> dict[str, int]:
     counts = {count.name: count for count in masks.layers()}
     if {name: count.total for name, count in counts.items()} != dict(sizes):
         raise ValueError("quotas must be masks of the same layers as the model's prunable weights")
     if keep < masks.kept:
         raise ValueError(f"these masks keep {masks.kept:,} weights, more than the {keep:,} that are to be kept")
+    return {name: count.kept for name, count in counts.items()}
+
+
+def _as_in(final: Mapping[str, int], sizes: Mapping[str, int], keep: int) -> dict[str, float]:
+    """The final densities raised to one power: 1 for their own count, less in the rounds on the way there."""
 
     def kept(power: float) -> dict[str, float]:
-        # 0 ** 0 is 1: a layer without weights in the masks is full at the start and empty at power 1.
-        return {name: size * counts[name].density ** power for name, size in sizes.items()}
+        # 0 ** 0 is 1: a layer that ends without weights is full at the start and empty at power 1.
+        return {name: size * (final[name] / size) ** power for name, size in sizes.items()}
 
     low, high = 0.0, 1.0
     for _ in range(100):
@@ -109,7 +145,7 @@ def _as_in(masks: Masks, sizes: Mapping[str, int], keep: int) -> dict[str, float
             low = middle
         else:
             high = middle
-    return kept(1.0) if keep == masks.kept else kept(high)
+    return kept(1.0) if keep == sum(final.values()) else kept(high)
 
 
 _QUOTA_RULES: dict[str, Callable[[Shapes, Mapping[str, int], int], dict[str, float]]] = {

@@ -10,10 +10,10 @@ from torch import Tensor
 from prunemark.ablations.certificates import Certificate, certify_invert
 from prunemark.masks import Masks
 from prunemark.methods.base import ZeroMeans
+from prunemark.pruning.quotas import LayerCounts, Quotas
 from prunemark.pruning.quotas import quotas as layer_quotas
 from prunemark.pruning.selection import select_count, select_with_threshold
 from prunemark.pruning.unscored import unscored
-from prunemark.terms.quotas import QuotaName
 
 
 class Rounds:
@@ -25,7 +25,8 @@ class Rounds:
         within: only weights that these masks keep are ranked in the first round; None = all.
         revives: whether every round ranks all weights again, pruned ones included.
         invert: keep the weights that rank last. Each choice is certified.
-        quotas: how many each layer keeps, as in `prunemark.pruning.prune`.
+        quotas: how many each layer keeps, as in `prunemark.pruning.prune`; of several rounds their
+            `prunemark.pruning.quotas.goal`.
     """
 
     def __init__(
@@ -36,14 +37,14 @@ class Rounds:
         within: Masks | None = None,
         revives: bool = False,
         invert: bool = False,
-        quotas: QuotaName | Masks | None = None,
+        quotas: Quotas | LayerCounts | None = None,
     ) -> None:
         self.masks = within
         self._meaning: ZeroMeans = meaning
         self._last = last
         self._revives = revives
         self._invert = invert
-        self._quotas: QuotaName | Masks | None = quotas
+        self._quotas: Quotas | LayerCounts | None = quotas
         self._round = 0
         self._silent: Mapping[str, Tensor] = {}
         self._certificate: Certificate | None = None

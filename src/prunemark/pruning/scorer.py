@@ -27,12 +27,11 @@ from prunemark.models.prunable import SelectionRules, parameters_by_name, prunab
 from prunemark.models.zeroing import zero_newly_pruned_
 from prunemark.parts import Keeper
 from prunemark.pruning.explaining import explained_forward, explained_loss, require_derivatives
-from prunemark.pruning.quotas import quotas as layer_quotas
+from prunemark.pruning.quotas import Quotas, goal
 from prunemark.pruning.rounds import Rounds
 from prunemark.pruning.scoring_examples import Data, example_shape, fingerprint, scoring_batches
 from prunemark.pruning.selection import keep_count, require_finite
 from prunemark.pruning.unscored import UnscoredWarning, require_scores, sentence
-from prunemark.terms.quotas import QuotaName
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.version import __version__
 
@@ -92,6 +91,11 @@ def score(
         ValueError: unknown method or option; missing data, or data that does not consist of batches; nothing prunable;
             a model that cannot be copied, or inputs in another precision than the model's; a loss that is not a scalar
             or not finite; scores that are not finite (the layer is named), or that are all 0.
+
+    Examples:
+        >>> scores = pm.score(model, "snip", data=batches)
+        >>> {name: tuple(one.shape) for name, one in scores.items()}
+        {'1.weight': (32, 64), '3.weight': (10, 32)}
     """
     configured = resolve(method, **options)
     scorer = _Scorer(
@@ -123,7 +127,7 @@ def prune(
     seed: int = 0,
     rounds: int | None = None,
     invert: bool = False,
-    quotas: QuotaName | Masks | None = None,
+    quotas: Quotas | None = None,
     input_shape: tuple[int, ...] | None = None,
     include: SelectionRules | None = None,
     exclude: SelectionRules | None = None,
@@ -151,7 +155,8 @@ def prune(
         invert: reverse the ranking: prune the most important weights. Certified, in
             `provenance["certificate"]`.
         quotas: None ranks all weights of the network together; a name ("uniform", "uniform-plus", "erk", "igq") or
-            masks fix how many each layer keeps, see `prunemark.pruning.quotas.quotas`.
+            masks fix how many each layer keeps, and so do sparsities by pattern, {"stages.2.*": 0.95}; see
+            `prunemark.pruning.quotas.quotas`.
 
         keeper: keeps the state between two rounds now and then; where it holds one of this pruning, that is continued.
 
@@ -165,6 +170,12 @@ def prune(
         LeftOutWarning: more weights are left out than are prunable; says which, and the `include` that adds them.
         HeldWarning: a hold in force on the model stands between its weights and what is scored.
         UnscoredWarning: kept weights are unscored; says how many, and in which layers.
+
+    Examples:
+        >>> pm.prune(model, "snip", sparsity=0.9, data=batches, seed=0)
+        Masks(237 of 2,368 kept, sparsity 89.9916%, 2 layers)
+        >>> pm.prune(model, "snip", sparsity=0.9, data=batches, rounds=10, quotas="erk").kept
+        237
     """
     configured = resolve(method, **options)
     rounds = configured.rounds if rounds is None else rounds
@@ -189,12 +200,14 @@ def prune(
     masks = Masks.ones(scorer.weights)
     final = keep_count(masks.total, sparsity)
     shapes = {name: mask.shape for name, mask in masks.items()}
-    if quotas is not None:
-        layer_quotas(quotas, shapes, final)  # what cannot be met at the end is found before anything is scored
+    # What cannot be met at the end is found before anything is scored.
+    rule = None if quotas is None else goal(quotas, shapes, final)
     provenance = _provenance(method, configured, scorer, float(sparsity), seed, int(rounds))
-    provenance["quotas"] = "as in masks" if isinstance(quotas, Masks) else quotas
+    provenance["quotas"] = (
+        "as in masks" if isinstance(quotas, Masks) else dict(quotas) if isinstance(quotas, Mapping) else quotas
+    )
     meaning = configured.zero_means
-    selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=quotas)
+    selection = Rounds(meaning, last=rounds, within=masks, revives=configured.revives, invert=invert, quotas=rule)
     first = 1
     if keeper and (part := keeper.kept()):
         first = part.at + 1

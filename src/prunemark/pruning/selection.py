@@ -55,6 +55,11 @@ def select(
     Raises:
         ValueError: a score that is no real, finite number (the layer is named), a sparsity outside [0, 1), more weights
             asked for than survive, or quotas that do not fit the layers or the count.
+
+    Examples:
+        >>> scores = {"layer": torch.tensor([0.3, 0.1, 0.2, 0.4])}
+        >>> pm.select(scores, sparsity=0.5)["layer"].tolist()
+        [True, False, False, True]
     """
     for name, score in scores.items():
         if not isinstance(score, Tensor) or score.is_complex():  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -96,6 +96,11 @@ class Recipe:
 
     Raises:
         ValueError: a value out of its range; the message lists every problem.
+
+    Examples:
+        >>> recipe = pm.Recipe(epochs=20, optimizer="adamw", schedule="cosine", warmup_epochs=2)
+        >>> recipe.lr, recipe.momentum
+        (0.001, 0.0)
     """
 
     epochs: int

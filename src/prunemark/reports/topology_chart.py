@@ -18,15 +18,16 @@ _TICKS = (0, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 10
 _TICK_DISTANCE = 0.075
 
 
-def density_chart(topology: "Topology") -> alt.LayerChart | alt.FacetChart:
+def density_chart(topology: "Topology", *, limit: float | None = None) -> alt.LayerChart | alt.FacetChart:
     """Two marks per layer: the density of its mask and, where known, its effective density (weights on a path).
 
     The scale is that of the square root, so that layers with a thousandth of their weights can be told from empty ones.
+    It ends at `limit`, in percent; by default at a round number above the highest density.
     """
     step, label_size, ring_size = (20, 12, 110) if len(topology.layers) <= 40 else (13, 10, 70)
     points = [point for layer in topology.layers for point in _points(layer)]
     highest = max(point["density"] for point in points)
-    limit = next((tick for tick in _TICKS[1:] if tick >= highest), 100)
+    limit = limit or next((tick for tick in _TICKS[1:] if tick >= highest), 100)
     x = alt.X(
         "density:Q",
         scale=alt.Scale(type="sqrt", domain=[0, limit], nice=False),

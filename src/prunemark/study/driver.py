@@ -76,9 +76,11 @@ class Driver:
         # A job whose worker died gets another chance, with the machine to itself: memory may have run out
         # because of what ran beside it.
         again: deque[Job] = deque()
+        # That of a machine which is gone needs no more than another one.
+        elsewhere: deque[Job] = deque()
         while True:
             if not again:
-                while running < crew.slots and (job := self.schedule.next()):
+                while running < crew.slots and (job := elsewhere.popleft() if elsewhere else self.schedule.next()):
                     crew.submit(self.restoring.handed_out(job))
                     running += 1
             elif not running:
@@ -90,7 +92,7 @@ class Driver:
             for each in [*([finished] if finished else []), *self._look(crew)]:
                 running -= 1
                 if self._lost(each):
-                    again.append(each.job)
+                    (elsewhere if each.machine_lost else again).append(each.job)
                 elif not self._waits_again(each):
                     self._settle(each.job, each.outcome or _given_up(each))
 

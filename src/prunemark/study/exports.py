@@ -17,8 +17,8 @@ What = Literal["trials", "claims", "cells", "curves", "layers"]
 Format = Literal["csv", "parquet", "json", "latex"]
 
 _TABLES: tuple[What, ...] = get_args(What)
-_FORMATS: tuple[Format, ...] = get_args(Format)
-_SUFFIXES = {"latex": "tex"}
+FORMATS: tuple[Format, ...] = get_args(Format)
+SUFFIXES = {"latex": "tex"}
 _STEMS: dict[What, str] = {"trials": "results"}
 
 
@@ -56,6 +56,11 @@ def results(
     Raises:
         StoreError: there are no results in the folder, or they cannot be read.
         ValueError: there is no study of that name in it, or no such table.
+
+    Examples:
+        >>> table = pm.results("results")  # of the example of `prunemark.run`
+        >>> table[["method", "sparsity", "status"]].to_dict("records")[-1]
+        {'method': 'snip', 'sparsity': 0.9, 'status': 'done'}
     """
     if what not in _TABLES:
         raise ValueError(unknown("table", what, _TABLES))
@@ -92,10 +97,15 @@ def export(
         StoreError: there are no results, the file cannot be written, or parquet lacks its library.
         ValueError: an unknown table, format or study.
     """
-    if format not in _FORMATS:
-        raise ValueError(unknown("format", format, _FORMATS))
+    if format not in FORMATS:
+        raise ValueError(unknown("format", format, FORMATS))
     table = results(out, study=study, what=what)
-    path = Path(to) if to is not None else Path(out) / f"{_STEMS.get(what, what)}.{_SUFFIXES.get(format, format)}"
+    path = Path(to) if to is not None else Path(out) / f"{_STEMS.get(what, what)}.{SUFFIXES.get(format, format)}"
+    return write_table(table, path, format)
+
+
+def write_table(table: "pd.DataFrame", path: Path, format: Format) -> Path:
+    """Write a table as a file of that format; see `export`."""
     try:
         # By renaming: a folder comes from anywhere, and a link in it is not written through.
         write_atomically(path, _content(table, format))

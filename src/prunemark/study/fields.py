@@ -4,7 +4,16 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictFloat, StrictStr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictFloat,
+    StrictStr,
+    ValidationInfo,
+)
 
 from prunemark.datasets import NORMALISATIONS, entry_for
 from prunemark.methods import METHODS
@@ -16,7 +25,7 @@ from prunemark.study.key import canonical
 from prunemark.study.problems import fail
 from prunemark.terms.ablations import chosen_ablations
 from prunemark.terms.benchmarks import parse as parse_benchmark
-from prunemark.terms.quotas import QUOTAS
+from prunemark.terms.quotas import QUOTAS, QuotaName
 from prunemark.terms.sparsity import level
 from prunemark.terms.steps import Step
 from prunemark.terms.text import label_problem
@@ -55,10 +64,19 @@ def _table_or_file(table: Mapping[str, Any], kind: str, name: str) -> str:
     if not is_own_code(name):
         if name not in table:
             raise fail(unknown(kind, name, table))
+        entry_in(table, name)
         return name
     # Read, not imported: checking a study runs no code of the user's and needs no torch.
     try:
         return OwnCode.find(name).check().reference
+    except ValueError as error:
+        raise fail(str(error)) from None
+
+
+def entry_in(table: Mapping[str, Any], name: str) -> Any:
+    """The entry of a known name, which may fail to load or be offered twice if it is of another package."""
+    try:
+        return table[name]
     except ValueError as error:
         raise fail(str(error)) from None
 
@@ -124,6 +142,28 @@ def _levels(value: Any) -> Any:
     return [level(k) for k in levels]
 
 
+def _quotas(value: Any) -> Any:
+    """A rule's name, or sparsities by pattern for layers' names."""
+    match value:
+        case None:
+            return None
+        case str():
+            if value not in QUOTAS:
+                raise fail(f'{unknown("quota rule", value, QUOTAS)}; or sparsities by layer: {{ "stages.2.*" = 0.95 }}')
+            return value
+        case Mapping() if value:
+            wrong = [
+                f'"{pattern}": sparsity is the pruned fraction, in [0, 1), not {one!r}'
+                for pattern, one in value.items()
+                if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < 1
+            ]
+            if wrong:
+                raise fail(*wrong)
+            return {str(pattern): float(one) for pattern, one in value.items()}
+        case _:
+            raise fail(f'is a name ({", ".join(QUOTAS)}) or a table such as {{ "stages.2.*" = 0.95 }}, not {value!r}')
+
+
 def _one_of(table: Collection[str], kind: str) -> AfterValidator:
     def check(name: str) -> str:
         if name not in table:
@@ -145,7 +185,7 @@ MethodName = Annotated[StrictStr, AfterValidator(lambda name: _table_or_file(MET
 BenchmarkName = Annotated[StrictStr, AfterValidator(_benchmark)]
 AblationName = Annotated[StrictStr, AfterValidator(_ablation)]
 Label = Annotated[StrictStr, AfterValidator(_label)]
-QuotaRule = Annotated[StrictStr, _one_of(QUOTAS, "quota rule")]
+QuotaRule = Annotated[QuotaName | dict[str, float] | None, PlainValidator(_quotas)]
 Options = Annotated[dict[str, Any], AfterValidator(_json)]
 Sparsities = Annotated[
     tuple[Annotated[StrictFloat, AfterValidator(_sparsity)], ...], BeforeValidator(_levels), Field(min_length=1)

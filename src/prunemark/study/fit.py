@@ -8,9 +8,15 @@ from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import is_own_code
 from prunemark.recipes import Recipe
+from prunemark.stats.claims import ALL
 from prunemark.study.method_spec import MethodSpec, default_label
+from prunemark.terms.benchmarks import BENCHMARKS
 from prunemark.terms.metrics import metric_of
+from prunemark.terms.sparsity import same_sparsity
 from prunemark.terms.tasks import TASKS
+
+_ROWS = ("dense", "random", *BENCHMARKS, *ALL.values())
+"""What the results call rows that are no method's."""
 
 
 def misfits(fields: Mapping[str, Any]) -> list[str]:
@@ -34,7 +40,7 @@ def repetitions(fields: Mapping[str, Any]) -> list[str]:
         if isinstance(items, Mapping):
             items = items.get("levels")
         if isinstance(items, list | tuple):
-            problems += [f"{name}[{j}]: {items[j]!r} is already there" for _, j in equal_items(items)]
+            problems += _repeated(name, items)
     methods: Any = fields.get("methods")
     if isinstance(methods, list | tuple):
         given = [_name_and_label(method) for method in methods]
@@ -43,25 +49,51 @@ def repetitions(fields: Mapping[str, Any]) -> list[str]:
             hint = 'give it a label of its own: { name = "...", label = "..." }'
             problems.append(f'methods[{j}]: label "{labels[j]}" is already that of methods[{i}]; {hint}')
         for i, (name, label) in enumerate(given):
-            if label != name and label in ("dense", *METHODS):
-                problems.append(f'methods[{i}]: label "{label}" means something else in the results; choose another')
+            meant = label if label != name and label in METHODS else _row(label)
+            if meant and not label == name == "random":
+                also = "" if meant == label else f' (it reads as "{meant}")'
+                problems.append(
+                    f'methods[{i}]: label "{label}" means something else in the results{also}; choose another'
+                )
     return problems
+
+
+def _repeated(name: str, items: Sequence[Any]) -> list[str]:
+    """Problems of items that are listed twice; of sparsities, also of those that the results cannot tell apart."""
+    known = [same_sparsity(item) if isinstance(item, float) else item for item in items]
+    return [
+        f"{name}[{j}]: {items[j]!r} is already there" + ("" if items[i] == items[j] else f", as {items[i]!r}")
+        for i, j in equal_items(known)
+    ]
+
+
+def _row(label: str) -> str:
+    """The row of the results that a label is, or is but for case, blanks and punctuation; empty if there is none."""
+    return next((row for row in _ROWS if _letters(row) == _letters(label)), "")
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def network_problem(network: str, dataset: str, options: dict[str, Any]) -> str:
     """Reason why a network cannot be built for a data set; empty if it can, or if only the user's own code can tell."""
-    if network in NETWORKS:
-        data = entry_for(dataset)
-        if len(data.input_shape) != 3 or data.task in ("segmentation", "next-token"):
-            shape = " x ".join(map(str, data.input_shape))
-            return (
-                f"{network}: takes images to one output per class or value, and {short_dataset(dataset)} holds "
-                f"examples of {shape} for {data.task}: a network of your own is FILE.py:build"
-            )
-        try:
-            NETWORKS[network].check(data.input_shape, data.classes, options)
-        except ValueError as error:
-            return f"{network}: {error}"
+    if network not in NETWORKS:
+        return ""
+    try:
+        entry, data = NETWORKS[network], entry_for(dataset)
+    except ValueError:
+        return ""  # an entry of another package that cannot be used, as the field itself says
+    if len(data.input_shape) != 3 or data.task in ("segmentation", "next-token"):
+        shape = " x ".join(map(str, data.input_shape))
+        return (
+            f"{network}: takes images to one output per class or value, and {short_dataset(dataset)} holds "
+            f"examples of {shape} for {data.task}: a network of your own is FILE.py:build"
+        )
+    try:
+        entry.check(data.input_shape, data.classes, options)
+    except ValueError as error:
+        return f"{network}: {error}"
     return ""
 
 

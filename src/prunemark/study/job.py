@@ -46,6 +46,14 @@ class Job:
     curves: bool = False
     digests: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def foreign(self) -> list[str]:
+        """The files of the user's and the packages of others whose code this job runs."""
+        named = [self.spec.get(part) for part in ("network", "method")]
+        packages = [each.get("package") for each in named if isinstance(each, dict)]
+        found = [f"{each['name']} {each['version']}" for each in (*packages, self.spec.get("dataset_package")) if each]
+        return [*(path for path, *_ in self.files.values()), *dict.fromkeys(found)]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values."""
         return asdict(self)

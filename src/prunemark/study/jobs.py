@@ -50,6 +50,7 @@ from prunemark.study.materials import (
     make_training_split,
     metric_name,
     require_covered_files,
+    require_packages,
 )
 from prunemark.study.processor import processor
 from prunemark.terms.ablations import REDRAWS
@@ -104,6 +105,7 @@ def execute(job: Job, context: Context, tell: Tell = lambda _: None) -> Outcome:
     """
     began, before = time.perf_counter(), set(sys.modules)
     try:
+        require_packages(job.spec)
         with true_float32(tf32=job.spec.get("tf32", False)):
             result = _WORK[job.kind](job, context, _keeper(job, context, tell))
         require_covered_files(job.files, before)

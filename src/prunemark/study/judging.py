@@ -82,6 +82,12 @@ def judge(results: "pd.DataFrame | str | Path", *, margin: float | None = None, 
         ValueError: there is no such study, or none of its trials has finished; a table that is malformed, has no rows,
             or holds rows that no comparison would find, such as those of a method "Random".
         StoreError: the folder holds no results.
+
+    Examples:
+        >>> import pandas as pd
+        >>> judged = pm.judge(pd.read_csv("docs/results/quickstart/quickstart.csv"))
+        >>> judged.claims.query("claim == 'C0' and range == 'matching'")["state"].item()
+        'supported'
     """
     if isinstance(results, str | Path):
         return judge_study(results, study=study, margin=margin)

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunemark.datasets import Dataset, OverlapWarning, Split, dataset, short_dataset
+from prunemark.datasets import DATASETS, Dataset, OverlapWarning, Split, dataset, short_dataset
 from prunemark.methods import METHODS, Custom, Method, resolve
 from prunemark.methods.options import is_configured, option_names
-from prunemark.networks import network
+from prunemark.methods.other_signatures import bridged
+from prunemark.networks import NETWORKS, network
 from prunemark.networks.own import own_network
 from prunemark.own_code import OwnCode, require_covered
 from prunemark.recipes import Recipe
+from prunemark.registry import find
 from prunemark.study.job import Job
 from prunemark.training.batches import inputs_on
 
@@ -96,7 +98,7 @@ def make_method(
         ValueError: an option that the method does not have, or a user's file fails.
     """
     given = {"examples_per_class": examples_per_class, **options}
-    target: Any = METHODS[named["name"]].load() if "name" in named else _own(named, files).load()
+    target: Any = METHODS[named["name"]].load() if "name" in named else bridged(_own(named, files).load())
     if isinstance(target, type):
         used = given if "examples_per_class" in option_names(target) else options
         return resolve(named.get("name", target), **used)
@@ -138,6 +140,20 @@ def require_covered_files(files: Mapping[str, Sequence[str]], before: set[str]) 
         ValueError: something is not; see `prunemark.own_code.require_covered`.
     """
     require_covered([OwnCode.find(f"{path}:", depends_on) for path, *depends_on in files.values()], before)
+
+
+def require_packages(spec: Mapping[str, Any]) -> None:
+    """Check that the packages of others that a job names are those that are here.
+
+    Raises:
+        ValueError: one has changed since the study was planned, or is gone.
+    """
+    data: Any = {"name": spec["dataset"], "package": spec.get("dataset_package")}
+    for table, named in ((NETWORKS, spec["network"]), (METHODS, spec.get("method")), (DATASETS, data)):
+        if named and (known := named.get("package")):
+            entry = find(table, table.kind, named["name"])
+            if entry.package is None or entry.package.identity() != known:
+                raise ValueError(f"the package {known['name']} has changed since the study began; run the study again")
 
 
 def _own(named: Mapping[str, Any], files: Mapping[str, Sequence[str]]) -> OwnCode:

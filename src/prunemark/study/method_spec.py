@@ -17,7 +17,8 @@ class MethodSpec(BaseModel):
         name: a name in METHODS, or "FILE.py:function" for one's own (one round unless `rounds` says otherwise).
         rounds: in how many rounds to prune; None = the method's own number.
         quotas: None ranks the weights of all layers together; "uniform", "uniform-plus", "erk" or "igq" fix how many
-            each layer keeps, see `prunemark.pruning.quotas.quotas`.
+            each layer keeps, and so do sparsities by pattern for layers' names, {"stages.2.*": 0.95}; see
+            `prunemark.pruning.quotas.quotas`.
         label: its name in the results, printable and of at most 60 characters; by default the method's or the
             function's name.
         options: the method's own, such as {bn = "eval"}.
@@ -27,7 +28,7 @@ class MethodSpec(BaseModel):
 
     name: MethodName
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
-    quotas: QuotaRule | None = None
+    quotas: QuotaRule = None
     label: Label = ""
     options: Options = {}
 

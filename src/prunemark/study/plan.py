@@ -13,10 +13,12 @@ from prunemark.methods import METHODS
 from prunemark.networks import NETWORKS
 from prunemark.own_code import OwnCode, is_own_code, short_name
 from prunemark.randomness import derive
+from prunemark.registry import Entry
 from prunemark.study.job import Job, Kind
 from prunemark.study.key import content_key
 from prunemark.study.method_spec import MethodSpec
 from prunemark.study.spec import Study
+from prunemark.study.toml_text import toml_value
 from prunemark.terms.ablations import ABLATIONS, REDRAWS, UNMODIFIED
 from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.numbers import counted
@@ -81,6 +83,10 @@ class Plan:
             f"{counts.get('train', 0)} trainings of subnetworks, {counts.get('dense', 0)} stretches of dense training, "
             f"{counts.get('score', 0)} scores, {counts.get('mask', 0)} masks; {self.steps:,} training steps",
         ]
+        if study.changes:
+            lines.insert(
+                1, f"  set: {', '.join(f'{path} = {toml_value(value)}' for path, value in study.changes.items())}"
+            )
         if study.looks:
             lines.append(f"  it ends at the first look at which {_SETTLED[study.looks.until]}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
@@ -114,13 +120,13 @@ def identify(name: str, table: Mapping[str, Any], depends_on: Iterable[str] = ()
         table: the known ones.
         depends_on: what the user's files read.
 
-    A network that was changed has its version beside its name.
+    A network that was changed has its version beside its name, and an entry of another package that package.
 
     Returns:
         That, and the file by its digest.
     """
     if name in table:
-        return {"name": name} | versioned(table[name]), {}
+        return {"name": name} | versioned(table[name]) | packaged(table[name]), {}
     code = OwnCode.find(name, depends_on)
     return {"attribute": code.attribute, "file_sha256": code.digest}, {code.digest: [str(code.path), *depends_on]}
 
@@ -129,6 +135,11 @@ def versioned(entry: object) -> dict[str, int]:
     """The version of an entry of a table, where it is not the first: keys of what never changed do not move."""
     version: int = getattr(entry, "version", 1)
     return {"version": version} if version > 1 else {}
+
+
+def packaged(entry: Entry) -> dict[str, Any]:
+    """The package of an entry that is not ours, with the digest of its files."""
+    return {} if entry.package is None else {"package": entry.package.identity()}
 
 
 class _Planner:
@@ -143,7 +154,8 @@ class _Planner:
             self.recipe["loss"] = self._named(loss, {})
         self.network = self._named(study.network, NETWORKS) | {"options": study.network_options}
         # What is as ever is not in a spec, so that keys do not move.
-        self.deviations: dict[str, Any] = {f"dataset_{name}": value for name, value in versioned(study.data).items()}
+        data = versioned(study.data) | packaged(study.data)
+        self.deviations: dict[str, Any] = {f"dataset_{name}": value for name, value in data.items()}
         self.dataset: str | dict[str, str] = study.dataset
         if form_of(study.dataset):
             # Wherever they are and whoever reads them, equal data are the same.
@@ -415,6 +427,11 @@ class _Planner:
         if study.ablations and 0 in study.sparsities:
             notes.append("nothing is pruned at sparsity 0, so there are no ablations there")
         notes += dict.fromkeys(OwnCode.find(name, study.depends_on).coverage() for name in study.own_code)
+        notes += dict.fromkeys(
+            f"{name} is of the package {package}; a change of it is noticed and its jobs run again, a change of other "
+            "packages that it uses is not"
+            for name, package in study.packages
+        )
         if study.sizes[-1] < 3:
             notes.append("fewer than 3 replicates: there will be accuracies but no verdicts")
         return tuple(notes)

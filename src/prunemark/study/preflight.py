@@ -19,6 +19,7 @@ from prunemark.models.prunable import prunable
 from prunemark.networks import NETWORKS
 from prunemark.own_code import explain, is_own_code
 from prunemark.pruning import score
+from prunemark.pruning.layer_patterns import pattern_problems
 from prunemark.pruning.quotas import quotas
 from prunemark.pruning.selection import keep_count
 from prunemark.randomness import generator
@@ -185,7 +186,7 @@ def _method_problem(
         made = make_method(named, method.options, study.examples_per_class, files)
         if method.needs_data and draw_examples:
             data.balanced_sample(method.options.get("examples_per_class", study.examples_per_class), generator(0))
-        if files and model is not None and draw_examples:
+        if (files or "package" in named) and model is not None and draw_examples:
             # Better one sentence now than one for each of its jobs.
             score(model, made, data=data, **_loss(study))
         require_covered_files(files, before)
@@ -218,9 +219,15 @@ def _quota_problems(study: Study, shapes: Mapping[str, Sequence[int]]) -> list[s
     total = sum(math.prod(shape) for shape in shapes.values())
     problems: list[str] = []
     for i, method in enumerate(study.methods):
-        for sparsity in study.sparsities if method.quotas else ():
+        if method.quotas is None:
+            continue
+        if isinstance(method.quotas, dict) and (wrong := pattern_problems(method.quotas, shapes)):
+            problems += [f"methods[{i}]: quotas: {each}" for each in wrong]
+            continue
+        # At sparsity 0 nothing is pruned, whatever the quotas.
+        for sparsity in filter(None, study.sparsities):
             try:
-                quotas(method.quotas, shapes, keep_count(total, sparsity))  # pyright: ignore[reportArgumentType]
+                quotas(method.quotas, shapes, keep_count(total, sparsity))
             except ValueError as error:
                 problems.append(f"methods[{i}]: quotas: at sparsity {sparsity:g}: {error}")
     return problems

@@ -25,6 +25,8 @@ def provenance(store: Store, name: str, spec: Mapping[str, Any]) -> dict[str, st
     }
     mine = [value for place, value in prints.items() if place.partition(", normalise")[0] == spec["dataset"]]
     facts["Data fingerprint"] = ", ".join(dict.fromkeys(mine)) or "not recorded"
+    if packages := store.packages(name):
+        facts["Other packages"] = "; ".join(f"{entry} of {package} {version}" for entry, package, version in packages)
     dates = store.dates(name)
     facts["Trained"] = "not recorded" if dates is None else " to ".join(dict.fromkeys(date[:10] for date in dates))
     facts["Processor of this report’s machine"] = processor()

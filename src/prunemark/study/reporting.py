@@ -20,6 +20,10 @@ def report(folder: str | Path, *, out: str | Path | None = None, study: str | No
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results, or the report cannot be written.
+
+    Examples:
+        >>> pm.report("results").name  # of the example of `prunemark.run`
+        'report.html'
     """
     return write(judge_study(folder, study=study), Path(folder) / "report.html" if out is None else Path(out))
 

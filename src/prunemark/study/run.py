@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from prunemark.datasets import facts_text, short_dataset
 from prunemark.datasets.files import data_folder
-from prunemark.registry import find
-from prunemark.study.devices import devices_of_workers
 from prunemark.study.disk import Sizes, needed_bytes, require_room
 from prunemark.study.driver import Driver
-from prunemark.study.executors import EXECUTORS, MakeExecutor
-from prunemark.study.executors.local import usable_cores
+from prunemark.study.executors import ClusterOptions
+from prunemark.study.executors.sites import Site, open_site
 from prunemark.study.job import Context, Job
 from prunemark.study.judging import judge_stored
 from prunemark.study.plan import Plan, plan
@@ -27,6 +23,7 @@ from prunemark.study.schedule import critical_paths, pending
 from prunemark.study.spec import Study
 from prunemark.study.stopping import Stopping, require_same_looks
 from prunemark.study.store import Store
+from prunemark.study.tracking import tracked
 from prunemark.training.engines import require_engine
 
 # Until the first worker has loaded torch and the data; measured.
@@ -66,6 +63,9 @@ def run(
     out: str | Path,
     workers: int | None = None,
     executor: str = "local",
+    address: str | None = None,
+    cpus_per_job: float | None = None,
+    gpus_per_job: float | None = None,
     device: str = "auto",
     workers_per_device: int | None = None,
     engine: str = "dense",
@@ -75,6 +75,7 @@ def run(
     check_timeout_s: float | None = None,
     job_timeout_s: float | None = None,
     job_memory_gib: float | None = None,
+    track: str | None = None,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
 ) -> RunSummary:
     """Run what is missing of a study, and store it in a folder.
@@ -87,10 +88,16 @@ def run(
     Args:
         study: a Study, or what `Study.load` takes.
         out: the folder; several studies may share one.
-        workers: how many jobs run at the same time; by default one per usable core, or `workers_per_device` per GPU.
-        executor: a name in EXECUTORS.
-        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu.
-        workers_per_device: how many jobs share a GPU; None = 1. Small networks leave a GPU idle most of the time.
+        workers: how many jobs run at the same time; by default one per usable core, or `workers_per_device` per GPU; on
+            a cluster as many as fit on its nodes.
+        executor: a name in EXECUTORS: "local", or "ray" for the nodes of a Ray cluster, which share the folder.
+        address: of the cluster: HOST:PORT, "ray://HOST:PORT", or "auto" for that of this machine; None = "auto".
+        cpus_per_job: cores that the cluster sets aside for each job, which computes with one thread; None = 1.
+        gpus_per_job: GPUs, or a fraction of one, likewise; None = 1 on cuda, else 0.
+        device: "cpu", "cuda" (all GPUs), "cuda:1" (one of them), "mps", or "auto": cuda where there is one, else cpu;
+            on a cluster "cpu", "cuda", or "auto": cuda where `gpus_per_job` is above 0.
+        workers_per_device: how many jobs share a GPU of this machine; None = 1. Small networks leave a GPU idle most of
+            the time.
         engine: what takes the steps of training: "dense", "sparse" (a network that it cannot train is a problem of the
             study), or "auto": for each training sparse where the masks leave few multiplications, else dense.
         data_dir: folder that holds the data sets, see `prunemark.dataset`.
@@ -103,29 +110,39 @@ def run(
         job_timeout_s: seconds that a job may take; one that takes more is ended and has failed. None = no limit.
         job_memory_gib: GiB of memory that the process of a worker, torch included, may take for itself; what asks
             for more fails. None = no limit. On Linux alone.
+        track: "tensorboard", "mlflow" or "wandb", or one of them with ":TARGET": where the curve and results of each
+            trial go, too, see `prunemark.study.tracking.TRACKERS`. What fails there changes nothing of the study.
         checkpoint_minutes: minutes after which a job that still runs writes down how far it is. When the run is
             stopped or killed, the next one resumes it there, and gets the same numbers.
 
     Raises:
         StudyError: the study has problems.
-        ValueError: an unknown executor, device or engine, an engine that is not installed, workers below 1, a limit
-            that is not above 0, data that are missing or damaged.
+        ValueError: an unknown executor, tracker, device or engine, an engine or tracker that is not installed, workers
+            below 1, a limit that is not above 0, data that are missing or damaged, options of a cluster for an executor
+            that has none, or a cluster with no room for a job.
         StoreError: the folder cannot be used, another process is writing to it, or its disk has no room.
-        ExecutorError: workers cannot be started.
+        ExecutorError: workers cannot be started, the executor's package is not installed, or its cluster does not
+            answer.
+
+    Examples:
+        >>> fields = {"network": "lenet-300-100", "dataset": "digits", "recipe": {"epochs": 1}, "replicates": 1}
+        >>> study = pm.Study(name="small", methods=["snip"], sparsities=[0.9], **fields)
+        >>> pm.run(study, out="results").failed
+        0
     """
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         # A study of hub data reads them for their shape, and knows no folder.
         stack.enter_context(data_folder(data_dir))
         study = study if isinstance(study, Study) else Study.load(study)
-        make_executor: MakeExecutor = find(EXECUTORS, "executor", executor).load()
-        device = _device(device)
-        require_engine(engine)
-        gpus = torch.cuda.device_count() if device.startswith("cuda") else 0
-        devices = devices_of_workers(
-            device, workers=workers, per_device=workers_per_device, gpus=gpus, cores=usable_cores()
+        if not dry_run:
+            progress = stack.enter_context(tracked(progress, track, out, study.name))
+        options = ClusterOptions(address=address, cpus_per_job=cpus_per_job, gpus_per_job=gpus_per_job)
+        site = stack.enter_context(
+            open_site(executor, device, workers=workers, per_device=workers_per_device, options=options)
         )
-        workers = len(devices)
+        require_engine(engine)
+        workers = len(site.devices)
         _require_above_0(
             job_timeout_s=job_timeout_s, job_memory_gib=job_memory_gib, checkpoint_minutes=checkpoint_minutes
         )
@@ -144,9 +161,16 @@ def run(
             if not here:
                 job_plan = replace(job_plan, notes=(*job_plan.notes, _without_data(study.dataset)))
             found = _found(
-                study, folder, device, engine, here, costs=dry_run, timeout_s=check_timeout_s or CHECK_TIMEOUT_S
+                study,
+                folder,
+                site.checked_on,
+                engine,
+                here,
+                costs=dry_run,
+                timeout_s=check_timeout_s or CHECK_TIMEOUT_S,
             )
-            job_plan = replace(job_plan, notes=(*job_plan.notes, found.share))
+            notes = [found.share, *([_timed_elsewhere(site)] if site.checked_on != site.device else [])]
+            job_plan = replace(job_plan, notes=(*job_plan.notes, *notes))
         step_seconds = found.step_seconds
         if progress:
             progress(
@@ -154,12 +178,12 @@ def run(
                     plan=job_plan,
                     jobs=len(jobs),
                     steps=sum(job.steps for job in jobs),
-                    seconds=_expected_seconds(jobs, step_seconds, workers),
+                    seconds=_expected_seconds(jobs, step_seconds, min(workers, site.cores)),
                     step_seconds=step_seconds,
                     workers=workers,
-                    device=device,
+                    device=site.device,
                     engines=found.engine,
-                    most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, workers)
+                    most_seconds=_expected_seconds(_left(plan(study), store), step_seconds, min(workers, site.cores))
                     if study.looks
                     else 0.0,
                 )
@@ -184,8 +208,8 @@ def run(
         store.begin(job_plan)
         context = Context(
             artifacts=str(store.artifacts.absolute()),
-            device=device,
-            devices=devices,
+            device=site.device,
+            devices=site.devices,
             engine=engine,
             data_dir=folder,
             memory_gib=job_memory_gib,
@@ -195,7 +219,7 @@ def run(
         interrupted = False
         try:
             # Later looks have jobs for more workers than what an interrupted one left.
-            crew = make_executor(context, min(workers, len(job_plan.jobs if study.looks else jobs)), store.log)
+            crew = site.executor(context, min(workers, len(job_plan.jobs if study.looks else jobs)), store.log)
             stack.callback(crew.close)
             driver.drive(crew, jobs)
             while further := _further(job_plan, stopping := _look(store, study)):
@@ -297,20 +321,13 @@ def _without_data(name: str) -> str:
     )
 
 
-def _expected_seconds(jobs: Sequence[Job], step_seconds: float, workers: int) -> float:
+def _timed_elsewhere(site: Site) -> str:
+    return f"jobs run on {site.device}, which this machine has not: the time of a step is that of its {site.checked_on}"
+
+
+def _expected_seconds(jobs: Sequence[Job], step_seconds: float, cores: int) -> float:
     if not jobs:
         return 0.0
-    shared = sum(job.cost for job in jobs) / min(workers, usable_cores(), len(jobs))
+    shared = sum(job.cost for job in jobs) / min(cores, len(jobs))
     longest_chain = max(critical_paths(jobs).values())
     return _STARTUP_SECONDS + step_seconds * max(shared, longest_chain)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f'device "{name}" cannot be used here: {reason}') from None
-    return name

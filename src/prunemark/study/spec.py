@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     BaseModel,
     Field,
+    PrivateAttr,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -17,10 +18,14 @@ from pydantic import (
     field_validator,
 )
 
-from prunemark.datasets import DATASETS, DatasetEntry, anchored_dataset, entry_for, form_of, split_scheme
-from prunemark.own_code import OwnCode, is_own_code
+from prunemark.datasets import DATASETS, DatasetEntry, anchored_dataset, entry_for, form_of, short_dataset, split_scheme
+from prunemark.methods import METHODS
+from prunemark.networks import NETWORKS
+from prunemark.own_code import OwnCode, is_own_code, short_name
+from prunemark.plugins import Package
 from prunemark.recipes import Recipe
 from prunemark.registry import unknown
+from prunemark.study.changes import changed
 from prunemark.study.fields import (
     CHECKED,
     SCHEDULE,
@@ -35,6 +40,7 @@ from prunemark.study.fields import (
     Sparsities,
     StepText,
     base_recipe,
+    entry_in,
     step_in,
     step_text,
 )
@@ -47,6 +53,7 @@ from prunemark.terms.benchmarks import parse as parse_benchmark
 from prunemark.terms.looks import Looks
 from prunemark.terms.margins import DEFAULT_MARGIN
 from prunemark.terms.metrics import Metric, metric_of
+from prunemark.terms.numbers import counted
 from prunemark.terms.scoring import SCORING_BATCH
 from prunemark.terms.steps import Step
 
@@ -93,6 +100,13 @@ class Study(BaseModel):
 
     Raises:
         StudyError: something is wrong with it.
+
+    Examples:
+        >>> study = pm.Study(name="a", network="resnet-8", dataset="digits", methods=["snip"], sparsities=[0.9])
+        >>> study.full_recipe.epochs, study.replicates
+        (16, 3)
+        >>> pm.Study.load("quickstart").benchmarks
+        ('magnitude-after-training',)
     """
 
     model_config = CHECKED
@@ -124,6 +138,8 @@ class Study(BaseModel):
     margin: Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)] = DEFAULT_MARGIN
     curves: StrictBool = True
 
+    _changes: dict[str, Any] = PrivateAttr(default_factory=dict[str, Any])
+
     def __init__(self, /, **fields: Any) -> None:
         repeated = [
             f"Study: {problem}" for problem in (*misfits(fields), *repetitions(fields), *unstated_margin(fields))
@@ -137,17 +153,44 @@ class Study(BaseModel):
             raise StudyError(repeated)
 
     @classmethod
-    def load(cls, study: str | Path) -> Self:
+    def load(cls, study: str | Path, *, set: Mapping[str, Any] | None = None) -> Self:
         """Read a study from a file or by a shipped name, see `prunemark.study.files.read`.
+
+        Args:
+            study: the file, or the name.
+            set: fields to change, by their dotted path: `{"recipe.epochs": 5}` changes that one field of the recipe.
+                The study is then what its file would be with this change; files in the values are taken from the
+                current folder.
 
         Raises:
             StudyError: no such study, TOML that cannot be read, or problems with its content: all of them.
         """
         fields, origin = read(study)
+        changes = dict(set or {})
+        fields = changed(fields, changes, origin)
         try:
-            return cls(**fields)
+            loaded = cls(**fields)
         except StudyError as error:
             raise StudyError(f"{origin}{line.removeprefix('Study')}" for line in error.problems) from None
+        loaded._changes = changes
+        return loaded
+
+    def remade(self, **fields: Any) -> Self:
+        """The study with these fields in place of its own, checked as a new one is.
+
+        Raises:
+            StudyError: something is wrong with it.
+        """
+        made = type(self)(**{**self.model_dump(exclude={*fields}), **fields})
+        made._changes = self._changes
+        return made
+
+    def __repr__(self) -> str:
+        counts = [(len(self.methods), "method"), (len(self.benchmarks), "benchmark"), (len(self.ablations), "ablation")]
+        extent = [counted(number, noun) for number, noun in counts if number]
+        extent += ["1 sparsity" if len(self.sparsities) == 1 else f"{len(self.sparsities)} sparsities"]
+        extent += [str(self.looks) if self.looks else counted(self.sizes[-1], "replicate")]
+        return f'Study("{self.name}": {short_name(self.network)} on {short_dataset(self.dataset)}, {", ".join(extent)})'
 
     # A validator sees, in info.data, the fields above its own that are right. So each check between fields
     # runs as soon as what it needs is right, and one problem hides no other.
@@ -165,6 +208,8 @@ class Study(BaseModel):
         elif name not in DATASETS:
             own = '; one of your own is "FILE.py:data", a file .npz, .safetensors or .parquet, "FOLDER/" or "FILE.txt"'
             raise fail(f"{unknown('dataset', name, DATASETS)}{own}")
+        else:
+            entry_in(DATASETS, name)
         return name
 
     @field_validator("depends_on")
@@ -278,11 +323,23 @@ class Study(BaseModel):
         return normalise
 
     @property
+    def changes(self) -> Mapping[str, Any]:
+        """What `load` was told to set: dotted path -> value. The fields hold it already."""
+        return self._changes
+
+    @property
     def own_code(self) -> tuple[str, ...]:
         """The "FILE.py:attribute" of its network, data set, methods and loss, each once."""
         names = (self.network, self.dataset, *(each.name for each in self.methods), *_own_losses(self.recipe))
         names = (*names, self.measure.name)
         return tuple(dict.fromkeys(name for name in names if is_own_code(name)))
+
+    @property
+    def packages(self) -> tuple[tuple[str, Package], ...]:
+        """Its network, data set and methods that other packages add, each with its package."""
+        entries = [(self.network, NETWORKS.get(self.network)), (self.dataset, self.data)]
+        entries += [(method.name, METHODS.get(method.name)) for method in self.methods]
+        return tuple((name, entry.package) for name, entry in entries if entry is not None and entry.package)
 
     @property
     def looks(self) -> Looks | None:

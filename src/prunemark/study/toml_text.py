@@ -17,7 +17,7 @@ def toml_text(spec: Mapping[str, Any]) -> str:
         plain["methods"] = [_method(method) for method in plain["methods"]]
     lines = [f"{name} = {_listed(value)}" for name, value in plain.items() if value not in ([], "")]
     for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{_key(key)} = {_value(value)}" for key, value in table.items())]
+        lines += ["", f"[{name}]", *(f"{_key(key)} = {toml_value(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -31,11 +31,12 @@ def _method(method: Any) -> Any:
 def _listed(value: Any) -> str:
     """Lists of tables one a line."""
     if isinstance(value, Sequence) and any(isinstance(one, Mapping) for one in value):
-        return "[\n" + "".join(f"  {_value(one)},\n" for one in value) + "]"
-    return _value(value)
+        return "[\n" + "".join(f"  {toml_value(one)},\n" for one in value) + "]"
+    return toml_value(value)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML, in one line."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -45,10 +46,10 @@ def _value(value: Any) -> str:
             # JSON's escapes are TOML's, but for DEL, which TOML wants escaped.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case Mapping():
-            inside = [f"{_key(key)} = {_value(one)}" for key, one in value.items() if one is not None]
+            inside = [f"{_key(key)} = {toml_value(one)}" for key, one in value.items() if one is not None]
             return f"{{ {', '.join(inside)} }}" if inside else "{}"
         case _:
-            return f"[{', '.join(_value(one) for one in value)}]"
+            return f"[{', '.join(toml_value(one) for one in value)}]"
 
 
 def _key(key: Any) -> str:

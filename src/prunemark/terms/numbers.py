@@ -1,6 +1,7 @@
 """Formats of numbers in terminals, reports and files."""
 
 import math
+from collections.abc import Iterable
 
 
 def percent(fraction: float) -> str:
@@ -31,3 +32,8 @@ def pp(value: float) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 trial", "1,200 trials"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def by_sides(shape: Iterable[int]) -> str:
+    """A shape: "1x8x8"."""
+    return "x".join(map(str, shape))

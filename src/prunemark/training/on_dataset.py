@@ -59,8 +59,7 @@ def train(
         ValueError: a name that has no recipe for this data set; masks of another model; an unknown engine; a precision
             of the recipe that the device lacks; a hold in force that prunes what these masks keep.
 
-    Example:
-        >>> import prunemark as pm
+    Examples:
         >>> data = pm.dataset("digits")
         >>> model = pm.network("lenet-300-100", input_shape=data.input_shape, classes=data.classes, seed=0)
         >>> masks = pm.prune(model, "snip", sparsity=0.9, data=data)

@@ -1,4 +1,6 @@
-"""A job that runs a user's code has a process of its own: whatever that code does to its process ends with the job.
+"""A job that runs code of others has a process of its own: whatever that code does to its process ends with the job.
+
+Code of others is a user's own, and that of packages which add methods, networks or data sets.
 
 Default dtype, threads, flags, environment, patched functions: none of it can be listed in full, and so none of it is
 put back. Where a process can be forked it comes off a worker, which has never run code of a user's, in a hundredth of
@@ -48,8 +50,7 @@ def execute_apart(job: Job, context: Context, tell: Hear = lambda _: None) -> Ou
         return Outcome.from_dict(answer)
     if code < 0:
         os.kill(os.getpid(), -code)
-    path = next(iter(job.files.values()))[0]
-    reason = f"the process of this job, which runs {path}, {how} before the job was done"
+    reason = f"the process of this job, which runs {job.foreign[0]}, {how} before the job was done"
     return Outcome(status="failed", error=reason, seconds=time.perf_counter() - began, device=context.device)
 
 

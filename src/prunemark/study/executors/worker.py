@@ -7,7 +7,7 @@ from prunemark.study.executors.pipes import Orders
 from prunemark.study.job import Context, Job
 
 ONCE = "--once"
-"""The argument by which a process is told that it has one job, and therefore is what a user's code may run in."""
+"""The argument by which a process is told that it has one job, and therefore is what code of others may run in."""
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     while True:
         job = Job.from_dict(orders.next())
         orders.answer({"began": job.key})
-        work = execute_apart if job.files and ONCE not in sys.argv else execute
+        work = execute_apart if job.foreign and ONCE not in sys.argv else execute
         orders.answer({"outcome": work(job, context, orders.answer).to_dict()})
 
 

@@ -346,6 +346,10 @@ class Store:
         first, last = cursor.fetchone()
         return None if first is None else (first, last)
 
+    def packages(self, study: str) -> list[tuple[str, str, str]]:
+        """What of a study other packages added: (its name, the package's, the package's version)."""
+        return list(self.connection.execute(queries.PACKAGES, {"study": study}))
+
     def planned(self, study: str) -> int:
         """Number of trials of the study, finished or not."""
         (count,) = self.connection.execute("SELECT count(*) FROM trials WHERE study = ?", (study,)).fetchone()

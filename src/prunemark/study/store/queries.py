@@ -14,6 +14,24 @@ WHERE study = :study AND json_extract(masks.result, '$.parameters') IS NOT NULL
 LIMIT 1
 """
 
+PACKAGES = """
+SELECT DISTINCT json_extract(masks.spec, '$.method.name'), json_extract(masks.spec, '$.method.package.name'),
+    json_extract(masks.spec, '$.method.package.version')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+JOIN jobs AS masks ON masks.key = json_extract(jobs.inputs, '$.mask')
+WHERE study = :study AND json_extract(masks.spec, '$.method.package') IS NOT NULL
+UNION
+SELECT json_extract(jobs.spec, '$.network.name'), json_extract(jobs.spec, '$.network.package.name'),
+    json_extract(jobs.spec, '$.network.package.version')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE study = :study AND json_extract(jobs.spec, '$.network.package') IS NOT NULL
+UNION
+SELECT json_extract(jobs.spec, '$.dataset'), json_extract(jobs.spec, '$.dataset_package.name'),
+    json_extract(jobs.spec, '$.dataset_package.version')
+FROM trials JOIN jobs ON jobs.key = trials.job_key
+WHERE study = :study AND json_extract(jobs.spec, '$.dataset_package') IS NOT NULL
+"""
+
 DATES = """
 SELECT min(jobs.finished_at), max(jobs.finished_at) FROM trials JOIN jobs ON jobs.key = trials.job_key
 WHERE study = :study
