@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/whole_training.py [--epochs 2] [--rounds 2] [--sparsity 0.9]
 
 The usual program reads images as bytes one by one in a `Dataset`, turns each into a normalised tensor, collates batches
-in a `DataLoader`, masks by multiplying weights in the forward pass and evaluates in the same way. Written for the
+in a `DataLoader`, multiplies weights by masks before each step and evaluates in the same way. Written for the
 purpose, after what pruning libraries of the time do. Both see as many examples of as many batches; they take turns
 (A B A B), in processor seconds of one thread, loading of data and making of masks left out.
 """

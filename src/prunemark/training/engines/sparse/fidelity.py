@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ def _difference(
         if not loss.requires_grad:
             return "its logits get no gradient in training"
         # None where the loss does not depend on a parameter, which torch's types leave out.
-        found: Sequence[Tensor | None] = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        found = cast(Sequence[Tensor | None], torch.autograd.grad(loss, list(parameters.values()), allow_unused=True))
     expected = {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
     got = gradients_of(built, twin, inputs, targets)
     if missing := sorted(got.keys() - expected.keys()):
