@@ -7,6 +7,7 @@ import typer
 
 from prunemark.cli.console import make_console
 from prunemark.cli.exits import FAILED_JOBS
+from prunemark.terms.numbers import counted
 
 Folder = Annotated[Path, typer.Argument(help="A folder of results.", metavar="DIR")]
 
@@ -31,14 +32,15 @@ def verify(
     for done in found.repaired:
         console.print(f"repaired: {done}", markup=False, soft_wrap=True)
     words = [
-        f"{found.rows:,} rows, {found.lines:,} lines of the journal and {found.artifacts:,} artifacts looked at",
-        f"{len(found.problems):,} problems" if found.problems else "all of it is what was stored",
+        f"{'found before the repair: ' if repair and found.problems else ''}{counted(found.rows, 'row')}, "
+        f"{counted(found.lines, 'line')} of the journal and {counted(found.artifacts, 'artifact')} in order",
+        counted(len(found.problems), "problem") if found.problems else "all of it is what was stored",
     ]
     if found.unknown:
         recorded = "recorded now" if repair else "--repair records them"
-        words.append(f"{found.unknown:,} artifacts of an earlier version have no digests: {recorded}")
+        words.append(f"{counted(found.unknown, 'artifact')} of an earlier version without a digest: {recorded}")
     if found.strays:
-        words.append(f"{found.strays:,} artifacts are of no recorded job: prunemark clean removes them")
+        words.append(f"{counted(found.strays, 'artifact')} of no recorded job, which prunemark clean removes")
     console.print("; ".join(words), soft_wrap=True)
     if found.problems and repair:
         console.print("run the study again: what was lost and is needed is computed then", soft_wrap=True)

@@ -60,7 +60,7 @@ def test_everything_that_is_wrong_is_named_and_repaired(filled: Fill, tmp_path: 
         f"{changed} is not the file that was written",
         f"{cut} has 0 bytes, and",
         f"{gone} is missing",
-        "1 artifacts are of no recorded job",
+        "1 artifact of no recorded job, which prunemark clean removes",
         "row 9 of jobs is not what was stored",
         "journal.jsonl: line 2 is damaged",
         "5 problems",
