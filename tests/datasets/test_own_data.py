@@ -67,6 +67,13 @@ def test_what_is_no_data_set_is_said(inputs, targets, message):
         from_tensors("mine", train=(inputs, targets), test=PAIRS["test"])
 
 
+def test_splits_of_different_types_are_refused():
+    images, fractions = torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.rand(4, 1, 2, 2)
+    images[0] = 255
+    with pytest.raises(ValueError, match=r"are torch.uint8 in train, and torch.float32 in test"):
+        from_tensors("mine", train=(images, CLASSES[:4]), test=(fractions, CLASSES[:4]))
+
+
 def test_the_fingerprint_is_that_of_the_data():
     def fingerprint(**changes):
         return from_tensors("mine", **(PAIRS | changes)).fingerprint

@@ -29,9 +29,14 @@ def from_tensors(name: str, *, train: Pair, test: Pair, class_names: Sequence[st
         class_names: of the classes, values of a target or tokens; by default numbers.
 
     Raises:
-        ValueError: inputs or targets of no such type or shape, values that are not finite, or what `Dataset` refuses.
+        ValueError: inputs or targets of no such type or shape, splits of different types, values that are not finite,
+            or what `Dataset` refuses.
     """
     pairs = {label: _pair(name, label, pair) for label, pair in (("train", train), ("test", test))}
+    kinds = [pair[0].dtype for pair in pairs.values()]
+    if kinds[0] != kinds[1]:
+        # Images of one in bytes, of the other in fractions, say: what normalises one is wrong for the other.
+        raise ValueError(f'the inputs of "{name}" are {kinds[0]} in train, and {kinds[1]} in test')
     names = tuple(map(str, class_names)) if class_names is not None else _numbers(pairs)
     arrays = [tensor.numpy() for pair in pairs.values() for tensor in pair]
     fingerprint = hashlib.sha256(json.dumps([fingerprint_of(*arrays), names]).encode()).hexdigest()
