@@ -59,3 +59,21 @@ def test_a_model_that_writes_into_its_inputs_leaves_the_examples_as_they_are():
 def test_nothing_to_evaluate_on_is_an_error():
     with pytest.raises(ValueError, match="no examples"):
         evaluate(identity(), torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
+
+
+class Mean:
+    """A loss that takes outputs of any shape, as one of a user's may."""
+
+    def mean(self, outputs, targets):
+        return outputs.mean()
+
+    total = mean
+
+
+def test_outputs_that_say_no_class_have_no_accuracy():
+    images, classes = torch.randn(6, 1, 2, 2), torch.tensor([0, 1, 0, 0, 1, 0])
+    with pytest.raises(ValueError, match=r"outputs \(6, 3, 1, 1\) do not fit targets \(6,\)"):
+        evaluate(nn.Conv2d(1, 3, 2), images, classes, Mean())
+    one = evaluate(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), images, classes, Mean())
+    assert math.isnan(one.accuracy)
+    assert one.correct is None
