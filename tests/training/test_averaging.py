@@ -1,7 +1,9 @@
 """The moving average of weights: by hand, what is evaluated, what training ends in."""
 
 import torch
+from torch import nn
 
+from prunemark.datasets import Split
 from prunemark.recipes import Recipe
 from prunemark.training import evaluate, train
 from tests.training.small import random_masks, small, split
@@ -38,3 +40,19 @@ def test_the_average_is_what_is_evaluated_and_what_the_model_ends_as():
     found = evaluate(again, test.inputs, test.targets)
     assert (found.accuracy, found.loss) == (result.test_accuracy, result.test_loss)
     assert any(not torch.equal(result.checkpoint.model[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_mask_clears_the_average_of_a_dense_checkpoint_under_all_names():
+    model, data = nn.Sequential(nn.Flatten(), nn.Linear(6, 6), nn.Linear(6, 6)), flat()
+    model[2].weight = model[1].weight
+    dense = train(model, data, RECIPE, seed=0, until=2).checkpoint
+    masks = {"1.weight": torch.eye(6) == 0}
+    average = train(model, data, RECIPE, seed=0, masks=masks, start=dense).checkpoint.average
+    assert not average["1.weight"].diagonal().any()
+    assert torch.equal(average["2.weight"], average["1.weight"])
+    assert not model[1].weight.diagonal().any()
+
+
+def flat() -> Split:
+    source = torch.Generator().manual_seed(0)
+    return Split(inputs=torch.randn(24, 6, generator=source), targets=torch.arange(24) % 3)

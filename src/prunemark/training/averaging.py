@@ -35,8 +35,12 @@ class WeightAverage:
             if {name: tensor.shape for name, tensor in start.items()} != {n: t.shape for n, t in now.items()}:
                 raise ValueError("the checkpoint's average is of another model")
             self._average = {name: torch.empty_like(tensor).copy_(start[name]) for name, tensor in now.items()}
-            for name in kept_bits.keys() & now.keys():
-                zero_pruned_(self._average[name], kept_bits[name])
+            # A parameter that modules share has several names in a state dict.
+            named = dict(model.named_parameters(remove_duplicate=False))
+            bits = {id(named[name]): each for name, each in kept_bits.items()}
+            for name in named.keys() & now.keys():
+                if id(named[name]) in bits:
+                    zero_pruned_(self._average[name], bits[id(named[name])])
 
     @torch.no_grad()
     def update(self) -> None:
