@@ -144,3 +144,12 @@ def test_a_state_of_another_optimizer_is_refused():
 def test_what_torch_refuses_is_said_with_the_optimizer():
     with pytest.raises(ValueError, match=r"optimizer_options of rprop: Invalid eta"):
         train(small(), split(), recipe("rprop", {"etas": [1.5, 0.5]}), seed=0)
+
+
+def test_dampening_without_momentum_dampens_nothing_and_goes_on():
+    plain, dampened = (recipe("sgd", options, momentum=0) for options in ({}, {"dampening": 0.5}))
+    half = train(small(), split(), dampened, seed=0, until=3).checkpoint
+    assert_same(
+        train(small(), split(), plain, seed=0).checkpoint,
+        train(small(), split(), dampened, seed=0, start=half).checkpoint,
+    )

@@ -50,7 +50,8 @@ class MaskedOptimizer:
         self._parameters, self._kept_bits, self._name = parameters, kept_bits, recipe.optimizer
         self._clip_norm = recipe.clip_norm
         # SGD with dampening takes its first step otherwise than from a momentum of 0.
-        self._is_sgd = recipe.optimizer == "sgd" and not recipe.optimizer_options.get("dampening")
+        dampened = recipe.momentum and recipe.optimizer_options.get("dampening")
+        self._is_sgd = recipe.optimizer == "sgd" and not dampened
         self.momentum = momentum_buffers(parameters, start) if self._is_sgd and recipe.momentum else {}
         how: dict[str, Any] = {"lr": recipe.lr, "foreach": True if self._is_sgd else None}
         if self._is_sgd and self._few_launches:
