@@ -1,5 +1,7 @@
 """Verdicts by other metrics than accuracy: direction, unit, and what a table has to say."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -64,3 +66,14 @@ def test_accuracy_as_a_metric_is_accuracy():
 def test_a_table_that_does_not_say_enough_is_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         judge(table(WORSE).assign(**columns), margin=0.5)
+
+
+def test_what_accuracy_gained_at_last_is_no_gain_by_another_metric():
+    whole = table({"dense": [0.2, 0.2, 0.2]} | WORSE).assign(last_gain=0.03, margin=0.5)
+    is_dense = whole["method"] == "dense"
+    whole.loc[is_dense, ["sparsity", "prune_at"]] = [0.0, ""]
+    own = judge(whole.assign(metric="mine.py:dice", metric_direction="higher", metric_unit="dice")).subjects[0]
+    assert math.isnan(own.fitness.gain)
+    assert own.fitness.levelled is None
+    plain = judge(whole.rename(columns={"metric_value": "test_accuracy"})).subjects[0]
+    assert plain.fitness.levelled is False

@@ -39,7 +39,7 @@ class Fitness:
 
     Attributes:
         gain: what the last fifth of dense training gained over the fifth before it, in percentage points, mean over
-            replicates; NaN without curves.
+            replicates; NaN without curves, or where the study is judged by another metric than accuracy.
         levelled: whether that is no more than the margin.
         overlaps: sparsity -> mean share of the final magnitude mask that is that of the initialisation; chance is the
             density.
@@ -94,7 +94,9 @@ def fitness(evidence: Evidence, runs: Sequence[DenseRun], spans: Mapping[str, Se
         runs: one per replicate whose curve or overlaps are known.
         spans: the ranges that claims are judged in, by name.
     """
-    gains = [run.gain for run in runs if math.isfinite(run.gain)]
+    # Curves are of accuracy, in points: held against a margin in another unit, they would say nothing.
+    of_accuracy = evidence.standard.metric.name == "accuracy"
+    gains = [run.gain for run in runs if math.isfinite(run.gain) and of_accuracy]
     gain = math.fsum(gains) / len(gains) if gains else math.nan
     overlaps = _mean_overlaps(runs)
     away = [(overlap - (1 - s)) / s for s, overlap in overlaps.items() if s > 0]
