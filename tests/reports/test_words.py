@@ -87,6 +87,11 @@ def test_missing_runs_are_counted() -> None:
     assert words.missing(frame([row()])) == ""
     two = frame([row(status="diverged"), row(status="diverged", replicate=1)])
     assert words.missing(two) == "2 diverged and count with the accuracies they ended with."
+    lost = two.assign(metric="loss", metric_value=[0.3, math.nan])
+    assert words.missing(lost) == (
+        "1 diverged and counts with the accuracy it ended with. "
+        "1 diverged without a number, and no comparison with it has a verdict."
+    )
 
 
 def test_ranges_without_the_mark_say_so() -> None:

@@ -77,3 +77,17 @@ def test_what_accuracy_gained_at_last_is_no_gain_by_another_metric():
     assert own.fitness.levelled is None
     plain = judge(whole.rename(columns={"metric_value": "test_accuracy"})).subjects[0]
     assert plain.fitness.levelled is False
+
+
+@pytest.mark.parametrize("ended", [math.nan, math.inf])
+def test_a_run_that_diverged_without_a_number_leaves_no_verdict(ended):
+    lost = {"snip": [0.20, 0.21, 0.19, ended, ended, ended], "random": [0.5, 0.52, 0.49, 0.5, 0.5, ended]}
+    whole = table({"magnitude": [0.20, 0.21, 0.19, 0.20, 0.20, 0.21]} | lost, metric="loss", margin=20.0)
+    whole["status"] = ["done" if math.isfinite(value) else "diverged" for value in whole["metric_value"]]
+    judged = judge(whole)
+    for name in ("C1", "C2"):
+        found = claim(judged, name, "snip")
+        assert (found["state"], math.isnan(found["difference"])) == ("open", True)
+    assert "without a number" in judged.subjects[0].answer()
+    failed = judge(whole.assign(status=whole["status"].replace("diverged", "failed")))
+    assert claim(failed, "C2", "snip")["replicates"] == 3

@@ -1,5 +1,6 @@
 """The sentences of a report: the answer in a paragraph, how a claim's questions came out, what charts leave out."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -128,8 +129,19 @@ def missing(results: "DataFrame") -> str:
     if statuses["failed"]:
         verb = "is" if statuses["failed"] == 1 else "are"
         sentences.append(f"{statuses['failed']} of {len(results)} runs failed and {verb} left out.")
-    if statuses["diverged"]:
-        count = statuses["diverged"]
+    lost = _without_number(results)
+    if count := statuses["diverged"] - lost:
         ended = "the accuracy it" if count == 1 else "the accuracies they"
         sentences.append(f"{count} diverged and {'counts' if count == 1 else 'count'} with {ended} ended with.")
+    if lost:
+        them = "it has" if lost == 1 else "them has"
+        sentences.append(f"{lost} diverged without a number, and no comparison with {them} a verdict.")
     return " ".join(sentences)
+
+
+def _without_number(results: "DataFrame") -> int:
+    """How many runs diverged and have no finite value of the metric, another than accuracy, that they are judged by."""
+    if not {"metric", "metric_value"} <= set(results.columns):
+        return 0
+    judged = results[(results["status"] == "diverged") & results["metric"].notna() & (results["metric"] != "accuracy")]
+    return sum(not math.isfinite(value) for value in judged["metric_value"].astype(float))

@@ -168,11 +168,16 @@ def _value(row: Mapping[str, Any]) -> float:
 
 
 def _score(row: Mapping[str, Any]) -> float:
-    """The number that a row is judged by, in units and turned so that higher is better; NaN where there is none."""
+    """The number that a row is judged by, in units and turned so that higher is better.
+
+    NaN of a run that failed, minus infinity of one that diverged without a number.
+    """
     if row["status"] == "failed":
         return math.nan
     if row["metric"] in ("", "accuracy"):
         return 100 * _value(row)
+    if not math.isfinite(row["metric_value"]):
+        return -math.inf  # it diverged: worse than any number, which leaving it out would hide
     metric = METRICS.get(row["metric"]) or metric_of({"name": row["metric"], "direction": row["metric_direction"]})
     return metric.score(row["metric_value"])
 

@@ -35,12 +35,19 @@ def effect(experiment: Experiment, contrast: Contrast, standard: Standard) -> Ef
     known = set[int]().union(*accuracies)
     common = known.intersection(*accuracies)
     values = {
-        replicate: math.fsum(weight * experiment.accuracies[cell][replicate] for cell, weight in contrast.items())
+        replicate: _sum([weight * experiment.accuracies[cell][replicate] for cell, weight in contrast.items()])
         for replicate in common
     }
     return measure(
         values, standard, squared_weights=_squared_weights(experiment, contrast), absent=len(known) - len(common)
     )
+
+
+def _sum(terms: Sequence[float]) -> float:
+    """The sum; NaN where a term is, and infinite where one is, whatever its sign: of both signs there is no sum."""
+    if any(map(math.isinf, terms)):
+        return math.nan if any(map(math.isnan, terms)) else math.inf
+    return math.fsum(terms)
 
 
 def vacuous(experiment: Experiment, contrast: Contrast) -> bool:

@@ -115,6 +115,9 @@ def measure(
 ) -> Effect:
     """The effect that values by replicate make; NaN is a replicate that failed.
 
+    An infinite value is one of a run that diverged without a number. Left out, it would favour what diverges: with one
+    there is no mean, no interval and no verdict.
+
     Mean d, standard error e = sqrt(max(s^2, r) / n) with the sample variance s^2 and the variance r of rounding to
     whole test images, interval d -+ t(1 - level; n - 1) e. With looks, only replicates up to the last look reached
     count, in the order of their numbers.
@@ -138,6 +141,8 @@ def measure(
     far = _outlier(finite, standard, squared_weights)
     without = {i: value for i, value in finite.items() if i != far}
     difference, error, low, high = _interval(finite, standard, squared_weights, level)
+    if any(math.isinf(values[i]) for i in used):
+        far, difference, error, low, high = None, math.nan, math.nan, math.nan, math.nan
     apart = _interval(without, standard, squared_weights, level) if far is not None else (math.nan,) * 4
     return Effect(
         replicates=len(finite),

@@ -32,10 +32,14 @@ def prospect(effect: Effect, predicate: Predicate, standard: Standard) -> Prospe
     the prior 1 / sigma; 4,000 draws, always the same). With looks, a question is settled at the first of the next looks
     that settles it, at that look's level, and the last look is named, with its chance, if none reaches 2 in 3; without,
     the interval is looked at once, after the further replicates. None where the question is not open, has fewer than 3
-    replicates, or no more replicates can be had or would do.
+    replicates or one without a number, or no more replicates can be had or would do.
     """
     n = effect.replicates
-    if n < FEWEST_REPLICATES or effect.state(predicate, margin=standard.margin) != "open":
+    if (
+        n < FEWEST_REPLICATES
+        or math.isnan(effect.difference)
+        or effect.state(predicate, margin=standard.margin) != "open"
+    ):
         return None
     random = np.random.default_rng(_SEED)
     squares = effect.standard_error**2 * n * (n - 1)

@@ -16,6 +16,8 @@ def measured(finding: Finding) -> str:
     """The effect with its interval: "-0.05 [-0.17, +0.07]"."""
     if finding.effect is None:
         return "not measured"
+    if math.isnan(finding.effect.difference):
+        return "no mean: runs diverged or failed without a number"
     text = pp(finding.effect.difference)
     if math.isfinite(finding.effect.low):
         text += f" [{pp(finding.effect.low)}, {pp(finding.effect.high)}]"
