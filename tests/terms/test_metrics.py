@@ -42,5 +42,11 @@ def test_sentences_are_about_the_metric():
     )
     assert METRICS["loss"].reworded("test accuracy (%), mean") == "minus test loss (thousandths), mean"
     assert METRICS["loss"].reworded("minus magnitude after training (points)").endswith("(thousandths)")
+    for sentence in (
+        "shuffling changes the accuracy of snip by -3 points",
+        "shuffling changes accuracy of snip by -3 points",
+    ):
+        # The loss rose.
+        assert METRICS["loss"].reworded(sentence) == "shuffling changes minus the test loss of snip by -3 thousandths"
     assert METRICS["accuracy"].legend == ""
     assert "minus the test loss, in thousandths" in METRICS["loss"].legend

@@ -49,11 +49,15 @@ class Metric:
         if self.name == "accuracy":
             return text
         mean = f"mean {'' if self.direction == 'higher' else 'minus '}{self.noun}"
+        changed = f"changes {'' if self.direction == 'higher' else 'minus '}the {self.noun}"
         for words, instead in (
             ("mean test accuracy in percentage points", f"{mean} in {self.unit}"),
             ("mean test accuracy in percent", f"{mean} in {self.unit}"),
             ("mean test accuracies are", f"values of {mean}, in {self.unit}, are"),
             ("test accuracy (%)", f"{mean.removeprefix('mean ')} ({self.unit})"),
+            # A number follows, whose sign is that of the score.
+            ("changes the accuracy", changed),
+            ("changes accuracy", changed),
             ("Test accuracy", self.noun.capitalize()),
             ("Test accuracies", self.noun.capitalize()),
             ("test accuracy", self.noun),
