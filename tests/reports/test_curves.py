@@ -5,6 +5,7 @@ import pytest
 from prunemark.reports import curves
 from prunemark.stats.effects import Standard
 from prunemark.stats.looks import Looks
+from prunemark.terms.metrics import METRICS
 from tests.reports.conftest import frame, make_results, row
 
 
@@ -28,6 +29,15 @@ def test_intervals_have_the_rounding_of_test_images_stay_in_range_and_need_three
     assert point.high == 100
     (point,) = curves.points(frame([row(replicate=i, test_accuracy=a) for i, a in enumerate((0.9, 1.0))]))
     assert (point.low, point.high, point.interval) == (point.mean, point.mean, "none below 3 replicates")
+
+
+def test_scores_by_a_loss_are_negative_and_keep_their_intervals() -> None:
+    results = frame([row(replicate=i) for i in range(3)]).assign(metric="loss", metric_value=[0.2, 0.21, 0.19])
+    (point,) = curves.points(results, Standard(margin=20.0, metric=METRICS["loss"]))
+    assert point.mean == pytest.approx(-200)
+    assert point.low < point.mean < point.high < point.mean + 50
+    low, high = curves.whole([point])
+    assert low < point.low < point.high < high < 0
 
 
 def test_with_looks_a_point_is_that_of_the_last_look() -> None:

@@ -9,6 +9,7 @@ from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound
 from prunemark.stats.effects import FEWEST_REPLICATES, Standard, measure
 from prunemark.terms.ablations import ABLATIONS
 from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.metrics import METRICS
 from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Point:
 
     `mean` is test accuracy in percent over the `replicates` runs, `low` and `high` are the ends of its interval, that
     of verdicts; below 3 replicates there is none, and both are the mean. `deviation` is the sample standard deviation,
-    NaN for a single run.
+    NaN for a single run. By another metric than accuracy they are scores, see `prunemark.terms.metrics`. `bounds` are
+    the ends of what the metric can be.
     """
 
     cell: Cell
@@ -41,6 +43,7 @@ class Point:
     interval: str
     deviation: float
     replicates: int
+    bounds: tuple[float, float] = METRICS["accuracy"].bounds
 
     @property
     def series(self) -> str:
@@ -61,6 +64,7 @@ class Spread:
     low: float
     high: float
     values: tuple[float, ...]
+    bounds: tuple[float, float]
 
     @property
     def text(self) -> str:
@@ -71,21 +75,23 @@ class Spread:
 
 
 def spread(values: Mapping[int, float], standard: Standard | None = None, *, weight: float = 1.0) -> Spread | None:
-    """The mean of percentages and its interval, as verdicts have it, clipped to [0, 100]; None of no values.
+    """The mean of values and its interval, as verdicts have it, within what the metric can be; None of no values.
 
     Args:
         values: by replicate; those that are not finite are left out.
         standard: what verdicts are held to; None = a number of replicates fixed beforehand, and no rounding.
         weight: of the variance that rounding to whole test images adds.
     """
-    effect = measure(values, standard or Standard(margin=DEFAULT_MARGIN), squared_weights=weight)
+    standard = standard or Standard(margin=DEFAULT_MARGIN)
+    effect = measure(values, standard, squared_weights=weight)
     counted = sorted(values)[: len(values) - effect.later] if effect.replicates else sorted(values)
     finite = tuple(values[replicate] for replicate in counted if math.isfinite(values[replicate]))
     if not finite:
         return None
     mean = math.fsum(finite) / len(finite)
     low, high = (effect.low, effect.high) if math.isfinite(effect.low) else (mean, mean)
-    return Spread(mean=mean, low=max(low, 0.0), high=min(high, 100.0), values=finite)
+    least, most = bounds = standard.metric.bounds
+    return Spread(mean=mean, low=max(low, least), high=min(high, most), values=finite, bounds=bounds)
 
 
 def points(results: "DataFrame", standard: Standard | None = None) -> list[Point]:
@@ -124,6 +130,7 @@ def _point(cell: Cell, found: Spread) -> Point:
         interval=found.text,
         deviation=math.sqrt(variance),
         replicates=n,
+        bounds=found.bounds,
     )
 
 
@@ -168,7 +175,7 @@ def frame(
     margin = max(0.06 * (high - low), 0.2)
     if spared < 0.5 * (high - low + 2 * margin):
         return None
-    return max(low - margin, 0.0), min(high + margin, 100.0)
+    return _within(inside[0].bounds, low - margin, high + margin)
 
 
 def whole(shown: Sequence[Point], dense: Point | None = None) -> tuple[float, float]:
@@ -176,7 +183,11 @@ def whole(shown: Sequence[Point], dense: Point | None = None) -> tuple[float, fl
     everything = [*shown, *([dense] if dense else [])]
     low, high = min(p.low for p in everything), max(p.high for p in everything)
     margin = max(0.05 * (high - low), 0.2)
-    return max(low - margin, 0.0), min(high + margin, 100.0)
+    return _within(everything[0].bounds, low - margin, high + margin)
+
+
+def _within(bounds: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+    return max(low, bounds[0]), min(high, bounds[1])
 
 
 def steps(cells: Iterable[OfCell]) -> list[str]:

@@ -1,5 +1,6 @@
 """What trained networks are judged by: a number each, its direction and its unit. No torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,6 +40,11 @@ class Metric:
             f"Judged by the {self.noun}, of which {self.direction} is better: all numbers are {sign}the {self.noun}, "
             f"in {self.unit}, so that higher is better."
         )
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Ends of what a score can be: those of percent of accuracy; none of other metrics."""
+        return (0.0, 100.0) if self.name == "accuracy" else (-math.inf, math.inf)
 
     def score(self, value: float) -> float:
         """A value in units, turned so that higher is better."""
