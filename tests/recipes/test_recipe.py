@@ -280,3 +280,11 @@ def test_a_recipe_as_json_is_the_same_recipe_and_names_what_is_not_as_ever():
     )
     assert Recipe(**json.loads(json.dumps(other.to_dict()))) == other
     assert hash(other) == hash(Recipe(**other.to_dict()))
+
+
+@pytest.mark.parametrize("fields", [{"drops": (2,)}, {"warmup_epochs": 1}, {"schedule": "cosine"}])
+def test_what_rprop_makes_nothing_of_is_noted(fields):
+    plain = Recipe(epochs=4, optimizer="rprop", weight_decay=0)
+    assert plain.notes(plain) == ()
+    (note,) = (note for note in plain.override(fields).notes(plain) if note.startswith("rprop"))
+    assert "first step alone" in note

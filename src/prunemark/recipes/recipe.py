@@ -218,6 +218,11 @@ class Recipe:
         if base.drops and self.schedule != base.schedule:
             dropped = ", ".join(f"{drop:g}" for drop in base.drops)
             found.append(f"schedule is {self.schedule}, so the drops at epochs {dropped} do not apply")
+        if self.optimizer == "rprop" and (self.drops or self.warmup_epochs or self.schedule in ("cosine", "linear")):
+            found.append(
+                "rprop takes the learning rate of its first step alone: drops and schedule do not apply, and a warm-up "
+                "makes it begin with its smallest step"
+            )
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
