@@ -151,11 +151,10 @@ def train(
     if evaluate_every_epoch and test is None:
         raise ValueError("evaluate_every_epoch needs a test set")
     device = torch.device(device)
-    input_shape = tuple(data.inputs.shape[1:])
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(isolated(seed, "training", device=device))
-        started = start_engine(engine, model, recipe, masks or {}, start, device, input_shape=input_shape)
+        started = start_engine(engine, model, recipe, masks or {}, start, device, data=data)
         running = stack.enter_context(contextlib.closing(started.engine))
         batches = Batches(data, recipe, seed=seed, device=device, memory_format=running.memory_format)
         held_out = Split(inputs=test.inputs.to(device), targets=test.targets.to(device)) if test is not None else None

@@ -120,7 +120,7 @@ def start_engine(
     start: "Checkpoint | None",
     device: "torch.device",
     *,
-    input_shape: tuple[int, ...],
+    data: "Split",
 ) -> Started:
     """Start the engine of that name; of "auto", sparse where that can train the model and is faster, else dense.
 
@@ -128,18 +128,23 @@ def start_engine(
     trainings on one machine have equal engines.
 
     Args:
-        input_shape: of one example.
+        data: the training examples; of their inputs the shape counts, of their targets what they are.
 
     The other arguments are those of `MakeEngine`.
 
     Raises:
         ValueError: an unknown name, an engine that cannot train the model, or masks or a state of another model.
     """
+    no_classes = _no_class_numbers(data.targets)
     if name != AUTO:
-        return Started(engine=find(ENGINES, "engine", name).load()(model, recipe, masks, start, device), name=name)
+        make: MakeEngine = find(ENGINES, "engine", name).load()
+        if name == "sparse" and no_classes:
+            raise ValueError(f"the sparse engine cannot train the model: {no_classes}")
+        return Started(engine=make(model, recipe, masks, start, device), name=name)
     from prunemark.training.engines.sparse import SparseEngine, UnsupportedError, why_dense
 
-    reason = why_dense(model, recipe, masks, input_shape, device)
+    input_shape = tuple(data.inputs.shape[1:])
+    reason = no_classes or why_dense(model, recipe, masks, input_shape, device)
     if not reason:
         try:
             sparse = SparseEngine(model, recipe, masks, start, device)
@@ -162,3 +167,13 @@ def require_engine(name: str) -> None:
 
         if not available_kernels():
             raise ValueError(WITHOUT_KERNELS)
+
+
+def _no_class_numbers(targets: "Tensor") -> str:
+    """Why targets are not what the sparse engine's cross-entropy takes; empty if they are."""
+    import torch
+
+    if targets.dtype == torch.int64 and targets.ndim == 1:
+        return ""
+    kind = str(targets.dtype).removeprefix("torch.")
+    return f"its cross-entropy takes one class number (int64) per example, not {kind} of shape {tuple(targets.shape)}"

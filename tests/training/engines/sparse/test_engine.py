@@ -232,6 +232,26 @@ def test_auto_is_dense_for_a_recipe_that_asks_for_more_than_sgd():
     assert found.engine_reason.endswith("not with label_smoothing = 0.1")
 
 
+def test_auto_is_dense_for_targets_that_are_not_one_class_per_example():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 10), nn.Unflatten(1, (2, 5)))
+    source = generator(0, "tokens")
+    data = Split(inputs=torch.randn(40, 1, 6, 6, generator=source), targets=torch.randint(5, (40, 2), generator=source))
+    recipe = Recipe(epochs=1, batch_size=20, lr=0.1)
+    masks = random_masks(model, density=0.1)
+    found = train(model, data, recipe, seed=0, masks=masks, engine="auto")
+    assert found.engine == "dense"
+    assert "one class number (int64) per example, not int64 of shape (40, 2)" in found.engine_reason
+    with pytest.raises(ValueError, match=r"cannot train the model: its cross-entropy takes one class number"):
+        train(model, data, recipe, seed=0, masks=masks, engine="sparse")
+
+
+def test_kernels_that_return_nan_are_not_taken_for_the_model(monkeypatch):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 10))
+    monkeypatch.setattr(torch, "tensor", lambda values: torch.full((len(values),), float("nan")))
+    with pytest.raises(UnsupportedError, match="logits are not those"):
+        engine(model, {}).built_for((1, 6, 6))
+
+
 def test_a_batch_larger_than_the_recipes_is_taken():
     model = network("resnet-8", input_shape=SHAPE, classes=10, seed=0, width=0.5)
     masks = random_masks(model, density=0.3)
