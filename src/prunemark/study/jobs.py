@@ -223,8 +223,8 @@ def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
                 **_loss(job, _data(job, context)),
-                # What a user's code keeps to itself between rounds is not known.
-                keeper=None if job.files else keeper,
+                # What code of others keeps to itself between rounds is not known.
+                keeper=None if job.foreign else keeper,
             )
     else:
         survivors = _input(job, context, "within", Masks.load) if "within" in job.inputs else None
