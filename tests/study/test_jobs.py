@@ -11,6 +11,7 @@ from prunemark.datasets import DATASETS, Dataset, Normalisation, dataset
 from prunemark.masks import Masks
 from prunemark.methods import METHODS
 from prunemark.networks import network
+from prunemark.parts import Keeper
 from prunemark.pruning import prune
 from prunemark.study import jobs, materials, preflight
 from prunemark.study.job import Context, Job, Outcome
@@ -428,3 +429,19 @@ def test_the_rest_of_the_schedule_is_trained_from_the_weights_of_its_step(tiny: 
         )
         assert outcome.result["test_accuracy"] == expected.test_accuracy
         assert outcome.result["test_loss"] == pytest.approx(expected.test_loss, rel=1e-6)
+
+
+def test_how_far_a_job_was_on_a_gpu_is_of_use_on_gpus_of_that_model_alone(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"cuda:0": "H100", "cuda:1": "H100"}
+    monkeypatch.setattr(torch.cuda, "get_device_name", models.__getitem__)
+    job = plan(tiny()).jobs[0]
+
+    def keeper(device: str) -> Keeper:
+        return jobs._keeper(job, Context(artifacts=str(tmp_path), device=device), lambda _: None)  # pyright: ignore[reportPrivateUsage]
+
+    keeper("cuda:0").keep(3, {"weight": torch.ones(2)}, {})
+    assert keeper("cuda:1").kept() is not None
+    models["cuda:0"] = "T4"
+    assert keeper("cuda:0").kept() is None

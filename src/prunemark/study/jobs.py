@@ -146,7 +146,7 @@ def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
     identity = {
         "code": __version__,
         "torch": str(torch.__version__),
-        "device": context.device,
+        "device": device_words(context.device),
         "engine": context.engine,
         "processor": processor(),
         "kernels": ", ".join(available_kernels()),
