@@ -47,7 +47,7 @@ class Keeper:
     Args:
         place: of the file.
         every_s: seconds between two.
-        identity: what must be equal for a part to be of use: versions, device, engine.
+        identity: what must be equal for a part to be of use: versions, settings, inputs, device, engine.
         tell: called with {"step": how far} now and then, and once with {"resumed_at": how far} or {"note": why not}.
     """
 
@@ -113,7 +113,7 @@ class Keeper:
             size = int.from_bytes(content[:8], "little")
             header: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
             if header["format"] != _FORMAT or json.loads(header["identity"]) != self._identity:
-                return None, "another version, engine or device kept how far it was"
+                return None, "another version, setting, input, engine or device kept how far it was"
             return Part(at=int(header["at"]), tensors=load(content), facts=json.loads(header["facts"])), ""
         except (KeyError, ValueError, SafetensorError) as error:
             return None, f"the checkpoint of how far it was cannot be read: {error}"

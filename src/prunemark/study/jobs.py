@@ -143,7 +143,11 @@ def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome
 
 
 def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
+    # What is not part of the job's key, and of which what was kept depends: its curve and time begin at its input.
+    inputs = {role: (key, job.digests.get(key, "")) for role, key in sorted(job.inputs.items())}
     identity = {
+        "inputs": json.dumps(inputs),
+        "curves": str(job.curves),
         "code": __version__,
         "torch": str(torch.__version__),
         "device": device_words(context.device),
