@@ -2,9 +2,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from prunemark.artifacts import digest_of
+from prunemark.artifacts import Format, digest_of, write_artifact
 from prunemark.cli import app
 from prunemark.study.job import Outcome
 from prunemark.study.lock import StoreError
@@ -26,7 +27,7 @@ def with_artifacts(filled: Fill, folder: Path) -> list[Path]:
     with Store.writing(folder) as store:
         for job in job_plan.jobs[:3]:
             paths.append(path := store.artifact(job.key))
-            path.write_text(job.kind)
+            write_artifact(path, Format("scores", "made up"), {"a": torch.ones(3)}, {"kind": job.kind})
             found = outcome(test_accuracy=0.5)
             store.record(job, type(found)(**(vars(found) | {"digest": digest_of(path), "size": path.stat().st_size})))
     return paths
@@ -87,9 +88,24 @@ def test_an_earlier_version_has_no_digests_until_they_are_recorded(filled: Fill,
     with_artifacts(filled, tmp_path)
     _downgrade(tmp_path)
     assert verify(tmp_path).unknown == 3
-    verify(tmp_path, repair=True)
+    said = " ".join(CliRunner().invoke(app, ["verify", str(tmp_path), "--repair"]).output.split())
+    assert "all that can be verified is what was stored; 3 artifacts of an earlier version without a digest" in said
+    assert "which is recorded now from the files as they are: what changed before is not found" in said
     found = verify(tmp_path)
     assert (found.unknown, found.artifacts, found.problems) == (0, 3, ())
+
+
+@pytest.mark.parametrize("keep", [0, 5, 30, -1])
+def test_an_artifact_of_an_earlier_version_that_was_cut_off_gets_no_digest(
+    filled: Fill, tmp_path: Path, keep: int
+) -> None:
+    cut, *_ = with_artifacts(filled, tmp_path)
+    _downgrade(tmp_path)
+    cut.write_bytes(cut.read_bytes()[:keep])
+    assert verify(tmp_path).problems == (f"{cut} is no whole artifact",)
+    verify(tmp_path, repair=True)
+    assert not cut.exists()
+    assert verify(tmp_path).artifacts == 2
 
 
 def test_only_a_folder_of_results_is_looked_at(tmp_path: Path) -> None:
