@@ -26,6 +26,11 @@ def part_place(folder: Place, key: str) -> Path:
     return Path(folder) / f"{key}.part"
 
 
+def is_part(path: Path) -> bool:
+    """True if a file beside artifacts says how far a job is."""
+    return not path.name.startswith(".") and path.name.partition(".")[2].startswith("part")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """State of work that is under way.

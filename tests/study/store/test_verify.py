@@ -7,9 +7,10 @@ from typer.testing import CliRunner
 
 from prunemark.artifacts import Format, digest_of, write_artifact
 from prunemark.cli import app
+from prunemark.parts import part_place
 from prunemark.study.job import Outcome
 from prunemark.study.lock import StoreError
-from prunemark.study.plan import Plan
+from prunemark.study.plan import Plan, plan
 from prunemark.study.spec import Study
 from prunemark.study.store import Store
 from prunemark.study.store.clean import clean
@@ -140,3 +141,26 @@ def test_clean_keeps_what_trials_rest_on(filled: Fill, tiny: Callable[..., Study
     assert done.exit_code == 0, done.output
     left = {path.stem for path in (tmp_path / "artifacts").iterdir()}
     assert set(job.inputs.values()) <= left < before
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_clean_keeps_how_far_jobs_were_that_a_stopped_run_left(
+    filled: Fill, tiny: Callable[..., Study], tmp_path: Path, everything: bool
+) -> None:
+    job_plan = filled(tmp_path, methods=["snip"], benchmarks=[])
+    training = job_plan.jobs[-1].key
+    with Store.writing(tmp_path) as store:
+        store.record(job_plan.jobs[-1], Outcome(status="failed", error="not finished after 1 min"))
+    parts = {part_place(tmp_path / "artifacts", key) for key in (training, "f" * 64)}
+    for part in parts:
+        part.write_text("12345")
+    clean(tmp_path, everything=everything)
+    assert set((tmp_path / "artifacts").glob("*.part")) == {part_place(tmp_path / "artifacts", training)}
+    # One that was stopped in a job that was never recorded: which that is, its plan alone knows.
+    other = plan(tiny(methods=["snip"], benchmarks=[], replicates=2))
+    with Store.writing(tmp_path) as store:
+        store.begin(other)
+    for part in parts:
+        part.write_text("12345")
+    clean(tmp_path, everything=everything)
+    assert set((tmp_path / "artifacts").glob("*.part")) == parts
