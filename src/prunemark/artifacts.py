@@ -169,6 +169,17 @@ def read_artifact(place: Place, format: Format, *, digest: str | None = None) ->
     return Artifact(place, format, tensors, texts)
 
 
+def has_its_length(place: Place) -> bool:
+    """True if an artifact is as long as its own header says, which a file that was cut off is not."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        with Path(place).open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, size_of(place) or 0)))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        return 8 + size + max(ends, default=0) == size_of(place)
+    return False
+
+
 def write_atomically(place: Place, content: bytes) -> None:
     """Write a file; whatever happens, the place holds either the old file or the whole new one.
 

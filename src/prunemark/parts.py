@@ -26,6 +26,11 @@ def part_place(folder: Place, key: str) -> Path:
     return Path(folder) / f"{key}.part"
 
 
+def is_part(path: Path) -> bool:
+    """True if a file beside artifacts says how far a job is."""
+    return not path.name.startswith(".") and path.name.partition(".")[2].startswith("part")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """State of work that is under way.
@@ -47,7 +52,7 @@ class Keeper:
     Args:
         place: of the file.
         every_s: seconds between two.
-        identity: what must be equal for a part to be of use: versions, device, engine.
+        identity: what must be equal for a part to be of use: versions, settings, inputs, device, engine.
         tell: called with {"step": how far} now and then, and once with {"resumed_at": how far} or {"note": why not}.
     """
 
@@ -113,7 +118,7 @@ class Keeper:
             size = int.from_bytes(content[:8], "little")
             header: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
             if header["format"] != _FORMAT or json.loads(header["identity"]) != self._identity:
-                return None, "another version, engine or device kept how far it was"
+                return None, "another version, setting, input, engine or device kept how far it was"
             return Part(at=int(header["at"]), tensors=load(content), facts=json.loads(header["facts"])), ""
         except (KeyError, ValueError, SafetensorError) as error:
             return None, f"the checkpoint of how far it was cannot be read: {error}"

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import re
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 import prunemark as pm
 from prunemark.cli import main
 from prunemark.reports import theme
+from prunemark.study.executors import EXECUTORS, ExecutorEntry
+from tests.study.inline import InlineExecutor
 
 STUDY = """
 name = "tiny"
@@ -235,6 +239,51 @@ def test_ctrl_c_is_said_and_exits_with_130(tmp_path, monkeypatch):
     arguments = ("prune", "resnet-8", "--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors")
     stopped = prunemark(*arguments, cwd=tmp_path)
     assert (stopped.returncode, stopped.stderr) == (130, "interrupted\n")
+
+
+SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_run_that_a_signal_ends_says_what_is_left_and_is_resumed(tmp_path, monkeypatch, number):
+    submit, sent = InlineExecutor.submit, []
+
+    def ended(self, job):
+        submit(self, job)
+        if job.kind == "train" and not sent:
+            sent.append(number)
+            signal.raise_signal(number)
+
+    entry = ExecutorEntry(target="tests.study.inline:InlineExecutor", summary="for tests")
+    monkeypatch.setitem(EXECUTORS, "inline", entry)
+    monkeypatch.setattr(InlineExecutor, "submit", ended)
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    arguments = ("run", "tiny.toml", "--set", "replicates=1", "--executor", "inline", "--out", "results")
+    stopped = prunemark(*arguments, cwd=tmp_path)
+    assert stopped.returncode == 128 + number
+    assert re.search(r"stopped; \d+ jobs are left\. Run the same command again to resume\.\n$", stopped.stderr)
+    assert signal.getsignal(number) == signal.SIG_DFL
+    again = prunemark(*arguments, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "were there already" in again.stderr
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_any_command_that_a_signal_ends_says_so(tmp_path, monkeypatch, number):
+    monkeypatch.setattr("prunemark.prune", lambda *_, **__: signal.raise_signal(number))
+    arguments = ("prune", "resnet-8", "--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors")
+    stopped = prunemark(*arguments, cwd=tmp_path)
+    assert (stopped.returncode, stopped.stderr) == (128 + number, "interrupted\n")
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path, monkeypatch):
+    monkeypatch.setattr("prunemark.prune", lambda *_, **__: signal.raise_signal(signal.SIGTERM) or sys.exit(7))
+    arguments = ("prune", "resnet-8", "--dataset", "digits", "--sparsity", "0.9", "--out", "m.safetensors")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert prunemark(*arguments, cwd=tmp_path).returncode == 7
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_prune_writes_masks_that_inspect_explains(tmp_path):

@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from prunemark.artifacts import digest_of
 from prunemark.datasets import DATASETS, Dataset, Normalisation, dataset
 from prunemark.masks import Masks
 from prunemark.methods import METHODS
 from prunemark.networks import network
+from prunemark.parts import Keeper, part_place
 from prunemark.pruning import prune
 from prunemark.study import jobs, materials, preflight
 from prunemark.study.job import Context, Job, Outcome
@@ -428,3 +430,47 @@ def test_the_rest_of_the_schedule_is_trained_from_the_weights_of_its_step(tiny: 
         )
         assert outcome.result["test_accuracy"] == expected.test_accuracy
         assert outcome.result["test_loss"] == pytest.approx(expected.test_loss, rel=1e-6)
+
+
+def test_how_far_a_job_was_on_a_gpu_is_of_use_on_gpus_of_that_model_alone(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"cuda:0": "H100", "cuda:1": "H100"}
+    monkeypatch.setattr(torch.cuda, "get_device_name", models.__getitem__)
+    job = plan(tiny()).jobs[0]
+
+    def keeper(device: str) -> Keeper:
+        return jobs._keeper(job, Context(artifacts=str(tmp_path), device=device), lambda _: None)  # pyright: ignore[reportPrivateUsage]
+
+    keeper("cuda:0").keep(3, {"weight": torch.ones(2)}, {})
+    assert keeper("cuda:1").kept() is not None
+    models["cuda:0"] = "T4"
+    assert keeper("cuda:0").kept() is None
+
+
+@pytest.mark.parametrize("change", ["curves on", "curves off", "start", "input made again"])
+def test_how_far_a_job_was_is_of_use_for_what_it_is_to_record_alone(tiny: Tiny, tmp_path: Path, change: str) -> None:
+    study = tiny(methods=["snip"], ablations=[], recipe={"epochs": 2, "rewind_to": "3it"})
+    made = [job for job in plan(study).jobs if job.kind == "dense"]
+    before = Context(artifacts=str(tmp_path), checkpoint_s=0)
+    for job in made[:-1]:
+        assert jobs.execute(job, before).status == "done"
+    job = dataclasses.replace(made[-1], curves=change != "curves off")
+    assert job.inputs["start"] == made[1].key
+    earlier = {
+        "curves on": dataclasses.replace(job, curves=False),
+        "curves off": dataclasses.replace(job, curves=True),
+        "start": dataclasses.replace(job, inputs={"start": made[0].key}),
+        "input made again": job,
+    }[change]
+    # A job that was killed at its last step leaves what one that is done leaves here.
+    jobs.execute(earlier, before)
+    said: list[dict[str, Any]] = []
+    if change == "input made again":
+        job = dataclasses.replace(job, digests={made[1].key: digest_of(artifact(tmp_path, made[1].key))})
+    resumed = jobs.execute(job, before, said.append)
+    part_place(tmp_path, job.key).unlink()
+    undisturbed = jobs.execute(job, before)
+    assert resumed.result["curve"] == undisturbed.result["curve"]
+    assert bool(resumed.result["curve"]) == (change != "curves off")
+    assert {"note": "another version, setting, input, engine or device kept how far it was"} in said

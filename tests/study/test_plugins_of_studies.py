@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from prunemark.parts import part_place
 from prunemark.study.exports import results
+from prunemark.study.job import Context
+from prunemark.study.jobs import execute
 from prunemark.study.judging import judge_study
 from prunemark.study.plan import plan
 from prunemark.study.run import run
@@ -93,3 +96,16 @@ def test_jobs_with_code_of_others_say_so(wanda: Offer) -> None:
     foreign = {(job.kind, json.dumps(job.spec.get("method", {}).get("name"))): job.foreign for job in made.jobs}
     assert foreign["mask", '"wanda"'] == ["prunemark-wanda 1.2"]
     assert foreign["mask", '"magnitude"'] == foreign["dense", "null"] == []
+
+
+def test_rounds_of_a_packages_method_are_not_resumed(wanda: Offer, tmp_path: Path) -> None:
+    fields = FIELDS | {"network": "lenet-300-100", "dataset": "digits"}
+    methods = ["wanda", {"name": "synflow", "rounds": 2}]
+    kept: dict[str, bool] = {}
+    for job in plan(Study(**(fields | {"methods": methods}))).jobs:
+        if job.kind == "mask" or job.spec.get("step") == 0:
+            done = execute(job, Context(artifacts=str(tmp_path), checkpoint_s=0))
+            assert done.status == "done", done.error
+        if job.kind == "mask":
+            kept[job.spec["method"]["name"]] = part_place(tmp_path, job.key).exists()
+    assert kept == {"wanda": False, "synflow": True}, "what its code keeps to itself between rounds is not known"

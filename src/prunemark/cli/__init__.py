@@ -1,5 +1,6 @@
 """The command line: the composition root. Commands import what they need when they run, so `--help` is quick."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from prunemark.cli import bench, data, folders, models, names, studies
 from prunemark.cli.exits import INTERRUPTED, WRONG_USAGE
+from prunemark.cli.signals import taken_as_ctrl_c
 from prunemark.terms.text import printable
 from prunemark.version import __version__
 
@@ -33,18 +35,31 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    """Run the command line; exit with 0 when done, 1 when jobs failed, 2 for wrong usage or input."""
-    try:
-        app()
-    except (ValueError, OSError) as error:
-        for line in _sentences(error):
-            print(f"error: {printable(line)}", file=sys.stderr)
-        sys.exit(WRONG_USAGE)
-    except SystemExit as exit_:
-        # typer turns Ctrl-C into this exit code and says nothing; a run that was stopped has said what is left.
-        if exit_.code == INTERRUPTED and _came_from_keyboard(exit_):
-            print("interrupted", file=sys.stderr)
-        raise
+    """Run the command line.
+
+    It exits with 0 when done, 1 when jobs failed, 2 for wrong usage or input, 130 after Ctrl-C, and as shells count it,
+    with 143 or 129, after SIGTERM or SIGHUP.
+    """
+    with taken_as_ctrl_c() as stopped:
+        try:
+            app()
+        except (ValueError, OSError) as error:
+            for line in _sentences(error):
+                _say(f"error: {printable(line)}")
+            sys.exit(128 + stopped[0] if stopped else WRONG_USAGE)
+        except SystemExit as exit_:
+            # typer turns Ctrl-C into this exit code and says nothing; a run that was stopped has said what is left.
+            if exit_.code == INTERRUPTED and _came_from_keyboard(exit_):
+                _say("interrupted")
+            if exit_.code == INTERRUPTED and stopped:
+                sys.exit(128 + stopped[0])
+            raise
+
+
+def _say(line: str) -> None:
+    # To nobody, where the terminal has been closed.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 def _came_from_keyboard(error: BaseException | None) -> bool:

@@ -34,11 +34,14 @@ def verify(
     words = [
         f"{'found before the repair: ' if repair and found.problems else ''}{counted(found.rows, 'row')}, "
         f"{counted(found.lines, 'line')} of the journal and {counted(found.artifacts, 'artifact')} in order",
-        counted(len(found.problems), "problem") if found.problems else "all of it is what was stored",
+        counted(len(found.problems), "problem")
+        if found.problems
+        else f"all {'that can be verified' if found.unknown else 'of it'} is what was stored",
     ]
     if found.unknown:
-        recorded = "recorded now" if repair else "--repair records them"
-        words.append(f"{counted(found.unknown, 'artifact')} of an earlier version without a digest: {recorded}")
+        recorded = "is recorded now" if repair else "--repair records"
+        whose = f"{counted(found.unknown, 'artifact')} of an earlier version without a digest"
+        words.append(f"{whose}, which {recorded} from the files as they are: what changed before is not found")
     if found.strays:
         words.append(f"{counted(found.strays, 'artifact')} of no recorded job, which prunemark clean removes")
     console.print("; ".join(words), soft_wrap=True)

@@ -143,10 +143,14 @@ def _outcome(job: Job, context: Context, began: float, **fields: Any) -> Outcome
 
 
 def _keeper(job: Job, context: Context, tell: Tell) -> Keeper:
+    # What is not part of the job's key, and of which what was kept depends: its curve and time begin at its input.
+    inputs = {role: (key, job.digests.get(key, "")) for role, key in sorted(job.inputs.items())}
     identity = {
+        "inputs": json.dumps(inputs),
+        "curves": str(job.curves),
         "code": __version__,
         "torch": str(torch.__version__),
-        "device": context.device,
+        "device": device_words(context.device),
         "engine": context.engine,
         "processor": processor(),
         "kernels": ", ".join(available_kernels()),
@@ -223,8 +227,8 @@ def _mask(job: Job, context: Context, keeper: Keeper) -> Result:
                 score_dtype=spec.get("score_dtype"),
                 tf32=spec.get("tf32", False),
                 **_loss(job, _data(job, context)),
-                # What a user's code keeps to itself between rounds is not known.
-                keeper=None if job.files else keeper,
+                # What code of others keeps to itself between rounds is not known.
+                keeper=None if job.foreign else keeper,
             )
     else:
         survivors = _input(job, context, "within", Masks.load) if "within" in job.inputs else None

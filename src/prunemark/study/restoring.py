@@ -41,6 +41,8 @@ class Restoring:
     def handed_out(self, job: Job) -> Job:
         """The job as it goes to a worker: with the digests of the artifacts that it reads."""
         self._handed_out[job.key] = next(self._clock)
+        # Of what was done before, and is done again because its artifact is gone.
+        self._first |= self._store.digests([job.key])
         return replace(job, digests=self._store.digests(job.inputs.values()))
 
     def again(self, job: Job, unusable: Mapping[str, str], schedule: Schedule) -> list[Job] | None:
@@ -62,7 +64,6 @@ class Restoring:
             if self._tries[key] > TRIES:
                 return None
             self._found[key] = next(self._clock)
-            self._first |= self._store.digests([key])
             note(self._store, f"{reason}; it counts as not there, and its job is done again", self._progress)
             self._store.discard_artifact(key)
         gone = [key for key in unusable if not self._store.has_artifact(key)]

@@ -2,13 +2,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from prunemark.artifacts import digest_of
+from prunemark.artifacts import Format, digest_of, write_artifact
 from prunemark.cli import app
+from prunemark.parts import part_place
 from prunemark.study.job import Outcome
 from prunemark.study.lock import StoreError
-from prunemark.study.plan import Plan
+from prunemark.study.plan import Plan, plan
 from prunemark.study.spec import Study
 from prunemark.study.store import Store
 from prunemark.study.store.clean import clean
@@ -26,7 +28,7 @@ def with_artifacts(filled: Fill, folder: Path) -> list[Path]:
     with Store.writing(folder) as store:
         for job in job_plan.jobs[:3]:
             paths.append(path := store.artifact(job.key))
-            path.write_text(job.kind)
+            write_artifact(path, Format("scores", "made up"), {"a": torch.ones(3)}, {"kind": job.kind})
             found = outcome(test_accuracy=0.5)
             store.record(job, type(found)(**(vars(found) | {"digest": digest_of(path), "size": path.stat().st_size})))
     return paths
@@ -87,9 +89,24 @@ def test_an_earlier_version_has_no_digests_until_they_are_recorded(filled: Fill,
     with_artifacts(filled, tmp_path)
     _downgrade(tmp_path)
     assert verify(tmp_path).unknown == 3
-    verify(tmp_path, repair=True)
+    said = " ".join(CliRunner().invoke(app, ["verify", str(tmp_path), "--repair"]).output.split())
+    assert "all that can be verified is what was stored; 3 artifacts of an earlier version without a digest" in said
+    assert "which is recorded now from the files as they are: what changed before is not found" in said
     found = verify(tmp_path)
     assert (found.unknown, found.artifacts, found.problems) == (0, 3, ())
+
+
+@pytest.mark.parametrize("keep", [0, 5, 30, -1])
+def test_an_artifact_of_an_earlier_version_that_was_cut_off_gets_no_digest(
+    filled: Fill, tmp_path: Path, keep: int
+) -> None:
+    cut, *_ = with_artifacts(filled, tmp_path)
+    _downgrade(tmp_path)
+    cut.write_bytes(cut.read_bytes()[:keep])
+    assert verify(tmp_path).problems == (f"{cut} is no whole artifact",)
+    verify(tmp_path, repair=True)
+    assert not cut.exists()
+    assert verify(tmp_path).artifacts == 2
 
 
 def test_only_a_folder_of_results_is_looked_at(tmp_path: Path) -> None:
@@ -124,3 +141,26 @@ def test_clean_keeps_what_trials_rest_on(filled: Fill, tiny: Callable[..., Study
     assert done.exit_code == 0, done.output
     left = {path.stem for path in (tmp_path / "artifacts").iterdir()}
     assert set(job.inputs.values()) <= left < before
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_clean_keeps_how_far_jobs_were_that_a_stopped_run_left(
+    filled: Fill, tiny: Callable[..., Study], tmp_path: Path, everything: bool
+) -> None:
+    job_plan = filled(tmp_path, methods=["snip"], benchmarks=[])
+    training = job_plan.jobs[-1].key
+    with Store.writing(tmp_path) as store:
+        store.record(job_plan.jobs[-1], Outcome(status="failed", error="not finished after 1 min"))
+    parts = {part_place(tmp_path / "artifacts", key) for key in (training, "f" * 64)}
+    for part in parts:
+        part.write_text("12345")
+    clean(tmp_path, everything=everything)
+    assert set((tmp_path / "artifacts").glob("*.part")) == {part_place(tmp_path / "artifacts", training)}
+    # One that was stopped in a job that was never recorded: which that is, its plan alone knows.
+    other = plan(tiny(methods=["snip"], benchmarks=[], replicates=2))
+    with Store.writing(tmp_path) as store:
+        store.begin(other)
+    for part in parts:
+        part.write_text("12345")
+    clean(tmp_path, everything=everything)
+    assert set((tmp_path / "artifacts").glob("*.part")) == parts

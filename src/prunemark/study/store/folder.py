@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from prunemark.artifacts import artifact_key, artifact_place, size_of
+from prunemark.parts import is_part
 from prunemark.registry import unknown
 from prunemark.study.correctness import Right, unpack
 from prunemark.study.job import Job, Outcome, Status
@@ -260,7 +261,7 @@ class Store:
         """
         paths = [path for path in self.artifacts.iterdir() if not path.is_dir() or path.is_symlink()]
         unfinished = [path for path in paths if path.name.startswith(".")]
-        parts = [path for path in paths if path.name.partition(".")[2].startswith("part") and path not in unfinished]
+        parts = [path for path in paths if is_part(path)]
         status = self.finished() if parts else {}
         unfinished += [path for path in parts if status.get(artifact_key(path), "failed") != "failed"]
         for path in unfinished:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prunemark.artifacts import artifact_key, digest_of, size_of
+from prunemark.artifacts import artifact_key, digest_of, has_its_length, size_of
 from prunemark.study.lock import StoreError
 from prunemark.study.store import database, journal
 from prunemark.study.store.folder import Store
@@ -21,7 +21,8 @@ class Verification:
         rows: how many rows were verified.
         artifacts: how many artifacts were.
         lines: how many lines of the journal were.
-        unknown: how many artifacts cannot be verified, because a version that recorded no digest wrote them.
+        unknown: how many artifacts cannot be verified but for their length, because a version that recorded no digest
+            wrote them.
         strays: how many artifacts are of no job that was recorded: a kill leaves such, and `clean` removes them.
         problems: what is damaged, a sentence each.
         repaired: what was done about it, a sentence each.
@@ -43,7 +44,7 @@ def verify(folder: str | Path, *, repair: bool = False) -> Verification:
         folder: of results.
         repair: restore the database and its rows from the journal as far as possible, and remove every artifact that
             is damaged, so that the next run computes what it needs of them again. The digests of artifacts that have
-            none are recorded as they are now.
+            none are recorded as they are now: what changed in them before is not found by that.
 
     Returns:
         What was found; with `repair` as it was before.
@@ -110,9 +111,9 @@ def _recorded(store: Store) -> list[tuple[str, int, str]]:
 
 
 def _artifact_problem(path: Path, size: int, digest: str) -> str:
-    if not digest:
-        return ""
     there = size_of(path)
+    if not digest:
+        return "" if there is None or has_its_length(path) else f"{path} is no whole artifact"
     if there is None:
         return f"{path} is missing"
     if there != size:
