@@ -162,3 +162,26 @@ def test_a_state_is_kept_every_so_often(tmp_path: Path, monkeypatch: pytest.Monk
             keeper.keep(step, {}, {})
     assert due == [10, 20]
     assert said == [{"step": step} for step in range(2, 26, 2)]
+
+
+class Slows(nn.Module):
+    """Its outputs depend on how often it was called, which no state dict says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.calls = small(), 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.inner(images) / self.calls
+
+
+def test_a_training_that_carries_more_than_a_state_dict_begins_again(digits: Dataset, tmp_path: Path) -> None:
+    def trained(keeper: Keeper | None) -> Trained:
+        return train(Slows(), digits.train, RECIPE, seed=0, test=digits.test, evaluate_every_epoch=True, keeper=keeper)
+
+    place = tmp_path / "x.part"
+    with pytest.raises(StoppedError):
+        trained(Stops(place, keeps={2}, ends=4))
+    assert not place.exists()
+    equal(trained(Stops(place, keeps=set())), trained(None))

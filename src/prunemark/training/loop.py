@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prunemark.datasets import Split
 from prunemark.models.isolation import isolated, seed_generators
+from prunemark.models.unsaved import unchanged
 from prunemark.parts import Keeper
 from prunemark.randomness import derive
 from prunemark.recipes import Recipe
@@ -141,6 +142,7 @@ def train(
     examples = len(data.inputs)
     total_steps = recipe.total_steps(examples)
     device = torch.device(device)
+    is_whole = unchanged(model) if keeper else lambda: True
     before = resumed(keeper, device)
     if before:
         start = before.checkpoint
@@ -191,7 +193,8 @@ def train(
                     evaluation = epochs.end(step, epoch + 1)
                     began = time.perf_counter()
             # A loss that is not known to be finite yet must not be the last of a state to continue from.
-            if keeper and keeper.due(step) and step < last and math.isfinite(loss.item()):
+            # Nor may a state that leaves out part of what the model carries along: that training begins again.
+            if keeper and keeper.due(step) and step < last and math.isfinite(loss.item()) and is_whole():
                 train_seconds += time.perf_counter() - began
                 keep(keeper, epochs.state(running.checkpoint(step), train_seconds))
                 began = time.perf_counter()
