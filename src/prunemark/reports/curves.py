@@ -9,6 +9,7 @@ from prunemark.stats.cells import Cell, Experiment, experiments, moment, rewound
 from prunemark.stats.effects import FEWEST_REPLICATES, Standard, measure
 from prunemark.terms.ablations import ABLATIONS
 from prunemark.terms.margins import DEFAULT_MARGIN
+from prunemark.terms.metrics import METRICS
 from prunemark.terms.steps import Step
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ C = TypeVar("C", bound=OfCell)
 class Point:
     """The runs of one cell that have an accuracy.
 
-    `mean` is test accuracy in percent over the `replicates` runs, `low` and `high` are the ends of its interval, that
-    of verdicts; below 3 replicates there is none, and both are the mean. `deviation` is the sample standard deviation,
-    NaN for a single run.
+    `mean` is test accuracy in percent, or the score by another metric in its `unit`, over the `replicates` runs; `low`
+    and `high` are the ends of its interval, that of verdicts; below 3 replicates there is none, and both are the mean.
+    `deviation` is the sample standard deviation, NaN for a single run.
     """
 
     cell: Cell
@@ -41,6 +42,7 @@ class Point:
     interval: str
     deviation: float
     replicates: int
+    unit: str = "%"
 
     @property
     def series(self) -> str:
@@ -71,21 +73,26 @@ class Spread:
 
 
 def spread(values: Mapping[int, float], standard: Standard | None = None, *, weight: float = 1.0) -> Spread | None:
-    """The mean of percentages and its interval, as verdicts have it, clipped to [0, 100]; None of no values.
+    """The mean of values and its interval, as verdicts have it; None of no values.
+
+    Percentages, which all are but scores by another metric than accuracy, have their interval clipped to [0, 100].
 
     Args:
         values: by replicate; those that are not finite are left out.
         standard: what verdicts are held to; None = a number of replicates fixed beforehand, and no rounding.
         weight: of the variance that rounding to whole test images adds.
     """
-    effect = measure(values, standard or Standard(margin=DEFAULT_MARGIN), squared_weights=weight)
+    standard = standard or Standard(margin=DEFAULT_MARGIN)
+    effect = measure(values, standard, squared_weights=weight)
     counted = sorted(values)[: len(values) - effect.later] if effect.replicates else sorted(values)
     finite = tuple(values[replicate] for replicate in counted if math.isfinite(values[replicate]))
     if not finite:
         return None
     mean = math.fsum(finite) / len(finite)
     low, high = (effect.low, effect.high) if math.isfinite(effect.low) else (mean, mean)
-    return Spread(mean=mean, low=max(low, 0.0), high=min(high, 100.0), values=finite)
+    if standard.metric.name == "accuracy":
+        low, high = max(low, 0.0), min(high, 100.0)
+    return Spread(mean=mean, low=low, high=high, values=finite)
 
 
 def points(results: "DataFrame", standard: Standard | None = None) -> list[Point]:
@@ -110,10 +117,12 @@ def points(results: "DataFrame", standard: Standard | None = None) -> list[Point
 def points_of(experiment: Experiment, standard: Standard | None = None) -> list[Point]:
     """`points` of results that are already sorted into cells."""
     found = {cell: spread(accuracies, standard) for cell, accuracies in experiment.accuracies.items()}
-    return [_point(cell, one) for cell, one in found.items() if one]
+    metric = standard.metric if standard else METRICS["accuracy"]
+    unit = "%" if metric.name == "accuracy" else metric.unit
+    return [_point(cell, one, unit) for cell, one in found.items() if one]
 
 
-def _point(cell: Cell, found: Spread) -> Point:
+def _point(cell: Cell, found: Spread, unit: str) -> Point:
     n = len(found.values)
     variance = math.fsum((accuracy - found.mean) ** 2 for accuracy in found.values) / (n - 1) if n > 1 else math.nan
     return Point(
@@ -124,6 +133,7 @@ def _point(cell: Cell, found: Spread) -> Point:
         interval=found.text,
         deviation=math.sqrt(variance),
         replicates=n,
+        unit=unit,
     )
 
 
@@ -145,10 +155,10 @@ def random_or_inverted(point: Point) -> bool:
 def below_half(shown: Sequence[Point], dense: Point | None) -> Callable[[Point], bool]:
     """True if a point has less than half of the dense network's accuracy: most of its subnetworks have learnt little.
 
-    Where there is no dense network, less than half of the best of `shown`.
+    Where there is no dense network, less than half of the best of `shown`. No score below 0 has a half.
     """
     best = dense.mean if dense else max((point.mean for point in shown), default=0.0)
-    return lambda point: point.mean < best / 2
+    return lambda point: best > 0 and point.mean < best / 2
 
 
 def frame(
@@ -168,7 +178,7 @@ def frame(
     margin = max(0.06 * (high - low), 0.2)
     if spared < 0.5 * (high - low + 2 * margin):
         return None
-    return max(low - margin, 0.0), min(high + margin, 100.0)
+    return _with_room(low, high, margin)
 
 
 def whole(shown: Sequence[Point], dense: Point | None = None) -> tuple[float, float]:
@@ -176,7 +186,12 @@ def whole(shown: Sequence[Point], dense: Point | None = None) -> tuple[float, fl
     everything = [*shown, *([dense] if dense else [])]
     low, high = min(p.low for p in everything), max(p.high for p in everything)
     margin = max(0.05 * (high - low), 0.2)
-    return max(low - margin, 0.0), min(high + margin, 100.0)
+    return _with_room(low, high, margin)
+
+
+def _with_room(low: float, high: float, room: float) -> tuple[float, float]:
+    """Ends of an axis; room takes none beyond 0 or 100, but scores by another metric than accuracy lie there."""
+    return low - room if low < 0 else max(low - room, 0.0), high + room if high > 100 else min(high + room, 100.0)
 
 
 def steps(cells: Iterable[OfCell]) -> list[str]:

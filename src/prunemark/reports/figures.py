@@ -365,7 +365,7 @@ def _extremes(shown: Sequence[Point]) -> str:
     sentences: list[str] = []
     for sparsity in ends:
         here = sorted((p for p in shown if p.cell.sparsity == sparsity), key=lambda p: -p.mean)
-        reached = ", ".join(f"{theme.display_name(p.series)} {p.mean:.1f} %" for p in here)
+        reached = ", ".join(f"{theme.display_name(p.series)} {p.mean:.1f} {p.unit}" for p in here)
         sentences.append(f"At {percent_number(sparsity)} % sparsity: {reached}.")
     return f"Chart of test accuracy against sparsity. {' '.join(sentences)}"
 
