@@ -56,6 +56,7 @@ class Metric:
             ("test accuracy (%)", f"{mean.removeprefix('mean ')} ({self.unit})"),
             ("Test accuracy", self.noun.capitalize()),
             ("Test accuracies", self.noun.capitalize()),
+            ("Accuracy", self.noun.capitalize()),
             ("test accuracy", self.noun),
             ("accuracy", self.noun),
             ("(points)", f"({self.unit})"),
