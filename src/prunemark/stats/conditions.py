@@ -83,7 +83,7 @@ def _of(key: Hashable, rows: "pd.DataFrame") -> Conditions:
 def _stated(rows: "pd.DataFrame", where: str) -> str | None:
     """The metric's name; a row that names none would be judged by accuracy among others that are not."""
     name = _only(rows, "metric", where)
-    if name not in (None, "accuracy") and rows["metric"].isna().any():
+    if name not in (None, "accuracy") and any(rows["metric"].isna()):
         raise ValueError(f"column metric is empty in some rows of {where}, and says {name} in others")
     return name
 
