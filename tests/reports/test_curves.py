@@ -1,5 +1,6 @@
 import math
 
+import pandas as pd
 import pytest
 
 from prunemark.reports import curves
@@ -116,3 +117,18 @@ def test_a_frame_never_holds_the_dense_network_alone() -> None:
     bottom, top = curves.frame([*low, *high], dense, may_leave=curves.below_half([*low, *high], dense)) or (0, 0)
     assert 70 < bottom < 80
     assert 90 < top < 92
+
+
+def test_scores_by_a_loss_keep_their_intervals_and_their_frame() -> None:
+    rows = [
+        {"method": method, "sparsity": s, "replicate": r, "metric_value": loss + 0.01 * r, "metric": "loss"}
+        for method, s, loss in (("dense", 0.0, 0.1), ("snip", 0.8, 0.3))
+        for r in range(3)
+    ]
+    found = curves.points(pd.DataFrame(rows), Standard(margin=20.0, metric=METRICS["loss"]))
+    for point in found:
+        assert point.low < point.mean < point.high < 0
+        assert point.unit == "thousandths"
+    low, high = curves.whole(found)
+    assert low < min(point.low for point in found)
+    assert max(point.high for point in found) < high

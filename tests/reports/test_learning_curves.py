@@ -1,8 +1,14 @@
+import math
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from prunemark.reports.learning_curves import learning_curve_panels, learning_curves
-from tests.reports.conftest import row
+from prunemark.reports.page import write_report
+from prunemark.stats import judge
+from tests.reports.conftest import make_results, row
 from tests.reports.specs import WORDS
 
 MEASURES = ["train loss", "test loss", "test accuracy (%)"]
@@ -72,3 +78,21 @@ def test_without_a_curve_at_the_sparsity_there_is_no_chart() -> None:
     assert learning_curve_panels(learning_curves(table()), sparsity=0.8, **WORDS) is None
     only_dense = learning_curves(epochs("dense", sparsity=0.0, prune_at=""))
     assert learning_curve_panels(only_dense, sparsity=0.0, **WORDS) is None
+
+
+def test_a_task_without_accuracy_has_no_panel_of_it() -> None:
+    chart = learning_curve_panels(learning_curves(table().assign(test_accuracy=math.nan)), sparsity=0.9, **WORDS)
+    assert chart is not None
+    titles = [panel["layer"][0]["encoding"]["y"]["axis"]["title"] for panel in chart.to_dict()["concat"]]
+    assert titles == MEASURES[:2]
+
+
+def test_curves_of_accuracy_are_called_so_in_a_study_that_is_judged_by_its_loss(tmp_path: Path) -> None:
+    results = make_results().assign(metric="loss", metric_value=lambda t: 1 - t["test_accuracy"])
+    out = tmp_path / "report.html"
+    write_report(results, judge(results, margin=5.0), study_name="s", facts={}, out=out, epochs=table())
+    spec = next(
+        one for one in re.findall(r"<script[^>]*json[^>]*>(.*?)</script>", out.read_text(), re.S) if "train loss" in one
+    )
+    assert MEASURES[2] in spec
+    assert "minus test loss" not in spec

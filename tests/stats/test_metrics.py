@@ -61,6 +61,7 @@ def test_accuracy_as_a_metric_is_accuracy():
     [
         ({"metric": "mine.py:error"}, "metric_direction '' of the metric mine.py:error is not higher or lower"),
         ({"metric": "loss", "metric_value": float("nan"), "status": "done"}, "metric_value nan of a run that is done"),
+        ({"metric": "loss", "metric_direction": "higher"}, "metric_direction says higher, and of loss lower is better"),
     ],
 )
 def test_a_table_that_does_not_say_enough_is_refused(columns, message):
@@ -91,3 +92,16 @@ def test_a_run_that_diverged_without_a_number_leaves_no_verdict(ended):
     assert "without a number" in judged.subjects[0].answer()
     failed = judge(whole.assign(status=whole["status"].replace("diverged", "failed")))
     assert claim(failed, "C2", "snip")["replicates"] == 3
+
+
+def test_a_table_that_names_its_metric_in_some_rows_only_is_not_judged_by_two():
+    mixed = table(WORSE, metric="loss").assign(test_accuracy=lambda t: 1 - t["metric_value"])
+    mixed.loc[mixed["method"] == "snip", "metric"] = None
+    with pytest.raises(ValueError, match="column metric is empty in some rows"):
+        judge(mixed, margin=20.0)
+
+
+def test_a_metric_without_its_column_of_values_is_said_to_lack_it():
+    plain = table(WORSE, metric="loss").rename(columns={"metric_value": "test_accuracy"})
+    with pytest.raises(ValueError, match="missing columns: metric_value"):
+        judge(plain, margin=20.0)

@@ -220,7 +220,7 @@ def _panels(
     if (dense := curves.dense(cells)) is not None:
         common.append(dense_value(dense))
     frame = curves.frame(shown, dense)
-    values += [{"panel": panel, "below": text} for panel, text in _below(values, frame).items()]
+    values += [{"panel": panel, "below": text} for panel, text in _below(values, frame, shown[0].unit).items()]
     values += [one | {"panel": panel} for one in common for panel in panels]
     layers = marks.band(alt.Chart(), x)
     layers += marks.lines(alt.Chart(), x, styles, legend=legend, over="sparsity:sparsity", frame=frame)
@@ -240,18 +240,18 @@ def ablated(cells: Sequence[Point], *, benchmarks: bool) -> list[Point]:
     return [point for point in mine if point.series in series]
 
 
-def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None) -> dict[str, str]:
+def _below(values: Sequence[Mapping[str, Any]], frame: tuple[float, float] | None, unit: str) -> dict[str, str]:
     """Lines that are wholly below the frame, for each panel that has any."""
     if frame is None:
         return {}
     highest: dict[tuple[str, str], float] = {}
     for one in values:
         line = one["panel"], one["line"]
-        highest[line] = max(one["mean"], highest.get(line, 0))
+        highest[line] = max(one["mean"], highest.get(line, -math.inf))
     below: dict[str, list[str]] = {}
     for (panel, line), mean in highest.items():
         if mean < frame[0]:
-            below.setdefault(panel, []).append(f"{line}, at most {mean:.0f} %")
+            below.setdefault(panel, []).append(f"{line}, at most {mean:.0f} {unit}")
     return {panel: f"below: {'; '.join(lines)}" for panel, lines in below.items()}
 
 
@@ -261,7 +261,7 @@ def _is_unmodified(point: Point) -> bool:
 
 def dense_value(dense: Point) -> dict[str, Any]:
     """The datum of `marks.dense_rule`."""
-    return {"dense": round(dense.mean, 4), "text": f"dotted: dense network {dense.mean:.1f} %"}
+    return {"dense": round(dense.mean, 4), "text": f"dotted: dense network {dense.mean:.1f} {dense.unit}"}
 
 
 def faceted(

@@ -30,10 +30,9 @@ C = TypeVar("C", bound=OfCell)
 class Point:
     """The runs of one cell that have an accuracy.
 
-    `mean` is test accuracy in percent over the `replicates` runs, `low` and `high` are the ends of its interval, that
-    of verdicts; below 3 replicates there is none, and both are the mean. `deviation` is the sample standard deviation,
-    NaN for a single run. By another metric than accuracy they are scores, see `prunemark.terms.metrics`. `bounds` are
-    the ends of what the metric can be.
+    `mean` is test accuracy in percent, or the score by another metric in its `unit`, over the `replicates` runs; `low`
+    and `high` are the ends of its interval, that of verdicts; below 3 replicates there is none, and both are the mean.
+    `deviation` is the sample standard deviation, NaN for a single run. `bounds` are the ends of what the metric can be.
     """
 
     cell: Cell
@@ -44,6 +43,7 @@ class Point:
     deviation: float
     replicates: int
     bounds: tuple[float, float] = METRICS["accuracy"].bounds
+    unit: str = "%"
 
     @property
     def series(self) -> str:
@@ -116,10 +116,12 @@ def points(results: "DataFrame", standard: Standard | None = None) -> list[Point
 def points_of(experiment: Experiment, standard: Standard | None = None) -> list[Point]:
     """`points` of results that are already sorted into cells."""
     found = {cell: spread(accuracies, standard) for cell, accuracies in experiment.accuracies.items()}
-    return [_point(cell, one) for cell, one in found.items() if one]
+    metric = standard.metric if standard else METRICS["accuracy"]
+    unit = "%" if metric.name == "accuracy" else metric.unit
+    return [_point(cell, one, unit) for cell, one in found.items() if one]
 
 
-def _point(cell: Cell, found: Spread) -> Point:
+def _point(cell: Cell, found: Spread, unit: str) -> Point:
     n = len(found.values)
     variance = math.fsum((accuracy - found.mean) ** 2 for accuracy in found.values) / (n - 1) if n > 1 else math.nan
     return Point(
@@ -131,6 +133,7 @@ def _point(cell: Cell, found: Spread) -> Point:
         deviation=math.sqrt(variance),
         replicates=n,
         bounds=found.bounds,
+        unit=unit,
     )
 
 
@@ -152,10 +155,10 @@ def random_or_inverted(point: Point) -> bool:
 def below_half(shown: Sequence[Point], dense: Point | None) -> Callable[[Point], bool]:
     """True if a point has less than half of the dense network's accuracy: most of its subnetworks have learnt little.
 
-    Where there is no dense network, less than half of the best of `shown`.
+    Where there is no dense network, less than half of the best of `shown`. No score below 0 has a half.
     """
     best = dense.mean if dense else max((point.mean for point in shown), default=0.0)
-    return lambda point: point.mean < best / 2
+    return lambda point: best > 0 and point.mean < best / 2
 
 
 def frame(

@@ -37,6 +37,7 @@ _BAND = (
 
 
 _DOTTED = "dotted: the dense network."
+LEARNING_CURVES = "learning-curves"
 _PAIRED = (
     "Lines whose intervals overlap may differ all the same, because runs are paired, and lines that lie together are "
     "no proof that nothing was lost: the claims above judge the differences."
@@ -322,15 +323,17 @@ def _training(study: _Study, epochs: "DataFrame") -> Figure | None:
     at = shown_sparsity(pruned, highest)
     which = "the highest matching sparsity" if at == highest else "the highest sparsity of the study"
     last = max(epoch for one in pruned for epoch in one.epochs)
+    accuracy = any(measured["test_accuracy"] for one in pruned for measured in one.epochs.values())
     return figure(
-        "learning-curves",
+        LEARNING_CURVES,
         "How training went",
         f"{study.subject} at {percent(at)} sparsity, pruned {study.when}; mean over {study.replicates}",
-        f"Loss on the training set, averaged over each epoch as it went, and loss and accuracy on the test set at the "
-        f"end of each epoch, at {which}. Lines are means over the replicates that reached the epoch; a "
-        f"run that diverged ends where it stopped. Losses are on a logarithmic scale.",
+        f"Loss on the training set, averaged over each epoch as it went, and loss{' and accuracy' if accuracy else ''} "
+        f"on the test set at the end of each epoch, at {which}. Lines are means over the replicates that reached the "
+        f"epoch; a run that diverged ends where it stopped. Losses are on a logarithmic scale.",
         lambda title, subtitle: learning_curve_panels(found, sparsity=at, title=title, subtitle=subtitle),
-        f"Line charts of train loss, test loss and test accuracy over {last} epochs for "
+        f"Line charts of train loss{', test loss and test accuracy' if accuracy else ' and test loss'} over {last} "
+        f"epochs for "
         f"{_list([one.series for one in pruned if one.cell.sparsity == at])}.",
     )
 
@@ -365,7 +368,7 @@ def _extremes(shown: Sequence[Point]) -> str:
     sentences: list[str] = []
     for sparsity in ends:
         here = sorted((p for p in shown if p.cell.sparsity == sparsity), key=lambda p: -p.mean)
-        reached = ", ".join(f"{theme.display_name(p.series)} {p.mean:.1f} %" for p in here)
+        reached = ", ".join(f"{theme.display_name(p.series)} {p.mean:.1f} {p.unit}" for p in here)
         sentences.append(f"At {percent_number(sparsity)} % sparsity: {reached}.")
     return f"Chart of test accuracy against sparsity. {' '.join(sentences)}"
 

@@ -71,7 +71,12 @@ def learning_curve_panels(
     if any(one.cell.method == _DENSE for one in found):
         styles[_DENSE] = theme.Style(display_name="dense network", colour=theme.SOFT, dash=theme.LONG)
         shown += [one for one in found if one.cell.method == _DENSE]
-    panels = [_panel(name, measure, shown, styles) for name, measure in _MEASURES.items()]
+    # A task such as regression has no accuracy.
+    measures = [measured for one in shown for measured in one.epochs.values()]
+    has = {name for name in _MEASURES if any(measured[name] for measured in measures)}
+    panels = [_panel(name, measure, shown, styles) for name, measure in _MEASURES.items() if name in has]
+    if not panels:
+        return None
     with warnings.catch_warnings():
         # A click on the legend picks out one line in all panels, as intended.
         warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")

@@ -11,7 +11,7 @@ from prunemark.artifacts import write_atomically
 from prunemark.reports import curves, theme, words
 from prunemark.reports.bibliography import citations
 from prunemark.reports.figure import Figure, slug, vega_lite_version
-from prunemark.reports.figures import figures, ranges_figure
+from prunemark.reports.figures import LEARNING_CURVES, figures, ranges_figure
 from prunemark.reports.stretches import tested
 from prunemark.reports.trust import Remark, trust
 from prunemark.reports.views import ClaimView, RangesView, claim_views, ranges_view, signed
@@ -173,7 +173,9 @@ def _section(
         prefix=prefix,
     )
     reword = judged.standard.metric.reworded
-    drawn = [_drawn(figure.reworded(reword), folder, number + at) for at, figure in enumerate(found)]
+    # The curves of training are accuracies whatever a study is judged by.
+    said = [one if one.name.endswith(LEARNING_CURVES) else one.reworded(reword) for one in found]
+    drawn = [_drawn(figure, folder, number + at) for at, figure in enumerate(said)]
     cells = curves.points(results, judged.standard)
     sparsities, rows = curves.grid(cells)
     dense = curves.dense(cells)

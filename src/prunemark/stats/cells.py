@@ -193,7 +193,9 @@ def _rows(results: "pd.DataFrame") -> list[dict[str, Any]]:
         raise ValueError(f"results are a pandas DataFrame, one row per trial, not a {type(results).__name__}")
     by_metric = {"metric", "metric_value"} <= set(results.columns)
     needed = [*_NUMBERS, "metric_value" if by_metric and "test_accuracy" not in results.columns else "test_accuracy"]
-    missing = [name for name in ("method", *needed) if name not in results.columns]
+    if "metric" in results.columns and set(results["metric"].dropna()) - {"", "accuracy"}:
+        needed.append("metric_value")
+    missing = [name for name in dict.fromkeys(("method", *needed)) if name not in results.columns]
     if missing:
         raise ValueError(f"results: missing columns: {', '.join(missing)}")
     columns: dict[str, list[Any]] = {name: [value] * len(results) for name, value in _ASSUMED.items()}

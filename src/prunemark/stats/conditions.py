@@ -14,9 +14,10 @@ from prunemark.terms.metrics import METRICS, Metric, metric_of
 if TYPE_CHECKING:
     import pandas as pd
 
+_OF_METRIC = ("metric_direction", "metric_unit")
 _READ = (
     *("method_name", "margin", "looks", "test_images", "classes", "steps_per_epoch", "last_gain", "initial_overlap"),
-    *("metric", "metric_direction", "metric_unit"),
+    *("metric", *_OF_METRIC),
 )
 
 
@@ -73,16 +74,26 @@ def _of(key: Hashable, rows: "pd.DataFrame") -> Conditions:
             methods=_methods(rows),
             steps_per_epoch=_count(_only(rows, "steps_per_epoch", where)),
             runs=_runs(rows),
-            metric=_metric(*(_only(rows, name, where) for name in ("metric", "metric_direction", "metric_unit"))),
+            metric=_metric(_stated(rows, where), *(_only(rows, name, where) for name in _OF_METRIC)),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"results: {where}: {error}") from None
 
 
+def _stated(rows: "pd.DataFrame", where: str) -> str | None:
+    """The metric's name; a row that names none would be judged by accuracy among others that are not."""
+    name = _only(rows, "metric", where)
+    if name not in (None, "accuracy") and any(rows["metric"].isna()):
+        raise ValueError(f"column metric is empty in some rows of {where}, and says {name} in others")
+    return name
+
+
 def _metric(name: str | None, direction: str | None, unit: str | None) -> Metric:
-    if name is None:
+    if not name:
         return METRICS["accuracy"]
     if name in METRICS:
+        if direction not in (None, "", known := METRICS[name].direction):
+            raise ValueError(f"metric_direction says {direction}, and of {name} {known} is better")
         return METRICS[name]
     return metric_of({"name": name, "direction": direction, **({} if unit is None else {"unit": unit})})
 

@@ -149,7 +149,7 @@ _SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def _booktabs(table: "pd.DataFrame") -> str:
-    numeric = [str(table[name].dtype).startswith(("float", "int")) for name in table.columns]
+    numeric = [str(table[name].dtype).lower().startswith(("float", "int")) for name in table.columns]
     rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.itertuples(index=False, name=None)]
     return "\n".join(
         [
@@ -166,6 +166,10 @@ def _booktabs(table: "pd.DataFrame") -> str:
 
 
 def _latex(value: object) -> str:
+    import pandas as pd
+
+    if value is None or value is pd.NA:
+        return "--"
     if isinstance(value, float):
         return "--" if value != value else f"{value:.4g}"
     if isinstance(value, tuple):

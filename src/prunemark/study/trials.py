@@ -53,8 +53,6 @@ def trials(store: Store, study: str | None = None) -> "pd.DataFrame":
         # A metric of the user's is in the results of trainings, and of no other studies than its own.
         if (metric := added.loc[mine, "metric"].iloc[0]) in _MEASURED:
             table.loc[mine, "metric_value"] = table.loc[mine, _MEASURED[metric]]
-        if metric == "loss":
-            added.loc[mine, "last_gain"] = float("nan")
         names = {method["label"]: method["name"] for method in specs[name]["methods"]}
         added.loc[mine, "method_name"] = [names.get(label, label) for label in table.loc[mine, "method"]]
         overlaps = store.overlaps(name)

@@ -66,6 +66,7 @@ class Metric:
             ("changes accuracy", changed),
             ("Test accuracy", self.noun.capitalize()),
             ("Test accuracies", self.noun.capitalize()),
+            ("Accuracy", self.noun.capitalize()),
             ("test accuracy", self.noun),
             ("accuracy", self.noun),
             ("(points)", f"({self.unit})"),

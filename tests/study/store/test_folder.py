@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -141,6 +142,14 @@ def test_an_engine_or_processor_that_was_not_recorded_is_missing(tiny: Tiny, tmp
     for column, name in (("engine", "dense"), ("processor", "abacus")):
         assert pd.isna(table[column][job_plan.jobs[-1].key])
         assert set(table[column].dropna()) == {name}
+
+
+def test_a_curve_without_accuracies_as_that_of_a_regression_is_no_damage(tiny: Tiny, tmp_path: Path) -> None:
+    job_plan = filled(tmp_path, tiny())
+    with Store.writing(tmp_path) as store:
+        for job in job_plan.jobs:
+            store.record(job, outcome(test_accuracy=math.nan, curve=CURVE | {"test_accuracy": [math.nan]}))
+    assert results(tmp_path)["last_gain"].isna().all()
 
 
 def test_the_curve_of_dense_training_is_that_of_its_whole_chain(tiny: Tiny, tmp_path: Path, inline: str) -> None:

@@ -65,13 +65,17 @@ def curves(
 
 
 def accuracies(connection: sqlite3.Connection, study: str | None) -> dict[tuple[str, str], list[float]]:
-    """Test accuracy after each epoch of the trials whose jobs stored curves: (study, job's key) -> values."""
+    """Test accuracy after each epoch of the trials whose jobs stored curves: (study, job's key) -> values.
+
+    Trainings of a task without accuracy, such as regression, are left out: their curves hold null in its place.
+    """
     with sensible():
-        return {
-            (str(trial[0]), key): values
-            for trial, key, stretches in _stretches(connection, study, tuple(ABLATIONS))
-            if (values := [float(each) for stretch in stretches for each in stretch.get("test_accuracy", ())])
-        }
+        found: dict[tuple[str, str], list[float]] = {}
+        for trial, key, stretches in _stretches(connection, study, tuple(ABLATIONS)):
+            values = [each for stretch in stretches for each in stretch.get("test_accuracy", ())]
+            if values and None not in values:
+                found[str(trial[0]), key] = [float(each) for each in values]
+        return found
 
 
 def _stretches(
