@@ -235,13 +235,12 @@ def check(
     _tell(make_console(stderr=True), summary, folder, quiet=quiet)
     if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
-    if json:
-        judged = judge_study(folder, study=checked.name)
-        _written(judged, folder / "report.html")
-    else:
-        judged = show(console, folder, checked.name, folder / "report.html")
+    judged = judge_study(folder, study=checked.name)
+    if not json:
+        _print_summary(console, judged)
     tell_answers(console, judged, folder, label, rivals, format, json=json)
-    if summary.failed:
+    drawn = _draw(console, judged, folder / "report.html", quiet=json)
+    if summary.failed or not drawn:
         raise typer.Exit(FAILED_JOBS)
 
 
@@ -266,7 +265,7 @@ def _tell(console: "Console", summary: "RunSummary", folder: Path, *, quiet: boo
     console.print(f"{', '.join(words)}; results are in {escape(str(folder))}")
 
 
-def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> "JudgedStudy":
+def show(console: "Console", folder: Path, study: str | None, page: Path, *, json: bool = False) -> None:
     """Print what the results of a study say, and write its report.
 
     Args:
@@ -276,32 +275,41 @@ def show(console: "Console", folder: Path, study: str | None, page: Path, *, jso
         page: the report's path.
         json: print what they say as JSON instead, see `prunemark.study.judging.as_json`.
 
-    Returns:
-        What the results say.
-
     Raises:
         ValueError: there is no such study, or none of its trials has finished.
         OSError: the folder holds no results.
         typer.Exit: the report could not be written; what the results say is printed all the same.
     """
-    from prunemark.reports.tables import terminal_summary
-    from prunemark.reports.trust import trust
     from prunemark.study.judging import as_json, judge_study
 
     judged = judge_study(folder, study=study)
     if json:
         path = _written(judged, page)
         print(as_json(judged, page=path))
+        drawn = path is not None
     else:
-        remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
-        console.print(terminal_summary(judged, judged.results, remarks))
-        # Said before anything is drawn: drawing may end the process, and hides no result.
-        console.file.flush()
-        if path := _written(judged, page):
-            console.print(f"report: {path}", soft_wrap=True)
-    if path is None:
+        _print_summary(console, judged)
+        drawn = _draw(console, judged, page)
+    if not drawn:
         raise typer.Exit(FAILED_JOBS)
-    return judged
+
+
+def _print_summary(console: "Console", judged: "JudgedStudy") -> None:
+    from prunemark.reports.tables import terminal_summary
+    from prunemark.reports.trust import trust
+
+    remarks = trust(judged.subjects[0], finished=len(judged.results), planned=judged.planned, shares=judged.shares)
+    console.print(terminal_summary(judged, judged.results, remarks))
+
+
+def _draw(console: "Console", judged: "JudgedStudy", page: Path, *, quiet: bool = False) -> bool:
+    """Write the report and say where it is; False if that failed, which is said."""
+    # Drawing may end the process, and hides nothing of what was said before.
+    console.file.flush()
+    path = _written(judged, page)
+    if path and not quiet:
+        console.print(f"report: {path}", soft_wrap=True)
+    return path is not None
 
 
 def _written(judged: "JudgedStudy", page: Path) -> Path | None:

@@ -175,7 +175,7 @@ def frame(
     spared = min(p.low for p in inside) - min(p.low for p in shown)
     inside += [dense] if dense else []
     low, high = min(p.low for p in inside), max(p.high for p in inside)
-    margin = max(0.06 * (high - low), 0.2)
+    margin = max(0.06 * (high - low), _least_room(inside[0]))
     if spared < 0.5 * (high - low + 2 * margin):
         return None
     return _within(inside[0].bounds, low - margin, high + margin)
@@ -185,8 +185,13 @@ def whole(shown: Sequence[Point], dense: Point | None = None) -> tuple[float, fl
     """The accuracies of all points and the dense network, in percent, with a little room."""
     everything = [*shown, *([dense] if dense else [])]
     low, high = min(p.low for p in everything), max(p.high for p in everything)
-    margin = max(0.05 * (high - low), 0.2)
+    margin = max(0.05 * (high - low), _least_room(everything[0]))
     return _within(everything[0].bounds, low - margin, high + margin)
+
+
+def _least_room(point: Point) -> float:
+    """0.2 of percentages; of scores by another metric, whose size may be any, in the same proportion."""
+    return 0.2 if point.unit == "%" else 0.002 * abs(point.mean) or 0.2
 
 
 def _within(bounds: tuple[float, float], low: float, high: float) -> tuple[float, float]:

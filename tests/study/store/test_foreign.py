@@ -17,6 +17,7 @@ from prunemark.study.exports import What, export, results
 from prunemark.study.judging import judge_study
 from prunemark.study.lock import StoreError
 from prunemark.study.plan import Plan
+from prunemark.study.run import RunSummary
 from prunemark.study.store import Store
 from prunemark.study.store.rows import COLUMNS, names, seal
 
@@ -218,6 +219,29 @@ def test_a_report_that_fails_hides_no_result(filled: Fill, tmp_path: Path, monke
         assert "the report could not be written: RuntimeError: no ink" in done.output
         assert "\x1b" not in done.output
         assert ("claims" if options else "Replicates: 1") in done.output
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_report_that_fails_hides_no_answer_of_check(
+    filled: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    filled(tmp_path / "out")
+    judged = judge_study(tmp_path / "out")
+    (tmp_path / "mine.py").write_text("def largest(problem): ...\n")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("prunemark.study.reporting.write", fail)
+    monkeypatch.setattr("prunemark.study.judging.judge_study", lambda *_, **__: judged)
+    monkeypatch.setattr("prunemark.cli.battery.tell_answers", lambda *_, **__: print("the answers"))
+    summary = RunSummary(done=1, failed=0, skipped=0, left=0, seconds=1.0)
+    monkeypatch.setattr("prunemark.study.run.run", lambda *_, **__: summary)
+    command = ["check", f"{tmp_path}/mine.py:largest", "--out", str(tmp_path / "out"), *options]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "the answers" in done.output
+    assert "the report could not be written: RuntimeError: no ink" in done.output
 
 
 def test_a_path_that_is_too_long_is_a_sentence(tmp_path: Path) -> None:
